@@ -1,0 +1,100 @@
+"""The one interface that programs see, whatever does the training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden_model.network import Network
+from golden_model.settings import Settings
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Encoded samples: what the sample memory of a core holds."""
+
+    codes: np.ndarray
+    """Input codes, shape (samples, inputs), integers in the network's sample format."""
+    labels: np.ndarray
+    """Class numbers, shape (samples,)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy and mean cost (in bits for cross-entropy) over a set of samples."""
+
+    accuracy: float
+    cost: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the core has counted.  Clock counts are 0 for the golden model, which has none."""
+
+    step: int
+    cost_sum: int
+    """Sum over steps of C⁺ + C⁻ (or 2·C), in units of 2^-cost_frac."""
+    weight_saturations: int
+    activation_saturations: int
+    clocks: int
+    """Since power-up: loading, training, evaluation."""
+    train_clocks: int
+    """Spent in training steps since start()."""
+    link_errors: int
+
+
+class Session(ABC):
+    """A core for one network: load it, train it, read it.  Use as a context manager.
+
+    The order is: load_samples, write_weights, start, then train and evaluate at will.
+    """
+
+    backend: str
+    """'golden', 'sim', or the port's name: every output shows it."""
+    network: Network
+    lanes: int
+
+    @abstractmethod
+    def load_samples(self, train: Samples, test: Samples) -> None:
+        """Write both sets to the sample memory, training samples first."""
+
+    @abstractmethod
+    def write_weights(self, weights: list[np.ndarray]) -> None:
+        """Per layer an integer array of shape (nodes, fan_in + 1), the bias last."""
+
+    @abstractmethod
+    def read_weights(self) -> list[np.ndarray]:
+        """Inverse of write_weights.  Applies the pending update first."""
+
+    @abstractmethod
+    def start(self, settings: Settings, seed: int) -> None:
+        """Step 0: set all run-time registers and the sign sequence, clear accumulators."""
+
+    @abstractmethod
+    def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
+        """Run steps up to number `until_step`; call on_progress(step) now and then."""
+
+    @abstractmethod
+    def evaluate(self, on: str = "test") -> Evaluation:
+        """Accuracy and cost on the "test" or "train" samples, weights as they are now."""
+
+    @abstractmethod
+    def counters(self) -> Counters:
+        """Counters now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the port or process.  May be called twice."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()

@@ -1,0 +1,325 @@
+"""A task: one TOML file from which model, core, board and host all take what they need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from golden_model.errors import UserError
+from golden_model.network import ONE, Network
+from golden_model.settings import METHODS, Settings
+from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
+from host.session import Samples
+from host.task_errors import near, to_user_error
+from host.task_file import Overrides, TaskFile
+
+DEFAULTS: dict[str, Any] = {
+    "difference": "antithetic",
+    "rounding": "auto",
+    "delta_exp": 5,
+    "tau_x": 1,
+    "tau_p": 1,
+    "tau_theta": 1,
+    "steps": 60_000,
+    "target": None,
+    "eval_every": 1_000,
+    "init_gain": 1.0,
+}
+DEFAULT_ETA_EXP = {"wp": 13, "np": 9}
+
+STOCHASTIC_WEIGHT_BITS = 14
+"""Below this width stochastic rounding loses too much; the residual is carried instead."""
+SHIFT_HEADROOM = 4
+"""The accumulators take this much smaller a step than the task file asks for."""
+LANE_WORDS_MAX = 1 << 16
+"""The link addresses a weight inside its lane in 16 bits."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything in [training] for one method, defaults filled in."""
+
+    difference: str
+    rounding: str
+    delta_exp: int
+    eta_exp: int
+    tau_x: int
+    tau_p: int
+    tau_theta: int
+    steps: int
+    target: float | None
+    eval_every: int
+    init_gain: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A checked task file.  Make one with Task.load; it never changes."""
+
+    file: TaskFile
+    origin: str
+    """The file's path, or the built-in's name: errors start with it."""
+    folder: Path
+    """Relative data paths start here."""
+    overrides: Overrides = field(default_factory=Overrides)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Task:
+        """The built-in task of that name, or the TOML file at that path.
+
+        Raises UserError, one line, for a name that is unknown, a file that cannot be read and
+        anything in it that cannot be used.
+        """
+        path = _find(name_or_path)
+        return cls.parse(_read(path), origin=str(name_or_path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, text: str, origin: str, folder: Path) -> Task:
+        """The task in `text`; errors name `origin`, data paths start at `folder`."""
+        try:
+            raw = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{origin}: no valid TOML: {error}".replace("\n", " ")) from None
+        try:
+            task = cls(TaskFile.model_validate(raw), origin, folder)
+        except ValidationError as error:
+            raise to_user_error(origin, error, TaskFile) from None
+        task._check()
+        return task
+
+    def with_overrides(self, **values: object) -> Task:
+        """This task with other values; None keeps what there is.
+
+        Keys: method, lanes, steps, target, seed, and every key of [training.np].
+        Raises UserError like load().
+        """
+        given = {key: value for key, value in values.items() if value is not None}
+        if not given:
+            return self
+        before = self.overrides.model_dump(exclude_none=True)
+        try:
+            overrides = Overrides.model_validate({**before, **given})
+        except ValidationError as error:
+            raise to_user_error(f"{self.origin}, overridden", error, Overrides) from None
+        task = replace(self, overrides=overrides)
+        task._check()
+        return task
+
+    # -- what to train ----------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.file.task.name
+
+    @property
+    def method(self) -> str:
+        """'wp' or 'np'."""
+        return self.overrides.method or self.file.training.method
+
+    @property
+    def lanes(self) -> int:
+        return self.overrides.lanes or self.file.core.lanes
+
+    @property
+    def seed(self) -> int:
+        """The training seed: initial weights, signs, sample order."""
+        return _first(self.overrides.seed, self.file.training.seed)
+
+    @property
+    def steps(self) -> int:
+        return self.plan().steps
+
+    @property
+    def target(self) -> float | None:
+        """Training stops at the first evaluation with at least this test accuracy."""
+        return self.plan().target
+
+    @property
+    def eval_every(self) -> int:
+        """Steps between evaluations."""
+        return self.plan().eval_every
+
+    @property
+    def init_gain(self) -> float:
+        """Factor on the initial weights."""
+        return self.plan().init_gain
+
+    def plan(self, method: str | None = None) -> Plan:
+        """The training values for `method` (this task's by default).
+
+        Override, then [training.<method>], then [training], then the default.
+        """
+        method = method or self.method
+        training = self.file.training
+        layers = (self.overrides, getattr(training, method), training)
+        defaults = {**DEFAULTS, "eta_exp": DEFAULT_ETA_EXP[method]}
+        values = {
+            key: _first(*(getattr(layer, key) for layer in layers), default)
+            for key, default in defaults.items()
+        }
+        if values["rounding"] == "auto":
+            wide = self.file.numbers.weight_bits >= STOCHASTIC_WEIGHT_BITS
+            stochastic = values["tau_theta"] == 1 and wide
+            values["rounding"] = "stochastic" if stochastic else "residual"
+        return Plan(**values)
+
+    # -- what it is made of -----------------------------------------------------------------
+
+    def network(self) -> Network:
+        """The network, the same for both methods, so that one core serves either."""
+        return self._network
+
+    @cached_property
+    def _network(self) -> Network:
+        section, numbers, core = self.file.network, self.file.numbers, self.file.core
+        plans = [self.plan(method) for method in METHODS]
+        residual = [plan for plan in plans if plan.rounding == "residual"]
+        accumulators = bool(residual) if core.accumulators == "auto" else core.accumulators
+        needed = max((plan.tau_theta for plan in residual), default=1) if accumulators else 1
+        sample_bits, sample_signed, _ = self._sample_format
+        shifts = [
+            numbers.cost_frac + 1 + plan.eta_exp - plan.delta_exp - (numbers.weight_bits - 4)
+            for plan in plans
+        ]
+        return Network(
+            layers=tuple(section.layers),
+            hidden=section.hidden,
+            output=section.output,
+            cost=section.cost,
+            weight_bits=numbers.weight_bits,
+            pre_frac=numbers.pre_frac,
+            cost_frac=numbers.cost_frac,
+            sample_bits=sample_bits,
+            sample_signed=sample_signed,
+            target_low=round(section.target_low * ONE),
+            target_high=round(section.target_high * ONE),
+            accumulators=accumulators,
+            tau_theta_max=_first(core.tau_theta_max, needed),
+            shift_max=min(32, max(0, *shifts) + SHIFT_HEADROOM),
+        )
+
+    @property
+    def _sample_format(self) -> tuple[int, bool, int]:
+        """(sample_bits, sample_signed, input_shift), the source's own where not given."""
+        numbers = self.file.numbers
+        return default_format(
+            self.file.data.source, numbers.sample_bits, numbers.sample_signed, numbers.input_shift
+        )
+
+    def settings(self) -> Settings:
+        """The run-time registers for this task's method."""
+        plan = self.plan()
+        return Settings(
+            method=self.method,
+            difference=plan.difference,
+            rounding=plan.rounding,
+            delta_exp=plan.delta_exp,
+            eta_exp=plan.eta_exp,
+            tau_x=plan.tau_x,
+            tau_p=plan.tau_p,
+            tau_theta=plan.tau_theta,
+            input_shift=self._sample_format[2],
+        )
+
+    def datasets(self) -> tuple[Samples, Samples]:
+        """(training, test) samples.  The split is fixed by [data] seed; the training samples
+        are put into the order that the training seed draws.
+
+        Raises UserError for data that is missing, broken or does not fit the network.
+        """
+        return self.prepared.train, self.prepared.test
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The data sets with class names, scaling and remarks about the data."""
+        return prepare(self.file.data, self._network, self.folder, self.origin, self.seed)
+
+    def config_digest(self) -> str:
+        """Hexadecimal SHA-256 of all that decides a run's result except its seed.
+
+        Backend and lane count are not part of it: they change no result.  Runs with equal
+        digests are one experiment and may be averaged.
+        """
+        data = self.file.data.model_dump(exclude_none=True)
+        source = self.folder / self.file.data.source
+        if self.file.data.source not in SOURCES:
+            try:
+                data["source"] = hashlib.sha256(source.read_bytes()).hexdigest()
+            except OSError:
+                data["source"] = source.name
+        parts = {
+            "network": asdict(self._network),
+            "settings": asdict(self.settings()),
+            "plan": asdict(self.plan()),
+            "data": data,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    # -- checks -----------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        try:
+            check_options(self.file.data)
+            network = self._network
+            self.settings().check(network)
+            words = sum(
+                -(-n // self.lanes) * (f + 1)
+                for f, n in zip(network.layers, network.layers[1:], strict=False)
+            )
+            if words > LANE_WORDS_MAX:
+                raise UserError(
+                    f"[network] layers = {list(network.layers)} with lanes = {self.lanes}: "
+                    f"{words} weights in a lane, the link addresses {LANE_WORDS_MAX}; use smaller "
+                    "layers or more lanes"
+                )
+        except UserError as error:
+            raise UserError(f"{self.origin}: {error}") from None
+
+
+def builtin_names() -> list[str]:
+    """The tasks that come with the package."""
+    return sorted(p.name[:-5] for p in files("examples").iterdir() if p.name.endswith(".toml"))
+
+
+def _find(name_or_path: str | Path) -> Path:
+    name = str(name_or_path)
+    names = builtin_names()
+    if name in names:
+        return Path(str(files("examples"))) / f"{name}.toml"
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file() or len(path.parts) > 1:
+        return path
+    raise UserError(
+        f"task {name!r} is unknown{near(name, names)} built-in tasks: {', '.join(names)}; "
+        "or give the path of a .toml file".replace("? built", "? Built")
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; give a .toml file or one of {', '.join(builtin_names())}"
+        ) from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give the .toml file in it") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: byte {error.start} is no UTF-8; a task file is text, save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check the file") from None
+
+
+def _first(*values: Any) -> Any:
+    """The first that is not None."""
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,120 @@
+"""The task file: its sections, keys, types and limits.  What they mean is in host.task."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from golden_model.network import ACT_FRAC, DELTA_EXP_MAX
+from golden_model.settings import TAU_MAX
+
+Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+Steps = Annotated[int, Field(ge=1, le=TAU_MAX)]
+"""The core counts steps in 32 bits."""
+
+
+def _auto_or_bool(value: object) -> object:
+    if value is True or value is False or value == "auto":
+        return value
+    raise ValueError('must be true, false or "auto"')
+
+
+def _column(value: object) -> object:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError(
+        "must be a column number (0 is the first, -1 the last) or a name from the header in quotes"
+    )
+
+
+class Section(BaseModel):
+    """Keys that are not listed are refused; "3" is no number and true is no 1."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class TaskSection(Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Names the run folder, so only letters, digits, '_', '.' and '-'."""
+
+
+class DataSection(Section):
+    source: str
+    """A generator's name, or the path of a .csv or .npz file, relative to the task file."""
+    variant: Literal["easy", "full"] | None = None
+    """nist7x7 only."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Part of the samples that is kept for testing; 0.2 where the source has no test set."""
+    seed: Seed = 0
+    """Draws the split and generated noise.  Apart from the training seed, so that every
+    training seed is judged on the same test set."""
+    label_column: Annotated[int | str, BeforeValidator(_column)] | None = None
+    """CSV only; the last column by default."""
+
+
+class NetworkSection(Section):
+    layers: list[int]
+    hidden: str = "tanh"
+    output: str = "tanh"
+    cost: str = "mse"
+    target_low: float = Field(default=-1.0, ge=-2, lt=2)
+    target_high: float = Field(default=1.0, ge=-2, lt=2)
+
+
+class NumbersSection(Section):
+    """The widths; golden_model.network.Network checks them."""
+
+    weight_bits: int = 16
+    pre_frac: int = 12
+    cost_frac: int = 12
+    sample_bits: int | None = None
+    sample_signed: bool | None = None
+    input_shift: Annotated[int, Field(ge=0, le=ACT_FRAC)] | None = None
+
+
+class MethodSection(Section):
+    """[training.wp] and [training.np]: what differs from [training] for one method."""
+
+    difference: Literal["antithetic", "forward"] | None = None
+    rounding: Literal["auto", "stochastic", "residual"] | None = None
+    delta_exp: Annotated[int, Field(ge=1, le=DELTA_EXP_MAX)] | None = None
+    eta_exp: Annotated[int, Field(ge=0, le=31)] | None = None
+    tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
+    tau_p: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
+    tau_theta: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    steps: Steps | None = None
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    eval_every: Steps | None = None
+    init_gain: Annotated[float, Field(gt=0, le=8)] | None = None
+
+
+class TrainingSection(MethodSection):
+    method: Literal["wp", "np"] = "np"
+    seed: Seed = 1
+    wp: MethodSection = MethodSection()
+    np: MethodSection = MethodSection()
+
+
+class CoreSection(Section):
+    lanes: int = Field(default=8, ge=1, le=256)
+    """The link addresses a lane in 8 bits."""
+    accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
+    tau_theta_max: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+
+
+class TaskFile(Section):
+    task: TaskSection
+    data: DataSection
+    network: NetworkSection
+    numbers: NumbersSection = NumbersSection()
+    training: TrainingSection = TrainingSection()
+    core: CoreSection = CoreSection()
+
+
+class Overrides(MethodSection):
+    """What the command line or a program may change in a task that is already loaded."""
+
+    method: Literal["wp", "np"] | None = None
+    seed: Seed | None = None
+    lanes: Annotated[int, Field(ge=1, le=256)] | None = None

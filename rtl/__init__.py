@@ -1,0 +1,1 @@
+"""Amaranth components of the training core, each equal to a golden_model function."""
