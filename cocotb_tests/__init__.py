@@ -1,0 +1,1 @@
+"""Tests of the gateware in simulation, each against code that was written apart from it."""

@@ -1,0 +1,171 @@
+"""Drives a FoldedCore through its stream ports and watches its probe."""
+
+from __future__ import annotations
+
+import random
+
+import cocotb
+import numpy as np
+from amaranth.lib import data
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from cocotb_tests.runner import CLOCK_NS as CLOCK_NS
+from cocotb_tests.streams import receive, send, start_clock
+from golden_model.seeds import start_state
+from golden_model.settings import Settings
+from rtl.config import CoreConfig
+from rtl.core import probe_layout, weight_request_layout
+from rtl.lockstep import Lockstep, signed_fields
+from rtl.protocol import Command
+from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, evaluation_layout
+
+
+def pack(layout: data.StructLayout, **fields: int) -> int:
+    """The fields as the packed vector of a struct port."""
+    value = 0
+    for name, field in fields.items():
+        place = layout[name]
+        value |= (int(field) & ((1 << place.width) - 1)) << place.offset
+    return value
+
+
+def unpack(layout: data.StructLayout, value: int, name: str) -> int:
+    """One unsigned field of a packed vector."""
+    place = layout[name]
+    return value >> place.offset & ((1 << place.width) - 1)
+
+
+def packed_record(config: CoreConfig, codes: np.ndarray, label: int) -> list[int]:
+    """A sample as the 16-bit words of its record."""
+    net = config.network
+    words = [int(label)] + [0] * (net.sample_words - 1)
+    for index, code in enumerate(codes):
+        word, slot = divmod(index, net.codes_per_word)
+        words[1 + word] |= (int(code) & ((1 << net.slot_bits) - 1)) << (slot * net.slot_bits)
+    return words
+
+
+class CoreDriver:
+    """Serves samples, sends commands, and feeds the probe's events to a Lockstep."""
+
+    def __init__(self, dut, config: CoreConfig, codes, labels, rng: random.Random, idle: float):
+        self.dut, self.config, self.rng, self.idle = dut, config, rng, idle
+        self.records = [packed_record(config, c, y) for c, y in zip(codes, labels, strict=True)]
+        self.lockstep: Lockstep | None = None
+        self.evaluations: list[tuple[int, int, int]] = []
+        self.next_train = self.next_evaluate = 0
+        self.settings: dict[str, int] = {}
+
+    async def start(self) -> None:
+        await start_clock(self.dut)
+        cocotb.start_soon(self._serve_samples())
+        cocotb.start_soon(self._take_evaluations())
+        cocotb.start_soon(self._watch())
+
+    def configure(self, settings: Settings, seed: int, **more: int) -> None:
+        self.settings = {
+            "nodes": settings.perturbs_nodes,
+            "antithetic": settings.antithetic,
+            "accumulates": settings.accumulates,
+            "delta_exp": settings.delta_exp,
+            "eta_exp": settings.eta_exp,
+            "input_shift": settings.input_shift,
+            "tau_x": settings.tau_x,
+            "tau_p": settings.tau_p,
+            "tau_theta": settings.tau_theta,
+            "seed": start_state(seed),
+            **more,
+        }
+        self._apply()
+
+    def _apply(self) -> None:
+        self.dut.settings.value = pack(SETTINGS_LAYOUT, **self.settings)
+
+    async def command(self, code: Command, **settings: int) -> None:
+        """Send a command, wait until the core is idle again."""
+        self.settings.update(settings)
+        self._apply()
+        payload = pack(COMMAND_SHAPE, code=code)
+        await send(self.dut, "command", [payload], idle=self.idle, rng=self.rng)
+        await ReadOnly()
+        while int(self.dut.busy.value):
+            await FallingEdge(self.dut.clk)
+            await ReadOnly()
+        await FallingEdge(self.dut.clk)
+
+    async def write_weights(self, weights: list[np.ndarray]) -> None:
+        layout = weight_request_layout(self.config)
+        requests = [
+            pack(layout, lane=lane, word=word, write=1, data=int(value))
+            for lane, row in enumerate(self.config.to_lanes(weights))
+            for word, value in enumerate(row)
+        ]
+        await send(self.dut, "weight_request", requests, idle=self.idle, rng=self.rng)
+
+    async def read_weights(self) -> list[np.ndarray]:
+        layout, cfg = weight_request_layout(self.config), self.config
+        places = [(lane, word) for lane in range(cfg.lanes) for word in range(cfg.lane_words)]
+        requests = [pack(layout, lane=lane, word=word) for lane, word in places]
+        reader = cocotb.start_soon(
+            receive(self.dut, "weight_reply", len(places), stall=self.idle, rng=self.rng)
+        )
+        await send(self.dut, "weight_request", requests, idle=self.idle, rng=self.rng)
+        memory = np.zeros((cfg.lanes, cfg.lane_words), dtype=np.int64)
+        for place, raw in zip(places, await reader, strict=True):
+            memory[place] = signed_fields(raw, 1, cfg.network.weight_bits)[0]
+        return cfg.from_lanes(memory)
+
+    async def _serve_samples(self) -> None:
+        dut = self.dut
+        while True:
+            dut.sample_request__ready.value = 1
+            await ReadOnly()
+            asked = int(dut.sample_request__valid.value)
+            evaluate = int(dut.sample_request__payload.value)
+            restart_train = int(dut.restart_train.value)
+            restart_evaluate = int(dut.restart_evaluate.value)
+            await FallingEdge(dut.clk)
+            if restart_train:
+                self.next_train = 0
+            if restart_evaluate:
+                self.next_evaluate = 0
+            if asked:
+                dut.sample_request__ready.value = 0
+                if evaluate:
+                    index, self.next_evaluate = self.next_evaluate, self.next_evaluate + 1
+                else:
+                    index = self.next_train
+                    self.next_train = (index + 1) % len(self.records)
+                await send(dut, "record", self.records[index], idle=self.idle, rng=self.rng)
+
+    async def _take_evaluations(self) -> None:
+        layout = evaluation_layout(self.config)
+        while True:
+            (raw,) = await receive(self.dut, "evaluation", 1, stall=self.idle, rng=self.rng)
+            self.evaluations.append(
+                tuple(unpack(layout, raw, name) for name in ("cost", "category", "correct"))  # type: ignore[arg-type]
+            )
+
+    async def _watch(self) -> None:
+        layout, net, cfg = probe_layout(self.config), self.config.network, self.config
+        dut = self.dut
+        while True:
+            await FallingEdge(dut.clk)
+            if self.lockstep is None:
+                continue
+            await ReadOnly()
+            raw = int(dut.probe.value)
+            if unpack(layout, raw, "write"):
+                gradients = None
+                if net.accumulators:
+                    packed = unpack(layout, raw, "gradients")
+                    gradients = signed_fields(packed, cfg.lanes, net.gradient_bits)
+                packed = unpack(layout, raw, "weights")
+                weights = signed_fields(packed, cfg.lanes, net.weight_bits)
+                self.lockstep.write(unpack(layout, raw, "word"), weights, gradients)
+            if unpack(layout, raw, "cost_valid"):
+                cost = unpack(layout, raw, "cost") & ((1 << net.cost_bits) - 1)
+                self.lockstep.cost(cost)
+            if unpack(layout, raw, "delta_valid"):
+                (delta,) = signed_fields(unpack(layout, raw, "delta"), 1, net.delta_cost_bits)
+                self.lockstep.delta(delta)

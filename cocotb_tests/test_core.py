@@ -1,0 +1,173 @@
+"""The whole core against the golden model: every cost, D, accumulator and weight."""
+
+from __future__ import annotations
+
+import cocotb
+import numpy as np
+import pytest
+
+from cocotb_tests.core_driver import CoreDriver
+from cocotb_tests.runner import params, rng, simulate
+from golden_model.network import Network
+from golden_model.seeds import initial_weights, words
+from golden_model.settings import Settings
+from golden_model.trainer import Trainer
+from rtl.config import CoreConfig
+from rtl.core import FoldedCore
+from rtl.lockstep import Lockstep
+from rtl.protocol import Command
+
+SAMPLES = 5
+
+
+def random_codes(network: Network, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Any codes and labels: training need not succeed to be equal."""
+    count = SAMPLES * (network.layers[0] + 1)
+    raw = (words(count, seed, "data") >> np.uint64(33)).astype(np.int64)
+    raw = raw.reshape(SAMPLES, -1)
+    span = network.code_max - network.code_min + 1
+    return raw[:, 1:] % span + network.code_min, raw[:, 0] % network.classes
+
+
+async def run_one(dut, driver: CoreDriver, settings: Settings, seed: int, steps: int) -> None:
+    """Train in pieces with an evaluation between, compare everything, then the weights."""
+    net = driver.config.network
+    codes, labels = random_codes(net, seed)
+    weights = initial_weights(net, seed, gain=2.0)
+    trainer = Trainer(net, settings, codes, labels, [w[None] for w in weights], [seed])
+    driver.lockstep = None
+    await driver.write_weights(weights)
+    driver.configure(settings, seed, eval_count=SAMPLES)
+    await driver.command(Command.INIT)
+    driver.lockstep = Lockstep(driver.config, trainer)
+    await driver.command(Command.TRAIN, step_target=steps // 2)
+    driver.evaluations.clear()
+    # Reads the weights in mid-window and draws no random bits: nothing may change by it.
+    await driver.command(Command.EVALUATE)
+    correct, cost = trainer.evaluate(codes, labels)
+    assert len(driver.evaluations) == SAMPLES
+    assert sum(e[0] for e in driver.evaluations) == cost[0]
+    assert sum(e[2] for e in driver.evaluations) == correct[0]
+    await driver.command(Command.TRAIN, step_target=steps // 2 + 1)
+    await driver.command(Command.TRAIN, step_target=steps)
+    await driver.command(Command.FLUSH)
+    assert driver.lockstep.steps == steps
+    driver.lockstep.finish(await driver.read_weights())
+    assert int(dut.step.value) == steps
+    assert int(dut.cost_sum.value) == trainer.cost_sum[0]
+    assert int(dut.weight_saturations.value) == trainer.weight_saturations[0]
+    assert int(dut.activation_saturations.value) == trainer.activation_saturations[0]
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def equals_golden_model(dut):
+    given = params()
+    config = CoreConfig(
+        Network(**{**given["network"], "layers": tuple(given["network"]["layers"])}), given["lanes"]
+    )
+    codes, labels = random_codes(config.network, given["seed"])
+    driver = CoreDriver(dut, config, codes, labels, rng(), given["idle"])
+    await driver.start()
+    for settings in given["settings"]:
+        dut._log.info("settings %s", settings)
+        await run_one(dut, driver, Settings(**settings), given["seed"], given["steps"])
+
+
+DIRECT = [
+    {"method": "np", "eta_exp": 5},
+    {"method": "wp", "eta_exp": 6},
+    {"method": "np", "difference": "forward", "eta_exp": 4, "tau_x": 3, "tau_p": 2},
+    {"method": "wp", "difference": "forward", "eta_exp": 5, "delta_exp": 7},
+]
+RESIDUAL = [
+    {"method": "np", "rounding": "residual", "eta_exp": 4, "tau_theta": 3},
+    {"method": "wp", "rounding": "residual", "eta_exp": 2, "delta_exp": 7, "tau_x": 2},
+    {
+        "method": "np",
+        "rounding": "residual",
+        "difference": "forward",
+        "eta_exp": 5,
+        "tau_x": 4,
+        "tau_p": 2,
+        "tau_theta": 5,
+    },
+    {
+        "method": "wp",
+        "rounding": "residual",
+        "difference": "forward",
+        "eta_exp": 5,
+        "tau_x": 5,
+        "tau_p": 3,
+        "tau_theta": 4,
+    },
+]
+ACCUMULATING = {"accumulators": True, "tau_theta_max": 16}
+
+CASES = {
+    "3-1_1_lane": (dict(layers=(3, 1)), 1, DIRECT, 0.0),
+    "2-2-1_2_lanes": (
+        dict(layers=(2, 2, 1), sample_bits=2, sample_signed=True, **ACCUMULATING),
+        2,
+        DIRECT + RESIDUAL,
+        0.2,
+    ),
+    "7-13-3_3_lanes": (
+        dict(layers=(7, 13, 3), cost="cross_entropy", **ACCUMULATING),
+        3,
+        DIRECT + RESIDUAL,
+        0.0,
+    ),
+    "7-13-3_8_lanes": (
+        dict(layers=(7, 13, 3), cost="cross_entropy", sample_bits=5),
+        8,
+        DIRECT,
+        0.3,
+    ),
+    "5-4-3-2_2_lanes": (
+        dict(
+            layers=(5, 4, 3, 2),
+            hidden="relu",
+            output="identity",
+            sample_bits=12,
+            sample_signed=True,
+            **ACCUMULATING,
+        ),
+        2,
+        DIRECT + RESIDUAL,
+        0.0,
+    ),
+    "5-4-3-2_3_lanes": (
+        dict(layers=(5, 4, 3, 2), hidden="identity", output="tanh", weight_bits=10, **ACCUMULATING),
+        3,
+        RESIDUAL,
+        0.3,
+    ),
+    "1-1-1_1_lane": (dict(layers=(1, 1, 1), sample_bits=1, weight_bits=18), 1, DIRECT, 0.0),
+    "49-4-4_4_lanes": (
+        dict(layers=(49, 4, 4), cost="cross_entropy", sample_bits=1, cost_frac=14, pre_frac=10),
+        4,
+        DIRECT,
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_core(name):
+    network, lanes, settings, idle = CASES[name]
+    config = CoreConfig(Network(**network), lanes)
+    shift = 14 - config.network.sample_bits
+    settings = [{**s, "input_shift": shift} for s in settings]
+    simulate(
+        FoldedCore(config),
+        __name__,
+        "equals_golden_model",
+        {
+            "network": network,
+            "lanes": lanes,
+            "settings": settings,
+            "seed": 7,
+            "steps": 24,
+            "idle": idle,
+        },
+    )

@@ -1,0 +1,114 @@
+"""Activation functions, one result per clock."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.network import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, Network
+from golden_model.tables import TANH, TANH_RANGE_LOG2
+from rtl.lane import saturated
+from rtl.piecewise import LATENCY, interpolate, rescaled
+
+
+class Activation(wiring.Component):
+    """Equals golden_model.activations.activate.
+
+    i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
+    saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
+    The network's hidden and output activations are both there, chosen by `output`.
+    """
+
+    LATENCY = LATENCY
+
+    def __init__(self, network: Network, tag_shape) -> None:
+        self.network = network
+        common = {"output": 1, "tag": tag_shape}
+        super().__init__(
+            {
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout({"value": signed(network.pre_bits), **common})
+                    )
+                ),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout({"value": signed(ACT_BITS), "saturated": 1, **common})
+                    )
+                ),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        net = self.network
+        enable = Signal()
+        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+
+        z = self.i.payload.value
+        kinds = {net.hidden} if net.depth > 1 else set()
+        if net.cost == "mse":
+            kinds.add(net.output)
+        results = {kind: getattr(self, f"_{kind}")(m, z, enable) for kind in sorted(kinds)}
+
+        valid = self.i.valid
+        output, tag = self.i.payload.output, self.i.payload.tag
+        for _ in range(LATENCY):
+            valid_next, output_next = Signal(), Signal()
+            tag_next = Signal.like(tag)
+            with m.If(enable):
+                m.d.sync += [
+                    valid_next.eq(valid),
+                    output_next.eq(output),
+                    tag_next.eq(tag),
+                ]
+            valid, output, tag = valid_next, output_next, tag_next
+
+        hidden = results.get(net.hidden)
+        last = results.get(net.output) if net.cost == "mse" else hidden
+        hidden = last if hidden is None else hidden
+        assert hidden is not None
+        assert last is not None
+        value = self.o.payload
+        m.d.comb += [
+            self.o.valid.eq(valid),
+            Cat(value.value, value.saturated).eq(Mux(output, Cat(*last), Cat(*hidden))),
+            value.output.eq(output),
+            value.tag.eq(tag),
+        ]
+        return m
+
+    def _tanh(self, m: Module, z, enable):
+        pre_frac = self.network.pre_frac
+        half_width = 1 << (pre_frac + TANH_RANGE_LOG2)
+        bits = pre_frac + TANH_RANGE_LOG2 + 1
+        position = Signal(bits)
+        beyond = Signal()
+        # −4 + offset of the low bits: flipping the sign bit turns [−4, 4) into [0, 8).
+        m.d.comb += [
+            beyond.eq(z >= half_width),
+            position.eq(Mux(z < -half_width, 0, z[:bits] ^ half_width)),
+        ]
+        y = interpolate(m, TANH, position, enable, beyond=beyond)
+        return y, Signal()
+
+    def _identity(self, m: Module, z, enable):
+        wide = Signal(signed(len(z) + ACT_FRAC))
+        m.d.comb += wide.eq(rescaled(z, self.network.pre_frac, ACT_FRAC))
+        y, over = Signal(signed(ACT_BITS)), Signal()
+        limited = Signal(signed(ACT_BITS))
+        m.d.comb += limited.eq(saturated(wide, ACT_MIN, ACT_MAX))
+        with m.If(enable):
+            m.d.sync += [y.eq(limited), over.eq(wide != limited)]
+        for _ in range(LATENCY - 1):
+            y_next, over_next = Signal.like(y), Signal()
+            with m.If(enable):
+                m.d.sync += [y_next.eq(y), over_next.eq(over)]
+            y, over = y_next, over_next
+        return y, over
+
+    def _relu(self, m: Module, z, enable):
+        positive = Signal.like(z)
+        m.d.comb += positive.eq(Mux(z < 0, 0, z))
+        return self._identity(m, positive, enable)

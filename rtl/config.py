@@ -1,0 +1,122 @@
+"""How a network is laid out in a folded core: what a lane holds, and where.
+
+Lane p computes the neurons p, p+P, p+2P, … of every layer, one group of P neurons at a time.
+A group is one sweep over the inputs of its layer, the bias last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from golden_model.errors import UserError
+from golden_model.network import ACT_BITS, Network
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """A network and the number of lanes it is folded onto.
+
+    Raises UserError where the lanes are out of range.
+    """
+
+    network: Network
+    lanes: int = 8
+
+    def __post_init__(self) -> None:
+        widest = max(self.network.layers[1:])
+        if not 1 <= self.lanes <= 256:
+            raise UserError(f"lanes = {self.lanes}: must be between 1 and 256")
+        if self.lanes > widest:
+            raise UserError(
+                f"lanes = {self.lanes}: the widest layer of {self.network.describe()} has {widest} "
+                "neurons, more lanes would never work; lower lanes"
+            )
+
+    # -- weights ----------------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> tuple[int, ...]:
+        """Groups of neurons per layer of weights."""
+        return tuple(-(-n // self.lanes) for n in self.network.layers[1:])
+
+    @cached_property
+    def first_group(self) -> tuple[int, ...]:
+        """Number of each layer's first group, counted through the whole network."""
+        return tuple(sum(self.groups[:k]) for k in range(self.network.depth))
+
+    @cached_property
+    def first_word(self) -> tuple[int, ...]:
+        """Address in a lane's weight memory of each layer's first weight."""
+        sizes = [g * (f + 1) for g, f in zip(self.groups, self.network.layers, strict=False)]
+        return tuple(sum(sizes[:k]) for k in range(self.network.depth))
+
+    @property
+    def lane_words(self) -> int:
+        """Weights per lane."""
+        return sum(g * (f + 1) for g, f in zip(self.groups, self.network.layers, strict=False))
+
+    def active(self, layer: int, group: int) -> int:
+        """Lanes that hold a neuron in this group of this layer."""
+        return min(self.lanes, self.network.layers[layer + 1] - group * self.lanes)
+
+    def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray:
+        """Weights per layer (nodes, fan_in+1) to the lanes' memories (lanes, lane_words)."""
+        memory = np.zeros((self.lanes, self.lane_words), dtype=np.int64)
+        for layer, w in enumerate(weights):
+            nodes, width = w.shape
+            padded = np.zeros((self.groups[layer] * self.lanes, width), dtype=np.int64)
+            padded[:nodes] = w
+            by_group = padded.reshape(self.groups[layer], self.lanes, width)
+            start = self.first_word[layer]
+            stop = start + self.groups[layer] * width
+            memory[:, start:stop] = by_group.transpose(1, 0, 2).reshape(self.lanes, -1)
+        return memory
+
+    def from_lanes(self, memory: np.ndarray) -> list[np.ndarray]:
+        """Inverse of to_lanes."""
+        weights = []
+        for layer, nodes in enumerate(self.network.layers[1:]):
+            width = self.network.layers[layer] + 1
+            start = self.first_word[layer]
+            stop = start + self.groups[layer] * width
+            by_group = memory[:, start:stop].reshape(self.lanes, self.groups[layer], width)
+            weights.append(by_group.transpose(1, 0, 2).reshape(-1, width)[:nodes])
+        return weights
+
+    # -- activations ------------------------------------------------------------------------
+
+    @property
+    def hidden_nodes(self) -> int:
+        return sum(self.network.layers[1:-1])
+
+    def hidden_offset(self, layer: int) -> int:
+        """Where the outputs of hidden layer `layer` start among all hidden activations."""
+        return sum(self.network.layers[1 : layer + 1])
+
+    @property
+    def plus_words(self) -> int:
+        """Activation memory of the first pass: three samples, two sets of hidden activations.
+
+        Three samples: the one in use, the one before (its update rides on this step's
+        sweep) and the next one, being loaded.
+        """
+        return 3 * self.network.layers[0] + 2 * self.hidden_nodes
+
+    @property
+    def share_bits(self) -> int:
+        """Width of the broadcast share: saturated to ±(2^weight_bits − 1), which moves any
+        weight across its whole range, or a full contribution to an accumulator."""
+        direct = self.network.weight_bits + 1
+        if self.network.accumulators:
+            return max(direct, self.network.contribution_bits)
+        return direct
+
+    def memory_bits(self) -> int:
+        """All memory of the core but the samples, in bits."""
+        weight = self.lanes * self.lane_words * (
+            self.network.weight_bits + self.network.gradient_bits
+        )
+        return weight + (2 * self.plus_words + self.hidden_nodes) * ACT_BITS

@@ -1,0 +1,378 @@
+"""The folded core: any dense network on P lanes."""
+
+from __future__ import annotations
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from golden_model.network import ACT_BITS, ONE, SHIFT_MIN
+from rtl.activation import Activation
+from rtl.broadcast import Broadcast
+from rtl.collector import Collector, tag_layout
+from rtl.config import CoreConfig
+from rtl.cost import cost_unit, result_layout
+from rtl.delay import delayed
+from rtl.lane import Lane
+from rtl.loader import Loader
+from rtl.samples import WORD_BITS
+from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, Schedule, evaluation_layout
+from rtl.signs import SignGenerator
+from rtl.sweeper import Sweeper
+
+
+def weight_request_layout(config: CoreConfig) -> data.StructLayout:
+    """Host access to one weight: which lane and word, and the data of a write."""
+    return data.StructLayout(
+        {
+            "lane": range(max(config.lanes, 2)),
+            "word": range(max(config.lane_words, 2)),
+            "write": 1,
+            "data": signed(config.network.weight_bits),
+        }
+    )
+
+
+def probe_layout(config: CoreConfig) -> data.StructLayout:
+    """What verification watches: every cost, every D, every weight and accumulator written
+    while training.
+
+    The lanes' values are side by side, lane 0 lowest.  Leave it unconnected on a board: it
+    then costs nothing.
+    """
+    net = config.network
+    return data.StructLayout(
+        {
+            "write": 1,
+            "word": range(max(config.lane_words, 2)),
+            "weights": config.lanes * net.weight_bits,
+            "gradients": max(config.lanes * net.gradient_bits, 1),
+            "cost_valid": 1,
+            "cost": result_layout(net),
+            "delta_valid": 1,
+            "delta": signed(net.delta_cost_bits),
+        }
+    )
+
+
+class FoldedCore(wiring.Component):
+    """Trains and evaluates one network; equals golden_model.trainer.Trainer bit for bit.
+
+    Streams: `command` (rtl.protocol.Command codes), `sample_request`/`record` (to a
+    rtl.samples.SampleMemory or any other source of records), `evaluation` (one result per
+    evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a read is
+    answered 3 clocks later).  `settings` are the run-time registers.
+
+    A step takes about Σ groups·(fan_in+1) clocks for the first layer, twice that for the
+    others, and about 70 more (docs/architecture.md); one update per tau_theta steps is free.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "settings": In(SETTINGS_LAYOUT),
+                "command": In(stream.Signature(COMMAND_SHAPE)),
+                "sample_request": Out(stream.Signature(data.StructLayout({"evaluate": 1}))),
+                "record": In(stream.Signature(WORD_BITS)),
+                "restart_train": Out(1),
+                "restart_evaluate": Out(1),
+                "evaluation": Out(stream.Signature(evaluation_layout(config))),
+                "weight_request": In(stream.Signature(weight_request_layout(config))),
+                "weight_reply": Out(stream.Signature(signed(config.network.weight_bits))),
+                "busy": Out(1),
+                "step": Out(32),
+                "cost_sum": Out(64),
+                "train_clocks": Out(64),
+                "weight_saturations": Out(32),
+                "activation_saturations": Out(32),
+                "probe": Out(probe_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        m.submodules.schedule = schedule = Schedule(cfg)
+        m.submodules.loader = loader = Loader(cfg.network)
+        m.submodules.sweeper = sweeper = Sweeper(cfg)
+        m.submodules.signs = signs = SignGenerator(cfg)
+        m.submodules.broadcast = broadcast = Broadcast(cfg)
+        m.submodules.collector = collector = Collector(cfg)
+        m.submodules.activation = activation = Activation(cfg.network, tag_layout(cfg))
+        m.submodules.cost = cost = cost_unit(cfg.network)
+        lanes = [Lane(cfg) for _ in range(cfg.lanes)]
+        for p, lane in enumerate(lanes):
+            m.submodules[f"lane_{p}"] = lane
+        s = self.settings
+
+        connect(m, schedule.command, flipped(self.command))
+        connect(m, flipped(self.evaluation), schedule.evaluation)
+        connect(m, flipped(self.sample_request), loader.request)
+        connect(m, loader.record, flipped(self.record))
+        connect(m, schedule.cost, cost.o)
+        m.d.comb += [
+            schedule.settings.eq(s),
+            self.restart_train.eq(schedule.restart_train),
+            self.restart_evaluate.eq(schedule.restart_evaluate),
+            loader.start.eq(schedule.load),
+            loader.evaluate.eq(schedule.load_evaluate),
+            loader.taken.eq(schedule.taken),
+            loader.input_shift.eq(s.input_shift),
+            schedule.loading.eq(loader.busy),
+            schedule.loaded.eq(loader.loaded),
+            schedule.next_label.eq(loader.label),
+            cost.label.eq(schedule.label),
+            sweeper.start.eq(schedule.sweep),
+            sweeper.passes.eq(schedule.passes),
+            sweeper.flush.eq(schedule.flush),
+            schedule.sweeping.eq(sweeper.busy),
+            self.busy.eq(schedule.busy),
+            self.step.eq(schedule.step),
+            self.cost_sum.eq(schedule.cost_sum),
+            self.train_clocks.eq(schedule.train_clocks),
+        ]
+
+        self._results(m, schedule, sweeper, collector, activation, cost, lanes)
+        x_now, x_before = self._activations(m, schedule, sweeper, loader, activation)
+        self._signs(m, schedule, sweeper, signs)
+
+        # Clock of a token at each place: 0 sweeper, 2 activations read, 5 share and signs.
+        shared = 2 + Broadcast.LATENCY
+        assert shared == SignGenerator.LATENCY
+        address_clock = shared - 2
+        use = address_clock + Lane.update_latency(cfg)
+        token, valid = sweeper.token, sweeper.valid
+        m.d.comb += [
+            broadcast.x.eq(x_before),
+            broadcast.delta.eq(schedule.delta),
+            broadcast.random.eq(schedule.step_random),
+            broadcast.nodes.eq(s.nodes),
+            broadcast.accumulates.eq(s.accumulates),
+            broadcast.delta_exp.eq(s.delta_exp),
+            broadcast.eta_exp.eq(s.eta_exp),
+        ]
+        update_0 = Signal()
+        m.d.comb += update_0.eq(valid & token.lead & schedule.update)
+        update = delayed(m, update_0, shared)
+        written = delayed(m, update, use - shared)
+        word = delayed(m, token.word, address_clock)
+        written_word = delayed(m, word, use - address_clock)
+        x = delayed(m, x_now, use - 2)
+        x_later = delayed(m, x, 1)
+        bias = delayed(m, token.bias, use + 1)
+        accumulate = delayed(m, valid & ~schedule.flush, use + 1)
+        first = delayed(m, token.first, use + 1)
+        current_signs = delayed(m, signs.signs, use + 1 - shared)
+        # A flush ends when its last write has: no token between the sweeper and the memories.
+        in_flight = Signal(use + 2)
+        m.d.sync += in_flight.eq(Cat(valid, in_flight))
+        m.d.comb += schedule.drained.eq(in_flight == 0)
+        # The last group of a layer may not fill all lanes; the others' numbers mean nothing.
+        active = delayed(m, sweeper.finished.active, use)
+
+        host = self.weight_request.payload
+        host_access = Signal()
+        shift_right, residual_mask = Signal(6), Signal(max(cfg.network.gradient_bits, 1))
+        m.d.sync += [
+            shift_right.eq(broadcast.shift - SHIFT_MIN),
+            residual_mask.eq(Mux(broadcast.shift > 0, (1 << broadcast.shift[:6]) - 1, 0)),
+        ]
+        for p, lane in enumerate(lanes):
+            following = lanes[(p + 1) % len(lanes)]
+            m.d.comb += [
+                lane.address.eq(Mux(host_access, host.word, word)),
+                lane.share.eq(broadcast.share),
+                lane.previous_sign.eq(signs.previous_signs[p]),
+                lane.update.eq(update),
+                lane.change.eq(schedule.change),
+                lane.accumulates.eq(s.accumulates),
+                lane.shift_right.eq(shift_right),
+                lane.residual_mask.eq(residual_mask),
+                lane.write.eq(written),
+                lane.write_address.eq(
+                    Mux(
+                        host_access,
+                        host.word,
+                        Mux(schedule.clear, schedule.clear_word, written_word),
+                    )
+                ),
+                lane.host_write.eq(host_access & host.write & (host.lane == p)),
+                lane.host_data.eq(host.data),
+                lane.clear.eq(schedule.clear),
+                lane.x.eq(x),
+                lane.x_later.eq(x_later),
+                lane.sign.eq(current_signs[p]),
+                lane.accumulate.eq(accumulate),
+                lane.add_sign.eq(~s.nodes | bias),
+                lane.first.eq(first),
+                lane.chain_sum.eq(following.sum),
+                lane.chain_sign_sum.eq(following.sign_sum),
+            ]
+
+        take = delayed(m, accumulate & bias, 1)
+        m.d.comb += [lane.take.eq(take) for lane in lanes]
+        m.d.comb += [lane.shift.eq(collector.shift) for lane in lanes]
+        m.d.comb += collector.take.eq(take)
+        m.d.comb += collector.group.eq(delayed(m, sweeper.finished, use + 2))
+
+        # Saturations, and the host's way to the weights.
+        clipped = Cat(*(lane.clipped & (active > p) for p, lane in enumerate(lanes)))
+        count = Signal(range(cfg.lanes + 1))
+        m.d.comb += count.eq(sum(clipped[p] for p in range(cfg.lanes)))
+        with m.If(schedule.start_signs):
+            m.d.sync += [self.weight_saturations.eq(0), self.activation_saturations.eq(0)]
+        with m.Elif(written):
+            m.d.sync += self.weight_saturations.eq(self.weight_saturations + count)
+        saturated_output = activation.o.valid & activation.o.ready & activation.o.payload.saturated
+        with m.If(~schedule.start_signs & schedule.training & saturated_output):
+            m.d.sync += self.activation_saturations.eq(self.activation_saturations + 1)
+
+        reading, read_lane = Signal(2), Signal.like(host.lane)
+        m.d.comb += [
+            host_access.eq(self.weight_request.valid & ~schedule.busy),
+            self.weight_request.ready.eq(~schedule.busy & ~self.weight_reply.valid & ~reading.any()),
+            schedule.weights_written.eq(host_access & host.write),
+        ]
+        accepted = host_access & self.weight_request.ready & ~host.write
+        m.d.sync += reading.eq(Cat(accepted, reading))
+        with m.If(accepted):
+            m.d.sync += read_lane.eq(host.lane)
+        with m.If(reading[1]):
+            m.d.sync += [
+                self.weight_reply.valid.eq(1),
+                self.weight_reply.payload.eq(Array(lane.read_weight for lane in lanes)[read_lane]),
+            ]
+        with m.Elif(self.weight_reply.ready):
+            m.d.sync += self.weight_reply.valid.eq(0)
+
+        probe = self.probe
+        m.d.comb += [
+            probe.write.eq(written),
+            probe.word.eq(written_word),
+            probe.weights.eq(Cat(*(lane.new_weight for lane in lanes))),
+            probe.cost_valid.eq(cost.o.valid & cost.o.ready & schedule.training),
+            probe.cost.eq(cost.o.payload),
+            probe.delta_valid.eq(delayed(m, schedule.delta_valid, 1)),
+            probe.delta.eq(schedule.delta),
+        ]
+        if cfg.network.accumulators:
+            m.d.comb += probe.gradients.eq(Cat(*(lane.new_gradient for lane in lanes)))
+        return m
+
+    def _results(self, m, schedule, sweeper, collector, activation, cost, lanes) -> None:
+        """Sums to pre-activations, to activations, to the cost."""
+        net = self.config.network
+        z = collector.o
+        m.d.comb += [
+            collector.sum.eq(lanes[0].sum),
+            collector.sign_sum.eq(lanes[0].sign_sum),
+            collector.factor_0.eq(schedule.factor_0),
+            collector.factor_1.eq(schedule.factor_1),
+            collector.delta_exp.eq(self.settings.delta_exp),
+            sweeper.collected.eq(collector.done),
+            activation.i.payload.value.eq(z.payload.value),
+            activation.i.payload.output.eq(z.payload.output),
+            activation.i.payload.tag.eq(z.payload.tag),
+        ]
+        # Cross-entropy reads the outputs' pre-activations, mean squared error their activations.
+        source = z if net.cost == "cross_entropy" else activation.o
+        m.d.comb += [
+            cost.i.payload.value.eq(source.payload.value),
+            cost.i.payload.node.eq(source.payload.tag.node),
+            cost.i.payload.second.eq(source.payload.tag.second),
+            cost.i.payload.last.eq(source.payload.tag.last),
+            cost.i.valid.eq(source.valid & source.payload.output),
+        ]
+        if net.cost == "cross_entropy":
+            m.d.comb += [
+                activation.i.valid.eq(z.valid & ~z.payload.output),
+                z.ready.eq(Mux(z.payload.output, cost.i.ready, activation.i.ready)),
+                activation.o.ready.eq(1),
+            ]
+        else:
+            m.d.comb += [
+                activation.i.valid.eq(z.valid),
+                z.ready.eq(activation.i.ready),
+                activation.o.ready.eq(~activation.o.payload.output | cost.i.ready),
+            ]
+
+    def _activations(self, m, schedule, sweeper, loader, activation):
+        """Activation memories; returns x of this step and of the one before, 2 clocks late."""
+        cfg, net = self.config, self.config.network
+        inputs, hidden = net.layers[0], max(cfg.hidden_nodes, 1)
+        m.submodules.plus = plus = Memory(shape=signed(ACT_BITS), depth=cfg.plus_words, init=[])
+        m.submodules.minus = minus = Memory(shape=signed(ACT_BITS), depth=hidden, init=[])
+        write, read_now, read_before = plus.write_port(), plus.read_port(), plus.read_port()
+        write_minus, read_minus = minus.write_port(), minus.read_port()
+
+        def base(sample, hidden_set):
+            sample_base = Array([Const(k * inputs) for k in range(4)])[sample]
+            hidden_base = 3 * inputs + Mux(hidden_set, cfg.hidden_nodes, 0)
+            return Mux(token.layer_0, sample_base, hidden_base + token.hidden)
+
+        token = sweeper.token
+        m.d.comb += [
+            read_now.addr.eq(base(schedule.sample_now, schedule.hidden_now) + token.input),
+            read_before.addr.eq(base(schedule.sample_before, schedule.hidden_before) + token.input),
+            read_minus.addr.eq(token.hidden + token.input),
+        ]
+        bias_1 = delayed(m, token.bias, 1)
+        from_minus_1 = delayed(m, token.second & ~token.layer_0, 1)
+        x_now, x_before = Signal(signed(ACT_BITS)), Signal(signed(ACT_BITS))
+        m.d.sync += [
+            x_now.eq(Mux(bias_1, ONE, Mux(from_minus_1, read_minus.data, read_now.data))),
+            x_before.eq(Mux(bias_1, ONE, read_before.data)),
+        ]
+
+        y = activation.o.payload
+        stored = Signal()
+        m.d.comb += [
+            stored.eq(activation.o.valid & activation.o.ready & ~y.output),
+            write_minus.addr.eq(y.tag.node),
+            write_minus.data.eq(y.value),
+            write_minus.en.eq(stored & y.tag.second),
+        ]
+        # Results come first, the next sample's inputs use the write port when it is free.
+        hidden_base = 3 * inputs + Mux(schedule.hidden_now, cfg.hidden_nodes, 0)
+        sample_base = Array([Const(k * inputs) for k in range(4)])[schedule.sample_next]
+        with m.If(stored & ~y.tag.second):
+            m.d.comb += [
+                write.addr.eq(hidden_base + y.tag.node),
+                write.data.eq(y.value),
+                write.en.eq(1),
+            ]
+        with m.Else():
+            m.d.comb += [
+                loader.o.ready.eq(1),
+                write.addr.eq(sample_base + loader.o.payload.index),
+                write.data.eq(loader.o.payload.value),
+                write.en.eq(loader.o.valid),
+            ]
+
+        complete = Signal(2)
+        m.d.comb += sweeper.ready.eq(complete)
+        ends = Mux(stored & y.tag.last, Mux(y.tag.second, 2, 1), 0)
+        m.d.sync += complete.eq((complete & ~sweeper.taken) | ends)
+        with m.If(sweeper.start):
+            m.d.sync += complete.eq(0)
+        return x_now, x_before
+
+    def _signs(self, m, schedule, sweeper, signs) -> None:
+        token = sweeper.token
+        m.d.comb += [
+            signs.start.eq(schedule.start_signs),
+            signs.seed.eq(self.settings.seed),
+            signs.nodes.eq(self.settings.nodes),
+            signs.valid.eq(sweeper.valid),
+            signs.first.eq(token.first),
+            signs.last.eq(token.bias),
+            signs.group.eq(token.group),
+            signs.slot.eq(schedule.slot),
+            signs.previous_slot.eq(schedule.previous_slot),
+            signs.save.eq(token.lead & schedule.training & ~schedule.flush),
+            signs.next_random.eq(schedule.next_random),
+            schedule.signs_ready.eq(signs.ready),
+            schedule.random.eq(signs.random),
+        ]

@@ -1,0 +1,181 @@
+"""A lane: the weights of every P-th neuron, one multiplier, one accumulator.
+
+One sweep updates, writes back, and uses each weight:
+
+    W ← clip(W − q);  sum += W·x;  sign_sum += s·x
+
+where q is ±share (stochastic rounding) or what the accumulator G gives off.
+"""
+
+from __future__ import annotations
+
+from amaranth import Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from golden_model.network import ACT_BITS, SHIFT_MIN
+from rtl.config import CoreConfig
+from rtl.delay import delayed
+
+
+def saturated(value, low: int, high: int):
+    """`value` limited to [low, high]."""
+    return Mux(value > high, high, Mux(value < low, low, value))
+
+
+class Lane(wiring.Component):
+    """Equals golden_model.trainer.Trainer._update and golden_model.forward.weighted_sum.
+
+    A token's signals enter at fixed clocks after its `address`:
+
+    * clock 0: address; clock 2: share, previous_sign, update, change;
+    * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
+      token's address again; write is high when the memory takes the new values;
+    * clock UPDATE + 1: sign, x_later, accumulate, first.  The sums are complete one clock
+      after the last token of a group.
+
+    UPDATE is 3, or 5 with accumulators.  `take` copies both sums to the output registers,
+    `shift` loads these from the next lane's (`chain_*`).
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        net = config.network
+        self.UPDATE = self.update_latency(config)
+        super().__init__(
+            {
+                "address": In(range(config.lane_words)),
+                "share": In(signed(config.share_bits)),
+                "previous_sign": In(1),
+                "update": In(1),
+                "change": In(1),
+                "accumulates": In(1),
+                "shift_right": In(6),
+                "residual_mask": In(max(net.gradient_bits, 1)),
+                "write": In(1),
+                "write_address": In(range(config.lane_words)),
+                "host_write": In(1),
+                "host_data": In(signed(net.weight_bits)),
+                "clear": In(1),
+                "x": In(signed(ACT_BITS)),
+                "sign": In(1),
+                "x_later": In(signed(ACT_BITS)),
+                "accumulate": In(1),
+                "add_sign": In(1),
+                "first": In(1),
+                "take": In(1),
+                "shift": In(1),
+                "chain_sum": In(signed(net.acc_bits)),
+                "chain_sign_sum": In(signed(net.sign_sum_bits)),
+                "sum": Out(signed(net.acc_bits)),
+                "sign_sum": Out(signed(net.sign_sum_bits)),
+                "new_weight": Out(signed(net.weight_bits)),
+                "new_gradient": Out(signed(max(net.gradient_bits, 1))),
+                "clipped": Out(1),
+                "read_weight": Out(signed(net.weight_bits)),
+            }
+        )
+
+    @staticmethod
+    def update_latency(config: CoreConfig) -> int:
+        """Clocks from a token's address to its new weight."""
+        return 5 if config.network.accumulators else 3
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg, net = self.config, self.config.network
+
+        # Clock 0 → 2: read, and register what the memory gives (its output is slow).
+        m.submodules.weights = weights = Memory(
+            shape=signed(net.weight_bits), depth=cfg.lane_words, init=[]
+        )
+        read, write = weights.read_port(), weights.write_port()
+        weight = Signal(signed(net.weight_bits))
+        m.d.comb += read.addr.eq(self.address)
+        m.d.sync += weight.eq(read.data)
+        m.d.comb += self.read_weight.eq(weight)
+
+        share = Signal(signed(cfg.share_bits + 1))
+        m.d.comb += share.eq(Mux(self.previous_sign, -self.share, self.share))
+        if net.accumulators:
+            change, weight = self._accumulate(m, share, weight)
+        else:
+            change = Signal.like(share)
+            m.d.comb += change.eq(Mux(self.update, share, 0))
+
+        # The weight change, saturating: UPDATE − 1 → UPDATE.
+        moved = Signal(signed(max(net.weight_bits, len(change)) + 1))
+        limited = Signal(signed(net.weight_bits))
+        m.d.comb += moved.eq(weight - change)
+        m.d.comb += limited.eq(saturated(moved, net.weight_min, net.weight_max))
+        m.d.sync += [self.new_weight.eq(limited), self.clipped.eq(moved != limited)]
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            write.data.eq(Mux(self.host_write, self.host_data, self.new_weight)),
+            write.en.eq(self.write | self.host_write),
+        ]
+
+        # Multiply and accumulate: one register after the product, so that Yosys may take it
+        # into the DSP block (two make iCE40 synthesis fail silently).
+        product = Signal(signed(net.weight_bits + ACT_BITS))
+        total, sign_sum = Signal(signed(net.acc_bits)), Signal(signed(net.sign_sum_bits))
+        signed_x = Signal(signed(ACT_BITS + 1))
+        m.d.sync += product.eq(self.new_weight * self.x)
+        m.d.comb += signed_x.eq(Mux(self.sign, -self.x_later, self.x_later))
+        with m.If(self.accumulate):
+            m.d.sync += total.eq(Mux(self.first, 0, total) + product)
+            m.d.sync += sign_sum.eq(
+                Mux(self.first, 0, sign_sum) + Mux(self.add_sign, signed_x, 0)
+            )
+
+        with m.If(self.take):
+            m.d.sync += [self.sum.eq(total), self.sign_sum.eq(sign_sum)]
+        with m.Elif(self.shift):
+            m.d.sync += [self.sum.eq(self.chain_sum), self.sign_sum.eq(self.chain_sign_sum)]
+        return m
+
+    def _accumulate(self, m: Module, share, weight):
+        """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.
+
+        Returns the change q and the weight it belongs to, two clocks later.
+        """
+        cfg, net = self.config, self.config.network
+        m.submodules.gradients = gradients = Memory(
+            shape=signed(net.gradient_bits), depth=cfg.lane_words, init=[]
+        )
+        read, write = gradients.read_port(), gradients.write_port()
+        gradient = Signal(signed(net.gradient_bits))
+        m.d.comb += read.addr.eq(self.address)
+        m.d.sync += gradient.eq(read.data)
+
+        accumulated = Signal(signed(net.gradient_bits))
+        with m.If(self.update & self.accumulates):
+            m.d.sync += accumulated.eq(gradient + share)
+        with m.Else():
+            m.d.sync += accumulated.eq(gradient)
+        direct = Signal.like(share)
+        m.d.sync += direct.eq(Mux(self.update & ~self.accumulates, share, 0))
+        gives = delayed(m, self.update & self.accumulates & self.change, 1)
+
+        # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited: beyond ±(2^weight_bits − 1) every weight
+        # clips anyway.
+        limit = (1 << net.weight_bits) - 1
+        whole = Signal(signed(net.gradient_bits - SHIFT_MIN))
+        change = Signal(signed(net.weight_bits + 1))
+        m.d.comb += whole.eq((accumulated << -SHIFT_MIN) >> self.shift_right)
+        kept = Signal(signed(net.gradient_bits))
+        with m.If(gives):
+            m.d.sync += [
+                change.eq(saturated(whole, -limit, limit)),
+                kept.eq(accumulated & self.residual_mask),
+            ]
+        with m.Else():
+            m.d.sync += [change.eq(saturated(direct, -limit, limit)), kept.eq(accumulated)]
+        m.d.sync += self.new_gradient.eq(kept)
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            write.data.eq(Mux(self.clear, Const(0), self.new_gradient)),
+            write.en.eq(self.write | self.clear),
+        ]
+        return change, delayed(m, weight, 2)

@@ -1,0 +1,147 @@
+"""Compares a running core with the golden model, value by value, as they pass.
+
+The core's probe (rtl.core.probe_layout) gives three kinds of events: a cost, a D, and the
+weights and accumulators that all lanes write in one clock.  The weights of step t are written
+in the sweep of step t+1, or in a flush.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden_model.trainer import Step, Trainer
+from rtl.config import CoreConfig
+
+
+@dataclass(frozen=True)
+class Mismatch(Exception):
+    """The first value that differs.  layer counts weight layers from 1; -1: not of a synapse."""
+
+    step: int
+    value: str
+    expected: int | None
+    got: int | None
+    layer: int = -1
+    node: int = -1
+    input: int = -1
+
+    def __str__(self) -> str:
+        where = ""
+        if self.layer >= 0:
+            where = f", layer {self.layer}, node {self.node}, input {self.input}"
+        return f"step {self.step}{where}: {self.value}: expected {self.expected}, got {self.got}"
+
+
+class Lockstep:
+    """Runs `trainer` (one seed) beside a core.  Event methods raise Mismatch.
+
+    values_compared counts the single numbers that were found equal.
+    """
+
+    def __init__(self, config: CoreConfig, trainer: Trainer) -> None:
+        self.config = config
+        self.trainer = trainer
+        self.values_compared = 0
+        self.steps = 0
+        self._record: Step | None = None
+        self._passes: list[tuple[str, int]] = []
+        self._weights = self._gradients = np.zeros((config.lanes, config.lane_words), np.int64)
+        self._written = np.ones(config.lane_words, dtype=bool)
+        ones = [
+            np.full((nodes, fan_in + 1), 1)
+            for fan_in, nodes in zip(
+                config.network.layers, config.network.layers[1:], strict=False
+            )
+        ]
+        self._active = config.to_lanes(ones).astype(bool)
+
+    def cost(self, value: int) -> None:
+        """The next cost: C⁺ then C⁻, or C0 (where it is renewed) then C."""
+        if self._record is None:
+            self._all_written()
+            self._step()
+        if not self._passes:
+            raise Mismatch(self.steps, "cost", None, value)
+        name, expected = self._passes.pop(0)
+        self._equal(name, expected, value)
+
+    def delta(self, value: int) -> None:
+        """D, the end of a step."""
+        record = self._record
+        if record is None or self._passes:
+            missing = self._passes[0] if self._passes else ("cost", 0)
+            raise Mismatch(self.steps, missing[0], missing[1], None)
+        self._equal("D", int(record.delta[0]), value)
+        self._record = None
+        self.steps += 1
+
+    def write(self, word: int, weights: list[int], gradients: list[int] | None) -> None:
+        """One word of every lane: the new weights and accumulators."""
+        if self._written[word]:
+            self._differs("weight written twice", word, 0, None, weights[0])
+        self._written[word] = True
+        for name, got, wanted in (
+            ("weight", weights, self._weights),
+            ("accumulator", gradients, self._gradients),
+        ):
+            if got is None:
+                continue
+            for lane, value in enumerate(got):
+                if self._active[lane, word]:
+                    if value != wanted[lane, word]:
+                        self._differs(name, word, lane, int(wanted[lane, word]), value)
+                    self.values_compared += 1
+
+    def finish(self, weights: list[np.ndarray]) -> None:
+        """After the flush: every write has passed, and the weights read back are right."""
+        if self._record is not None:
+            raise Mismatch(self.steps, "D", int(self._record.delta[0]), None)
+        self._all_written()
+        memory = self.config.to_lanes(weights)
+        wanted = self.config.to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
+        for lane, word in np.argwhere(memory != wanted):
+            self._differs(
+                "final weight", word, lane, int(wanted[lane, word]), int(memory[lane, word])
+            )
+        self.values_compared += int(self._active.sum())
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        record = self._record = self.trainer.step()
+        if self.trainer.settings.antithetic:
+            assert record.cost_plus is not None
+            self._passes = [("C+", int(record.cost_plus[0])), ("C-", int(record.cost[0]))]
+        else:
+            self._passes = [("C", int(record.cost[0]))]
+            if record.baseline is not None:
+                self._passes.insert(0, ("C0", int(record.baseline[0])))
+        to_lanes = self.config.to_lanes
+        self._weights = to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
+        self._gradients = to_lanes([g[0].astype(np.int64) for g in self.trainer.accumulators])
+        self._written = np.zeros(self.config.lane_words, dtype=bool)
+
+    def _all_written(self) -> None:
+        for word in np.flatnonzero(~self._written):
+            self._differs("weight never written", int(word), 0, int(self._weights[0, word]), None)
+
+    def _equal(self, name: str, expected: int, got: int) -> None:
+        if expected != got:
+            raise Mismatch(self.steps, name, expected, got)
+        self.values_compared += 1
+
+    def _differs(self, name: str, word: int, lane: int, expected: int | None, got) -> None:
+        net = self.config.network
+        layer = max(k for k in range(net.depth) if self.config.first_word[k] <= word)
+        group, position = divmod(word - self.config.first_word[layer], net.layers[layer] + 1)
+        node = group * self.config.lanes + lane
+        # A write belongs to the step before the one that is under way.
+        raise Mismatch(self.steps - 1, name, expected, got, layer + 1, node, position)
+
+
+def signed_fields(packed: int, count: int, bits: int) -> list[int]:
+    """`count` two's complement numbers of `bits` bits, the first in the lowest bits."""
+    half, mask = 1 << (bits - 1), (1 << bits) - 1
+    return [(((packed >> (k * bits)) & mask) ^ half) - half for k in range(count)]
