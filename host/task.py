@@ -7,7 +7,6 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from golden_model.network import ONE, Network
 from golden_model.settings import METHODS, Settings
 from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
 from host.session import Samples
-from host.task_errors import near, to_user_error
+from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
+from host.task_names import find_task, read_task
 
 DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
@@ -78,8 +78,8 @@ class Task:
         Raises UserError, one line, for a name that is unknown, a file that cannot be read and
         anything in it that cannot be used.
         """
-        path = _find(name_or_path)
-        return cls.parse(_read(path), origin=str(name_or_path), folder=path.parent)
+        path = find_task(name_or_path)
+        return cls.parse(read_task(path), origin=str(name_or_path), folder=path.parent)
 
     @classmethod
     def parse(cls, text: str, origin: str, folder: Path) -> Task:
@@ -282,42 +282,6 @@ class Task:
                 )
         except UserError as error:
             raise UserError(f"{self.origin}: {error}") from None
-
-
-def builtin_names() -> list[str]:
-    """The tasks that come with the package."""
-    return sorted(p.name[:-5] for p in files("examples").iterdir() if p.name.endswith(".toml"))
-
-
-def _find(name_or_path: str | Path) -> Path:
-    name = str(name_or_path)
-    names = builtin_names()
-    if name in names:
-        return Path(str(files("examples"))) / f"{name}.toml"
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file() or len(path.parts) > 1:
-        return path
-    raise UserError(
-        f"task {name!r} is unknown{near(name, names)} built-in tasks: {', '.join(names)}; "
-        "or give the path of a .toml file".replace("? built", "? Built")
-    )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; give a .toml file or one of {', '.join(builtin_names())}"
-        ) from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; give the .toml file in it") from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.start} is no UTF-8; a task file is text, save it as UTF-8"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; check the file") from None
 
 
 def _first(*values: Any) -> Any:

@@ -37,9 +37,9 @@ LIMITS = {
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """A hint such as "; did you mean 'steps'?", or nothing."""
+    """A hint such as " (did you mean 'steps'?)", or nothing."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def to_user_error(where: str, error: ValidationError, model: type[BaseModel]) -> UserError:
@@ -47,7 +47,8 @@ def to_user_error(where: str, error: ValidationError, model: type[BaseModel]) ->
 
     `where` names the file, or the place the values came from.
     """
-    errors = error.errors(include_url=False)
+    # A misspelt key is often missing as well; its spelling is the better message.
+    errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return UserError(f"{where}: {_line(first, model)}{more}".replace("\n", " "))

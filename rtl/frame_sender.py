@@ -39,7 +39,7 @@ class FrameSender(wiring.Component):
         """Place of the code whose block is not over yet; place 0 holds the first."""
         end = Signal(8)
         """First place behind the frame."""
-        crc_left = Signal(range(CRC_BYTES + 1), init=CRC_BYTES)
+        crc_byte = Signal(range(CRC_BYTES))
         byte = Signal(8)
 
         m.d.comb += [self.busy.eq(1), read.addr.eq(place), crc.data.eq(byte)]
@@ -68,7 +68,7 @@ class FrameSender(wiring.Component):
                         place.eq(1),
                         code_place.eq(0),
                         end.eq(self.length + 1),
-                        crc_left.eq(CRC_BYTES),
+                        crc_byte.eq(0),
                     ]
                     m.next = "READ"
             with m.State("READ"):
@@ -80,10 +80,10 @@ class FrameSender(wiring.Component):
                 with m.If(place + 1 == end):
                     m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += byte.eq(crc.crc.word_select(CRC_BYTES - crc_left, 8))
+                m.d.comb += byte.eq(crc.crc.word_select(crc_byte, 8))
                 encode()
-                m.d.sync += crc_left.eq(crc_left - 1)
-                with m.If(crc_left == 1):
+                m.d.sync += crc_byte.eq(crc_byte + 1)
+                with m.If(crc_byte == CRC_BYTES - 1):
                     m.next = "LAST CODE"
             with m.State("LAST CODE"):
                 m.d.comb += [write.en.eq(1), write.addr.eq(code_place)]

@@ -13,6 +13,7 @@ import numpy as np
 
 from golden_model.trainer import Step, Trainer
 from rtl.config import CoreConfig
+from rtl.core import probe_layout
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,28 @@ class Lockstep:
             )
         ]
         self._active = config.to_lanes(ones).astype(bool)
+        self._places = {
+            name: (field.offset, field.width) for name, field in probe_layout(config)
+        }
+
+    def observe(self, probe: int) -> None:
+        """What the probe's packed bits say in one clock."""
+        net, cfg = self.config.network, self.config
+        if self._field(probe, "write"):
+            gradients = None
+            if net.accumulators:
+                packed = self._field(probe, "gradients")
+                gradients = signed_fields(packed, cfg.lanes, net.gradient_bits)
+            weights = signed_fields(self._field(probe, "weights"), cfg.lanes, net.weight_bits)
+            self.write(self._field(probe, "word"), weights, gradients)
+        if self._field(probe, "cost_valid"):
+            self.cost(self._field(probe, "cost") & ((1 << net.cost_bits) - 1))
+        if self._field(probe, "delta_valid"):
+            self.delta(signed_fields(self._field(probe, "delta"), 1, net.delta_cost_bits)[0])
+
+    def _field(self, probe: int, name: str) -> int:
+        offset, width = self._places[name]
+        return probe >> offset & ((1 << width) - 1)
 
     def cost(self, value: int) -> None:
         """The next cost: C⁺ then C⁻, or C0 (where it is renewed) then C."""

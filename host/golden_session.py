@@ -1,0 +1,79 @@
+"""A session in this process: the golden model instead of a board."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from golden_model.forward import evaluate
+from golden_model.network import Network
+from golden_model.settings import Settings
+from golden_model.trainer import Trainer
+from host.session import Counters, Evaluation, Samples, Session
+
+PROGRESS_SECONDS = 0.1
+
+
+class GoldenSession(Session):
+    """Session on golden_model.trainer.Trainer.  It has no clocks and needs no lanes."""
+
+    backend = "golden"
+
+    def __init__(self, network: Network, lanes: int = 0) -> None:
+        self.network = network
+        self.lanes = lanes
+        self._samples: dict[str, Samples] = {}
+        self._weights: list[np.ndarray] = []
+        self._trainer: Trainer | None = None
+
+    def load_samples(self, train: Samples, test: Samples) -> None:
+        self._samples = {"train": train, "test": test}
+
+    def write_weights(self, weights: list[np.ndarray]) -> None:
+        self._weights = [np.array(w, dtype=np.int64) for w in weights]
+
+    def read_weights(self) -> list[np.ndarray]:
+        return [w[0].astype(np.int64) for w in self._running.weights]
+
+    def start(self, settings: Settings, seed: int) -> None:
+        train = self._samples["train"]
+        weights = [w[None] for w in self._weights]
+        self._trainer = Trainer(self.network, settings, train.codes, train.labels, weights, [seed])
+
+    def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
+        trainer, shown = self._running, time.monotonic()
+        while trainer.step_number < until_step:
+            trainer.step()
+            if on_progress and time.monotonic() - shown >= PROGRESS_SECONDS:
+                on_progress(trainer.step_number)
+                shown = time.monotonic()
+
+    def evaluate(self, on: str = "test") -> Evaluation:
+        trainer, samples = self._running, self._samples[on]
+        inputs = samples.codes.astype(np.int64) << trainer.settings.input_shift
+        correct, cost = evaluate(trainer.weights, inputs, samples.labels, self.network)
+        scale = len(samples) << self.network.cost_frac
+        return Evaluation(int(correct[0]) / len(samples), int(cost[0]) / scale, len(samples))
+
+    def counters(self) -> Counters:
+        trainer = self._running
+        return Counters(
+            step=trainer.step_number,
+            cost_sum=int(trainer.cost_sum[0]),
+            weight_saturations=int(trainer.weight_saturations[0]),
+            activation_saturations=int(trainer.activation_saturations[0]),
+            clocks=0,
+            train_clocks=0,
+            link_errors=0,
+        )
+
+    def close(self) -> None:
+        self._trainer = None
+
+    @property
+    def _running(self) -> Trainer:
+        if self._trainer is None:
+            raise RuntimeError("start() comes first")
+        return self._trainer

@@ -1,0 +1,31 @@
+"""Sample records: what a sample looks like in the memory of a core."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golden_model.network import Network
+from host.session import Samples
+
+
+def sample_records(samples: Samples, network: Network) -> np.ndarray:
+    """uint16 array (samples, network.sample_words): the label, then the packed codes.
+
+    codes_per_word codes share a word, the first in the lowest bits, each in slot_bits bits
+    (two's complement where codes are signed).
+    """
+    per_word, bits = network.codes_per_word, network.slot_bits
+    count, inputs = samples.codes.shape
+    padded = np.zeros((count, (network.sample_words - 1) * per_word), dtype=np.int64)
+    padded[:, :inputs] = samples.codes
+    slots = (padded & ((1 << bits) - 1)).reshape(count, -1, per_word)
+    words = (slots << (np.arange(per_word) * bits)).sum(axis=-1)
+    return np.concatenate([samples.labels[:, None], words], axis=1).astype(np.uint16)
+
+
+def paired(words: np.ndarray) -> list[int]:
+    """16-bit words as the 32-bit words of the link, the lower address in the lower half."""
+    flat = words.reshape(-1).astype(np.uint32)
+    if len(flat) % 2:
+        flat = np.append(flat, np.uint32(0))
+    return (flat[0::2] | flat[1::2] << np.uint32(16)).tolist()

@@ -1,0 +1,87 @@
+"""What becomes a bitstream: a core, its sample memory, and the link to the host."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl.config import CoreConfig
+from rtl.control import Control
+from rtl.core import FoldedCore, probe_layout
+from rtl.link import Link
+from rtl.samples import SampleMemory
+from rtl.uart import UARTReceiver, UARTTransmitter
+
+
+class Top(wiring.Component):
+    """rx and tx are the UART's pins, 8N1; `busy` is high while the core works (an LED).
+
+    sample_memory: 16-bit words, even.  clocks_per_bit: the UART's divider, 4 or more, may be
+    fractional.  clock_hz is only told to the host.  Leave `probe` unconnected on a board.
+    """
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        sample_memory: int,
+        clocks_per_bit: float | Fraction,
+        clock_hz: int,
+    ) -> None:
+        self.config = config
+        self.sample_memory = sample_memory
+        self.clocks_per_bit = clocks_per_bit
+        self.clock_hz = clock_hz
+        super().__init__(
+            {
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                "busy": Out(1),
+                "probe": Out(probe_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = UARTReceiver(self.clocks_per_bit)
+        m.submodules.transmitter = transmitter = UARTTransmitter(self.clocks_per_bit)
+        m.submodules.link = link = Link()
+        m.submodules.control = control = Control(self.config, self.sample_memory, self.clock_hz)
+        m.submodules.samples = samples = SampleMemory(self.config.network, self.sample_memory)
+        m.submodules.core = core = FoldedCore(self.config)
+
+        connect(m, receiver.o, link.i)
+        connect(m, link.o, transmitter.i)
+        connect(m, link.bus, control.bus)
+        connect(m, control.command, core.command)
+        connect(m, core.evaluation, control.evaluation)
+        connect(m, control.weight_request, core.weight_request)
+        connect(m, core.weight_reply, control.weight_reply)
+        connect(m, core.sample_request, samples.request)
+        connect(m, samples.record, core.record)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            self.busy.eq(core.busy | control.command.valid),
+            core.settings.eq(control.settings),
+            control.status.busy.eq(core.busy),
+            control.status.step.eq(core.step),
+            control.status.cost_sum.eq(core.cost_sum),
+            control.status.train_clocks.eq(core.train_clocks),
+            control.status.weight_saturations.eq(core.weight_saturations),
+            control.status.activation_saturations.eq(core.activation_saturations),
+            control.status.frame_errors.eq(link.errors),
+            samples.train_base.eq(control.train_base),
+            samples.train_count.eq(control.train_count),
+            samples.eval_base.eq(control.eval_base),
+            samples.restart_train.eq(core.restart_train),
+            samples.restart_evaluate.eq(core.restart_evaluate),
+            samples.host_address.eq(control.sample_address),
+            samples.host_write.eq(control.sample_write),
+            samples.host_write_data.eq(control.sample_write_data),
+            control.sample_read_data.eq(samples.host_read_data),
+        ]
+        m.d.comb += self.probe.eq(core.probe)
+        return m

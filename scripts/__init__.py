@@ -1,0 +1,1 @@
+"""The command `mgd`: one file per sub-command."""

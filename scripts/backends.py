@@ -1,0 +1,69 @@
+"""From a --backend argument to an open session."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from host.session import Session
+from host.task import Task
+
+
+class SimulatedSession:
+    """A session on a simulated board that it started; closing it ends the simulation too.
+
+    Everything but close() and the context manager is the session's own.
+    """
+
+    def __init__(self, board: Any, session: Session) -> None:
+        self._board = board
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def close(self) -> None:
+        try:
+            self._session.close()
+        finally:
+            self._board.close()
+
+    def __enter__(self) -> SimulatedSession:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_session(task: Task, backend: str) -> Session:
+    """A session for `task`: 'golden' (the model), 'sim' (the simulated board) or a serial port.
+
+    Raises UserError where the board cannot be built, opened or is another core.
+    """
+    if backend == "golden":
+        from host.golden_session import GoldenSession
+
+        return GoldenSession(task.network())
+    from host.board_session import BoardSession
+
+    if backend != "sim":
+        return BoardSession(backend, task.network(), task.lanes)
+    from boards import simulated
+
+    network = task.network()
+    train, test = task.datasets()
+    # A test set that is the training set (xor) is written twice all the same.
+    words = (len(train) + len(test)) * network.sample_words
+    board = simulated.start(network, task.lanes, sample_words=words)
+    try:
+        session = BoardSession(board.port, network, task.lanes)
+        session.backend = "sim"
+    except BaseException:
+        board.close()
+        raise
+    return SimulatedSession(board, session)  # type: ignore[return-value]
