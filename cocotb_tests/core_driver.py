@@ -148,6 +148,7 @@ class CoreDriver:
     async def _watch(self) -> None:
         while True:
             await FallingEdge(self.dut.clk)
+            await ReadOnly()
+            # Looked at after the wait: run_one() may take it away on the same edge.
             if self.lockstep is not None:
-                await ReadOnly()
                 self.lockstep.observe(int(self.dut.probe.value))

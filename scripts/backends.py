@@ -48,11 +48,11 @@ def open_session(task: Task, backend: str) -> Session:
     if backend == "golden":
         from host.golden_session import GoldenSession
 
-        return GoldenSession(task.network())
+        return GoldenSession(task.network(), task.lanes)
     from host.board_session import BoardSession
 
     if backend != "sim":
-        return BoardSession(backend, task.network(), task.lanes)
+        return BoardSession(backend, task.network())
     from boards import simulated
 
     network = task.network()
@@ -61,8 +61,7 @@ def open_session(task: Task, backend: str) -> Session:
     words = (len(train) + len(test)) * network.sample_words
     board = simulated.start(network, task.lanes, sample_words=words)
     try:
-        session = BoardSession(board.port, network, task.lanes)
-        session.backend = "sim"
+        session = BoardSession(board.port, network, backend="sim")
     except BaseException:
         board.close()
         raise

@@ -1,0 +1,199 @@
+"""A session on a board behind a serial port: a real one, or the simulated one.
+
+Nothing in here knows which of the two it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from golden_model.errors import UserError
+from golden_model.network import Network
+from golden_model.seeds import start_state
+from golden_model.settings import Settings
+from host.link import Link
+from host.records import paired, sample_records
+from host.session import Counters, Evaluation, Samples, Session
+from host.transport import SerialTransport, Transport
+from rtl.config import CoreConfig
+from rtl.protocol import REGISTERS, Command, Flag, Identity, Register, Space
+
+POLL_SECONDS = (0.002, 0.05)
+"""First and longest pause between two questions whether the core is done."""
+CLOCK_MARGIN = 4
+"""A command may take this many times the clocks it should; then the core is said to hang."""
+
+
+class BoardSession(Session):
+    """Session over the link.  Raises UserError where the port cannot be used, or where the
+    board holds a core for another network (it says what differs)."""
+
+    def __init__(self, port: str | Transport, network: Network, backend: str | None = None) -> None:
+        transport = SerialTransport(port) if isinstance(port, str) else port
+        self.network = network
+        self.backend = backend or str(port)
+        self.link = Link(transport)
+        try:
+            self.identity = self.link.identify()
+            check_identity(self.identity, network, self.backend)
+        except BaseException:
+            transport.close()
+            raise
+        self.config = CoreConfig(network, self.identity.lanes)
+        self.lanes = self.identity.lanes
+        self._places: dict[str, tuple[int, int]] = {}
+        self._settings = Settings()
+
+    def load_samples(self, train: Samples, test: Samples) -> None:
+        base = 0
+        blocks = []
+        for name, samples in (("train", train), ("test", test)):
+            words = paired(sample_records(samples, self.network))
+            self._places[name] = (base, len(samples))
+            blocks.append((base, words))
+            base += 2 * len(words)
+        if base > self.identity.sample_memory:
+            raise UserError(
+                f"{len(train)} training and {len(test)} test samples take {base} words of 16 bits, "
+                f"the board's sample memory has {self.identity.sample_memory}; use fewer samples "
+                "or a board built with more sample memory"
+            )
+        for start, words in blocks:
+            self.link.write(Space.SAMPLES, start, words)
+
+    def write_weights(self, weights: list[np.ndarray]) -> None:
+        for lane, row in enumerate(self.config.to_lanes(weights)):
+            self.link.write(Space.WEIGHTS, lane << 16, [int(w) & 0xFFFFFFFF for w in row])
+
+    def read_weights(self) -> list[np.ndarray]:
+        self._run(Command.FLUSH, passes=1)
+        count = self.config.lane_words
+        rows = [
+            self.link.read(Space.WEIGHTS, lane << 16, count) for lane in range(self.config.lanes)
+        ]
+        return self.config.from_lanes(np.array(rows, dtype=np.uint32).view(np.int32).astype(int))
+
+    def start(self, settings: Settings, seed: int) -> None:
+        settings.check(self.network)
+        self._settings = settings
+        state = start_state(seed)
+        mode = (
+            (Flag.NODES if settings.perturbs_nodes else Flag(0))
+            | (Flag.ANTITHETIC if settings.antithetic else Flag(0))
+            | (Flag.ACCUMULATE if settings.accumulates else Flag(0))
+        )
+        values = {
+            Register.STEP_TARGET: 0,
+            Register.MODE: int(mode),
+            Register.DELTA_EXP: settings.delta_exp,
+            Register.ETA_EXP: settings.eta_exp,
+            Register.INPUT_SHIFT: settings.input_shift,
+            Register.TAU_X: settings.tau_x,
+            Register.TAU_P: settings.tau_p,
+            Register.TAU_THETA: settings.tau_theta,
+            Register.SEED: state & 0xFFFFFFFF,
+            Register.SEED + 1: state >> 32,
+            Register.TRAIN_BASE: self._places["train"][0],
+            Register.TRAIN_COUNT: self._places["train"][1],
+        }
+        first = min(values)
+        self.link.write(
+            Space.REGISTERS, first, [values[r] for r in range(first, first + len(values))]
+        )
+        self._run(Command.INIT, passes=100)
+
+    def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
+        self.link.write_register(Register.STEP_TARGET, until_step)
+        step = self.link.read_register(Register.STEP)
+        self._run(Command.TRAIN, passes=2 * (until_step - step) + 1, on_progress=on_progress)
+
+    def evaluate(self, on: str = "test") -> Evaluation:
+        base, count = self._places[on]
+        self.link.write(Space.REGISTERS, Register.EVAL_BASE, [base, count])
+        self._run(Command.EVALUATE, passes=count + 1)
+        correct, low, high = self.link.read(Space.REGISTERS, Register.EVAL_CORRECT, 3)
+        cost = low | high << 32
+        return Evaluation(correct / count, cost / (count << self.network.cost_frac), count)
+
+    def counters(self) -> Counters:
+        words = self.link.read(Space.REGISTERS, 0, REGISTERS)
+
+        def wide(register: Register) -> int:
+            return words[register] | words[register + 1] << 32
+
+        return Counters(
+            step=words[Register.STEP],
+            cost_sum=wide(Register.COST_SUM),
+            weight_saturations=words[Register.WEIGHT_SATURATIONS],
+            activation_saturations=words[Register.ACTIVATION_SATURATIONS],
+            clocks=wide(Register.CLOCKS),
+            train_clocks=wide(Register.TRAIN_CLOCKS),
+            link_errors=words[Register.FRAME_ERRORS] + self.link.errors,
+        )
+
+    def close(self) -> None:
+        self.link.close()
+
+    def _run(
+        self, command: Command, passes: int, on_progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Send a command and wait until the core is idle.
+
+        passes: forward passes it may take, for the bound on its clocks.
+        """
+        per_pass = 2 * self.config.lane_words + 2 * self.network.layers[0] + 1000
+        limit = CLOCK_MARGIN * (passes + 1) * per_pass + 1_000_000
+        begin = self._clocks()
+        self.link.write_register(Register.COMMAND, command)
+        pause = POLL_SECONDS[0]
+        while True:
+            busy, step = self.link.read(Space.REGISTERS, Register.STATUS, 2)
+            if on_progress:
+                on_progress(step)
+            if not busy & 1:
+                return
+            if (spent := self._clocks() - begin) > limit:
+                raise UserError(
+                    f"{self.backend}: {command.name} has taken {spent} clocks at step {step}, it "
+                    f"needs fewer than {limit}: the core hangs; reset the board and start again"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, POLL_SECONDS[1])
+
+    def _clocks(self) -> int:
+        low, high = self.link.read(Space.REGISTERS, Register.CLOCKS, 2)
+        return low | high << 32
+
+
+def check_identity(identity: Identity, network: Network, port: str) -> None:
+    """Raise UserError, in words, where a board's core is not for `network`."""
+    if identity.digest == int(network.digest()[:16], 16):
+        return
+    wanted = Identity.of(network, identity.lanes, identity.lane_words, 0, 0)
+    names = {
+        "layers": "layers",
+        "hidden": "hidden activation",
+        "output": "output activation",
+        "cost": "cost",
+        "weight_bits": "weight_bits",
+        "accumulators": "accumulators",
+        "tau_theta_max": "tau_theta_max",
+    }
+    differences = [
+        f"{text} {shown(getattr(identity, key))}, the task has {shown(getattr(wanted, key))}"
+        for key, text in names.items()
+        if getattr(identity, key) != getattr(wanted, key)
+    ]
+    what = "; ".join(differences) or "other number formats than the task"
+    raise UserError(
+        f"{port}: the board holds a core for another network: {what}; build and flash one for "
+        "this task, or choose the task that it was built for"
+    )
+
+
+def shown(value: object) -> str:
+    """64-32-10 for layers, anything else as it is."""
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
