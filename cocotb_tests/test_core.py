@@ -104,7 +104,7 @@ RESIDUAL = [
 ACCUMULATING = {"accumulators": True, "tau_theta_max": 16}
 
 CASES = {
-    "3-1_1_lane": (dict(layers=(3, 1)), 1, DIRECT, 0.0),
+    "3-1_1_lane": ({"layers": (3, 1)}, 1, DIRECT, 0.0),
     "2-2-1_2_lanes": (
         dict(layers=(2, 2, 1), sample_bits=2, sample_signed=True, **ACCUMULATING),
         2,
@@ -118,7 +118,7 @@ CASES = {
         0.0,
     ),
     "7-13-3_8_lanes": (
-        dict(layers=(7, 13, 3), cost="cross_entropy", sample_bits=5),
+        {"layers": (7, 13, 3), "cost": "cross_entropy", "sample_bits": 5},
         8,
         DIRECT,
         0.3,
@@ -142,9 +142,15 @@ CASES = {
         RESIDUAL,
         0.3,
     ),
-    "1-1-1_1_lane": (dict(layers=(1, 1, 1), sample_bits=1, weight_bits=18), 1, DIRECT, 0.0),
+    "1-1-1_1_lane": ({"layers": (1, 1, 1), "sample_bits": 1, "weight_bits": 18}, 1, DIRECT, 0.0),
     "49-4-4_4_lanes": (
-        dict(layers=(49, 4, 4), cost="cross_entropy", sample_bits=1, cost_frac=14, pre_frac=10),
+        {
+            "layers": (49, 4, 4),
+            "cost": "cross_entropy",
+            "sample_bits": 1,
+            "cost_frac": 14,
+            "pre_frac": 10,
+        },
         4,
         DIRECT,
         0.0,

@@ -60,6 +60,7 @@ class Bus:
             dut.bus__read_data.value = self.random.getrandbits(32)
             await ReadOnly()
             assert not int(dut.bus__strobe.value)
+            await FallingEdge(dut.clk)
 
     def answer(self, space, address, write, write_data):
         self.accesses.append((space, address, write))
@@ -302,10 +303,10 @@ async def latency(dut):
     await start_clock(dut)
     dut.bus__ack.value = 1  # a responder that answers in the same clock
     for op, count, to_strobe, to_reply in (
-        (Op.READ, 1, 13, 2 * 12 + 14),
-        (Op.READ, 3, 13, 2 * 20 + 14),
-        (Op.WRITE, 1, 18, 2 * 8 + 10),
-        (Op.WRITE, 2, 18, 2 * 8 + 10),
+        (Op.READ, 1, 13, 2 * 12 + 8),
+        (Op.READ, 3, 13, 2 * 20 + 8),
+        (Op.WRITE, 1, 18, 2 * 8 + 4),
+        (Op.WRITE, 2, 18, 2 * 8 + 4),
     ):
         words = range(count) if op == Op.WRITE else ()
         await peer.send(request(1, op, 0, 0, count, words))

@@ -46,33 +46,28 @@ def output_values(z: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarr
     return activate(network.output, z, network.pre_frac)
 
 
-def predict(
-    weights: list[np.ndarray], x: np.ndarray, network: Network
-) -> tuple[np.ndarray, np.ndarray]:
-    """Unperturbed forward pass of many samples: (output values, activations saturated).
+def predict(weights: list[np.ndarray], x: np.ndarray, network: Network) -> np.ndarray:
+    """Unperturbed forward pass of many samples: output values (..., samples, outputs).
 
-    weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).  Output values have
-    shape (..., samples, outputs).
+    weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).
     """
-    saturated = 0
     for layer, w in enumerate(weights):
         inputs = with_bias(x).astype(np.float64)
         base = np.matmul(inputs, np.swapaxes(w, -1, -2).astype(np.float64)).astype(np.int64)
         base <<= network.grid_frac - network.weight_frac
         z = round_half_up(base, network.pre_shift)
         if layer < network.depth - 1:
-            x, over = activate(network.hidden, z, network.pre_frac)
+            x, _ = activate(network.hidden, z, network.pre_frac)
         else:
-            x, over = output_values(z, network)
-        saturated = saturated + over.sum(axis=(-1, -2))
-    return x, saturated
+            x, _ = output_values(z, network)
+    return x
 
 
 def evaluate(
     weights: list[np.ndarray], x: np.ndarray, labels: np.ndarray, network: Network
 ) -> tuple[np.ndarray, np.ndarray]:
     """(correct samples, sum of costs) over the samples; one number per leading index."""
-    outputs, _ = predict(weights, x, network)
+    outputs = predict(weights, x, network)
     correct = (costs.classify(outputs, network) == labels).sum(axis=-1)
     cost = costs.FUNCTIONS[network.cost](
         outputs, np.broadcast_to(labels, outputs.shape[:-1]), network

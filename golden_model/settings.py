@@ -86,8 +86,8 @@ class Settings:
             )
         if network.cost_frac < self.delta_exp + 4:
             raise UserError(
-                f"delta_exp = {self.delta_exp} needs cost_frac >= {self.delta_exp + 4}, the network "
-                f"has {network.cost_frac}: the cost change would vanish below its last bit"
+                f"delta_exp = {self.delta_exp} needs cost_frac >= {self.delta_exp + 4}, the "
+                f"network has {network.cost_frac}: the cost change would vanish below its last bit"
             )
         if self.accumulates and not network.accumulators:
             raise UserError(

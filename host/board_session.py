@@ -115,8 +115,7 @@ class BoardSession(Session):
         self.link.write(Space.REGISTERS, Register.EVAL_BASE, [base, count])
         self._run(Command.EVALUATE, passes=count + 1)
         correct, low, high = self.link.read(Space.REGISTERS, Register.EVAL_CORRECT, 3)
-        cost = low | high << 32
-        return Evaluation(correct / count, cost / (count << self.network.cost_frac), count)
+        return Evaluation(correct, low | high << 32, count, self.network.cost_frac)
 
     def counters(self) -> Counters:
         words = self.link.read(Space.REGISTERS, 0, REGISTERS)

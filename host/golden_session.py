@@ -54,8 +54,7 @@ class GoldenSession(Session):
         trainer, samples = self._running, self._samples[on]
         inputs = samples.codes.astype(np.int64) << trainer.settings.input_shift
         correct, cost = evaluate(trainer.weights, inputs, samples.labels, self.network)
-        scale = len(samples) << self.network.cost_frac
-        return Evaluation(int(correct[0]) / len(samples), int(cost[0]) / scale, len(samples))
+        return Evaluation(int(correct[0]), int(cost[0]), len(samples), self.network.cost_frac)
 
     def counters(self) -> Counters:
         trainer = self._running

@@ -164,6 +164,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """A JSON file, whole or not at all.  Raises UserError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        _write_json(temporary, values)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror or error}; choose another place"
+        ) from None
+
+
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

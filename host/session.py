@@ -27,11 +27,23 @@ class Samples:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and mean cost (in bits for cross-entropy) over a set of samples."""
+    """What a core counted over a set of samples."""
 
-    accuracy: float
-    cost: float
+    correct: int
+    cost_sum: int
+    """In units of 2^-cost_frac."""
     samples: int
+    cost_frac: int
+
+    @property
+    def accuracy(self) -> float:
+        """Part of the samples that was classified right, 0 to 1."""
+        return self.correct / self.samples
+
+    @property
+    def cost(self) -> float:
+        """Mean cost; in bits for cross-entropy."""
+        return self.cost_sum / (self.samples << self.cost_frac)
 
 
 @dataclass(frozen=True)

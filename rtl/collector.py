@@ -131,9 +131,7 @@ class Collector(wiring.Component):
                 base.eq(self.sum << scale),
                 perturbation.eq((self.sign_sum << net.grid_frac) >> self.delta_exp),
                 factor.eq(factor0),
-                total.eq(
-                    base + Mux(factor == 0, 0, Mux(factor < 0, -perturbation, perturbation))
-                ),
+                total.eq(base + Mux(factor == 0, 0, Mux(factor < 0, -perturbation, perturbation))),
                 value.eq(rounded(total, net.pre_shift)),
             ]
             for _ in range(self.LATENCY):

@@ -116,7 +116,7 @@ class CoreConfig:
 
     def memory_bits(self) -> int:
         """All memory of the core but the samples, in bits."""
-        weight = self.lanes * self.lane_words * (
-            self.network.weight_bits + self.network.gradient_bits
+        weight = (
+            self.lanes * self.lane_words * (self.network.weight_bits + self.network.gradient_bits)
         )
         return weight + (2 * self.plus_words + self.hidden_nodes) * ACT_BITS

@@ -105,9 +105,7 @@ class Control(wiring.Component):
             self.weight_request.payload.write.eq(bus.write),
             self.weight_request.payload.data.eq(bus.write_data),
         ]
-        weight_known = (address[16:] < self.config.lanes) & (
-            address[:16] < self.config.lane_words
-        )
+        weight_known = (address[16:] < self.config.lanes) & (address[:16] < self.config.lane_words)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += answer_status.eq(Status.OK)

@@ -232,7 +232,9 @@ class FoldedCore(wiring.Component):
         reading, read_lane = Signal(2), Signal.like(host.lane)
         m.d.comb += [
             host_access.eq(self.weight_request.valid & ~schedule.busy),
-            self.weight_request.ready.eq(~schedule.busy & ~self.weight_reply.valid & ~reading.any()),
+            self.weight_request.ready.eq(
+                ~schedule.busy & ~self.weight_reply.valid & ~reading.any()
+            ),
             schedule.weights_written.eq(host_access & host.write),
         ]
         accepted = host_access & self.weight_request.ready & ~host.write

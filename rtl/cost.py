@@ -37,9 +37,7 @@ class Cost(wiring.Component):
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.value_shape = signed(
-            network.pre_bits if network.cost == "cross_entropy" else ACT_BITS
-        )
+        self.value_shape = signed(network.pre_bits if network.cost == "cross_entropy" else ACT_BITS)
         super().__init__(
             {
                 "label": In(range(network.classes)),
@@ -150,9 +148,7 @@ class CrossEntropy(Cost):
         with m.If(transfer & (p.node == self.label)):
             m.d.sync += at_label.eq(p.value)
 
-        m.submodules.outputs = outputs = Memory(
-            shape=self.value_shape, depth=net.outputs, init=[]
-        )
+        m.submodules.outputs = outputs = Memory(shape=self.value_shape, depth=net.outputs, init=[])
         write, read = outputs.write_port(), outputs.read_port()
         m.d.comb += [write.addr.eq(p.node), write.data.eq(p.value), write.en.eq(transfer)]
 

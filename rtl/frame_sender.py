@@ -13,7 +13,7 @@ class FrameSender(wiring.Component):
 
     While `busy` is low, byte number k of the frame is written with write_address = k; then
     `start` for one clock sends `length` bytes (1 to 248).  The first byte is offered
-    2·(length + 4) + 4 clocks after `start`, further ones every second clock at best, a zero byte
+    2·length + 7 clocks after `start`, further ones every second clock at best, a zero byte
     last.
 
     A frame fits one COBS block (254 bytes), so no byte moves: the place of a zero byte becomes

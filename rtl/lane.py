@@ -125,9 +125,7 @@ class Lane(wiring.Component):
         m.d.comb += signed_x.eq(Mux(self.sign, -self.x_later, self.x_later))
         with m.If(self.accumulate):
             m.d.sync += total.eq(Mux(self.first, 0, total) + product)
-            m.d.sync += sign_sum.eq(
-                Mux(self.first, 0, sign_sum) + Mux(self.add_sign, signed_x, 0)
-            )
+            m.d.sync += sign_sum.eq(Mux(self.first, 0, sign_sum) + Mux(self.add_sign, signed_x, 0))
 
         with m.If(self.take):
             m.d.sync += [self.sum.eq(total), self.sign_sum.eq(sign_sum)]

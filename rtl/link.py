@@ -24,7 +24,8 @@ class Link(wiring.Component):
 
     Latency from the closing zero to the first bus access: 13 clocks for a read, 18 for a write.
     A word takes 5 clocks (read) or 6 (write) and the responder's time; the reply's first byte is
-    offered 2·(reply bytes) + 10 clocks after the last acknowledge.  The next request is received
+    offered 2·N + 8 (read) or 2·N + 4 (write) clocks after the last acknowledge, N being the
+    reply's bytes with CRC.  The next request is received
     while one is executed and answered; a third one has to wait for the first reply to be out, so
     a host must not have more than two requests without a reply.
     """
@@ -112,7 +113,6 @@ class Link(wiring.Component):
                     with m.Else():
                         m.d.sync += [
                             words.eq(words + 1),
-                            # A word of samples is two 16-bit addresses.
                             address.eq(address + Mux(request.space == Space.SAMPLES, 2, 1)),
                         ]
                         with m.If(~write):

@@ -7,7 +7,7 @@ in the sweep of step t+1, or in a flush.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from rtl.config import CoreConfig
 from rtl.core import probe_layout
 
 
-@dataclass(frozen=True)
-class Mismatch(Exception):
+@dataclass
+class MismatchError(Exception):
     """The first value that differs.  layer counts weight layers from 1; -1: not of a synapse."""
 
     step: int
@@ -34,9 +34,12 @@ class Mismatch(Exception):
             where = f", layer {self.layer}, node {self.node}, input {self.input}"
         return f"step {self.step}{where}: {self.value}: expected {self.expected}, got {self.got}"
 
+    def as_dict(self) -> dict[str, int | str | None]:
+        return asdict(self)
+
 
 class Lockstep:
-    """Runs `trainer` (one seed) beside a core.  Event methods raise Mismatch.
+    """Runs `trainer` (one seed) beside a core.  Event methods raise MismatchError.
 
     values_compared counts the single numbers that were found equal.
     """
@@ -52,14 +55,10 @@ class Lockstep:
         self._written = np.ones(config.lane_words, dtype=bool)
         ones = [
             np.full((nodes, fan_in + 1), 1)
-            for fan_in, nodes in zip(
-                config.network.layers, config.network.layers[1:], strict=False
-            )
+            for fan_in, nodes in zip(config.network.layers, config.network.layers[1:], strict=False)
         ]
         self._active = config.to_lanes(ones).astype(bool)
-        self._places = {
-            name: (field.offset, field.width) for name, field in probe_layout(config)
-        }
+        self._places = {name: (field.offset, field.width) for name, field in probe_layout(config)}
 
     def observe(self, probe: int) -> None:
         """What the probe's packed bits say in one clock."""
@@ -83,20 +82,20 @@ class Lockstep:
     def cost(self, value: int) -> None:
         """The next cost: C⁺ then C⁻, or C0 (where it is renewed) then C."""
         if self._record is None:
-            self._all_written()
+            self._check_written()
             self._step()
         if not self._passes:
-            raise Mismatch(self.steps, "cost", None, value)
+            raise MismatchError(self.steps, "cost", None, value)
         name, expected = self._passes.pop(0)
-        self._equal(name, expected, value)
+        self.equal(name, expected, value)
 
     def delta(self, value: int) -> None:
         """D, the end of a step."""
         record = self._record
         if record is None or self._passes:
             missing = self._passes[0] if self._passes else ("cost", 0)
-            raise Mismatch(self.steps, missing[0], missing[1], None)
-        self._equal("D", int(record.delta[0]), value)
+            raise MismatchError(self.steps, missing[0], missing[1], None)
+        self.equal("D", int(record.delta[0]), value)
         self._record = None
         self.steps += 1
 
@@ -120,8 +119,8 @@ class Lockstep:
     def finish(self, weights: list[np.ndarray]) -> None:
         """After the flush: every write has passed, and the weights read back are right."""
         if self._record is not None:
-            raise Mismatch(self.steps, "D", int(self._record.delta[0]), None)
-        self._all_written()
+            raise MismatchError(self.steps, "D", int(self._record.delta[0]), None)
+        self._check_written()
         memory = self.config.to_lanes(weights)
         wanted = self.config.to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
         for lane, word in np.argwhere(memory != wanted):
@@ -129,6 +128,11 @@ class Lockstep:
                 "final weight", word, lane, int(wanted[lane, word]), int(memory[lane, word])
             )
         self.values_compared += int(self._active.sum())
+
+    @property
+    def all_written(self) -> bool:
+        """Whether the writes of the last step have all passed."""
+        return bool(self._written.all())
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -146,13 +150,14 @@ class Lockstep:
         self._gradients = to_lanes([g[0].astype(np.int64) for g in self.trainer.accumulators])
         self._written = np.zeros(self.config.lane_words, dtype=bool)
 
-    def _all_written(self) -> None:
+    def _check_written(self) -> None:
         for word in np.flatnonzero(~self._written):
             self._differs("weight never written", int(word), 0, int(self._weights[0, word]), None)
 
-    def _equal(self, name: str, expected: int, got: int) -> None:
+    def equal(self, name: str, expected: int, got: int) -> None:
+        """Compare any other number."""
         if expected != got:
-            raise Mismatch(self.steps, name, expected, got)
+            raise MismatchError(self.steps, name, expected, got)
         self.values_compared += 1
 
     def _differs(self, name: str, word: int, lane: int, expected: int | None, got) -> None:
@@ -161,7 +166,7 @@ class Lockstep:
         group, position = divmod(word - self.config.first_word[layer], net.layers[layer] + 1)
         node = group * self.config.lanes + lane
         # A write belongs to the step before the one that is under way.
-        raise Mismatch(self.steps - 1, name, expected, got, layer + 1, node, position)
+        raise MismatchError(self.steps - 1, name, expected, got, layer + 1, node, position)
 
 
 def signed_fields(packed: int, count: int, bits: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from amaranth import Array, Const, Module, Mux, Signal, signed, unsigned
 
 from golden_model.network import ACT_BITS
@@ -33,7 +35,7 @@ def interpolate(m: Module, table: PiecewiseLinear, position, enable, beyond=None
     bits = len(position)
     offset_bits = bits - table.segment_bits
     values = table.values
-    slopes = [b - a for a, b in zip(values, values[1:], strict=False)]
+    slopes = [b - a for a, b in itertools.pairwise(values)]
     index = position[offset_bits:]
 
     base1, slope1 = Signal(signed(ACT_BITS)), Signal(signed(ACT_BITS))

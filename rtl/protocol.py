@@ -6,9 +6,13 @@ next zero.  Decoded, it is a header, `count` 32-bit words and a CRC-32, all litt
     request:  seq u8, op u8, space u8, count u8, address u24, zero u8, [words], crc u32
     reply:    seq u8, status u8, op u8, count u8, [words], crc u32
 
-The board answers every request whose CRC is right, and nothing else.  Every request may be
-repeated: reading and writing the same words twice, and starting a command whose end is given
-as an absolute step number, change nothing.
+The board answers every request whose CRC is right, and nothing else.  It reads or writes word
+by word and stops at the first status other than OK; a reply's `count` is the number of words
+done until then, and a reply to READ carries exactly these.  A request has 1 to MAX_WORDS words.
+A host may have two requests without a reply, not more.
+
+Every request may be repeated: reading and writing the same words twice, and starting a command
+whose end is given as an absolute step number, change nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +55,10 @@ class Space(IntEnum):
     """Sample memory, two 16-bit words per word, the lower address in the lower half."""
     WEIGHTS = 3
     """Weight memories: address = lane << 16 | word; sign-extended to 32 bits."""
+
+
+ADDRESS_STEP = {space: 2 if space == Space.SAMPLES else 1 for space in Space}
+"""How far apart the addresses of a frame's words are."""
 
 
 class Command(IntEnum):

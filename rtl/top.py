@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from amaranth import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, connect
 
 from rtl.config import CoreConfig
 from rtl.control import Control

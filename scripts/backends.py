@@ -40,6 +40,13 @@ class SimulatedSession:
         self.close()
 
 
+def sample_words(task: Task) -> int:
+    """16-bit words of sample memory that the task's data sets take, each from an even word on."""
+    # A test set that is the training set (xor) is written twice all the same.
+    record = task.network().sample_words
+    return sum(-(-len(samples) * record // 2) * 2 for samples in task.datasets())
+
+
 def open_session(task: Task, backend: str) -> Session:
     """A session for `task`: 'golden' (the model), 'sim' (the simulated board) or a serial port.
 
@@ -56,10 +63,7 @@ def open_session(task: Task, backend: str) -> Session:
     from boards import simulated
 
     network = task.network()
-    train, test = task.datasets()
-    # A test set that is the training set (xor) is written twice all the same.
-    words = (len(train) + len(test)) * network.sample_words
-    board = simulated.start(network, task.lanes, sample_words=words)
+    board = simulated.start(network, task.lanes, sample_words(task))
     try:
         session = BoardSession(board.port, network, backend="sim")
     except BaseException:

@@ -1,0 +1,140 @@
+"""Bytes to and from a board."""
+
+from __future__ import annotations
+
+import errno
+import time
+from abc import ABC, abstractmethod
+
+import serial
+
+from golden_model.errors import UserError
+
+POLL_S = 0.02
+"""pySerial changes its time-out by a system call, so it keeps one and read() loops."""
+WRITE_TIMEOUT_S = 10.0
+
+
+class Transport(ABC):
+    """A connection that carries bytes both ways, may lose some, and never reorders them."""
+
+    name: str
+    """What to call it in messages: the port's name."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send all of `data`.  Raises UserError where the connection is gone."""
+
+    @abstractmethod
+    def read(self, timeout_s: float) -> bytes:
+        """What has arrived, at least a byte; empty where nothing came in `timeout_s` seconds.
+
+        Raises UserError where the connection is gone.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Throw away what has arrived and was not read."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+
+    def hint(self) -> str:
+        """What to check where a board does not answer."""
+        return "check that it runs and that nothing else uses it"
+
+
+class SerialTransport(Transport):
+    """A serial port or a pseudo-terminal, eight bits, no parity, one stop bit.
+
+    The port is locked: a second program that opens it in this way is refused.  Raises UserError
+    where the port is missing, in use, not permitted, or cannot do `baud` bits per second.
+    """
+
+    def __init__(self, port: str, baud: int = 3_000_000):
+        self.name = port
+        self.baud = baud
+        try:
+            self._serial = serial.Serial(
+                port, baud, timeout=POLL_S, write_timeout=WRITE_TIMEOUT_S, exclusive=True
+            )
+        except (OSError, ValueError) as error:  # SerialException is an OSError
+            raise UserError(_open_message(port, baud, error)) from error
+        try:
+            # USB adapters otherwise keep received bytes back for up to 16 ms.
+            self._serial.set_low_latency_mode(True)
+        except (AttributeError, NotImplementedError, OSError, ValueError):
+            pass  # no adapter, or none that has the setting
+        self.discard()
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._serial.write(data)
+        except serial.SerialTimeoutException as error:
+            raise UserError(
+                f"port {self.name} took no bytes for {WRITE_TIMEOUT_S:g} s: unplug the board, "
+                "plug it in again and start over"
+            ) from error
+        except (OSError, TypeError) as error:
+            raise self._gone(error) from error
+
+    def read(self, timeout_s: float) -> bytes:
+        end = time.monotonic() + timeout_s
+        try:
+            while True:
+                # Not more than are there: read(n) waits for n bytes or its time-out.
+                data = self._serial.read(max(1, self._serial.in_waiting))
+                if data or time.monotonic() >= end:
+                    return data
+        except (OSError, TypeError) as error:  # TypeError: the port was closed meanwhile
+            raise self._gone(error) from error
+
+    def discard(self) -> None:
+        try:
+            self._serial.reset_input_buffer()
+        except Exception as error:  # termios.error is no OSError and does not exist everywhere
+            raise self._gone(error) from error
+
+    def close(self) -> None:
+        try:
+            self._serial.close()
+        except OSError:
+            pass  # it is gone, which is what was wanted
+
+    def hint(self) -> str:
+        return (
+            "check that the board has power and holds our design, that this is its port "
+            f"(python -m serial.tools.list_ports), and that the design was built for {self.baud} "
+            "baud"
+        )
+
+    def _gone(self, error: Exception) -> UserError:
+        return UserError(
+            f"port {self.name} is gone ({_reason(error)}): check the cable and the board's power, "
+            "then start again"
+        )
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _open_message(port: str, baud: int, error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        return (
+            f"port {port} does not exist: plug the board in, and list the ports with "
+            "python -m serial.tools.list_ports"
+        )
+    if number in (errno.EACCES, errno.EPERM):
+        return (
+            f"port {port} may not be opened by this user: add yourself to the group that owns it "
+            '(sudo usermod -a -G dialout "$USER", then log in again) or install a udev rule for '
+            "the board"
+        )
+    if number in (errno.EBUSY, errno.EAGAIN):
+        return f"port {port} is in use by another program: close that one first"
+    if isinstance(error, ValueError):
+        return f"port {port} cannot be used at {baud} baud ({error}): use a lower rate"
+    return f"port {port} is no serial port ({_reason(error)}): give one such as /dev/ttyUSB0"

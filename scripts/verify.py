@@ -1,0 +1,153 @@
+"""`mgd verify`: the core and the golden model in lockstep, every number compared."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from boards import simulated
+from boards.trace import Trace
+from golden_model.seeds import initial_weights
+from golden_model.trainer import Trainer
+from host.board_session import BoardSession
+from host.run_folder import package_version, write_json
+from host.task import Task
+from rtl.config import CoreConfig
+from rtl.lockstep import Lockstep, MismatchError
+from scripts.backends import sample_words
+
+CHUNK_EVENTS = 100_000
+"""Probe events between two looks at the trace: bounds the file's size."""
+QUIET_SECONDS = 10
+"""The board writes its trace out when it falls idle; this long without news is the end."""
+
+
+@click.command()
+@click.argument("task_name", metavar="TASK_OR_TOML")
+@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, metavar="N")
+@click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
+@click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
+@click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the result for machines.",
+)
+def verify(
+    task_name: str,
+    steps: int,
+    lanes: int | None,
+    method: str | None,
+    seed: int | None,
+    json_file: Path | None,
+) -> int:
+    """Train TASK_OR_TOML in the simulated board and in the golden model, side by side.
+
+    Compared, as they pass and without a flush between steps: C0, C+ and C-, D, every
+    accumulator and every weight written; then the weights read back, the counters and an
+    evaluation.  Exit code 0 when all are equal, 1 at the first difference.
+    """
+    task = Task.load(task_name).with_overrides(lanes=lanes, method=method, seed=seed, steps=steps)
+    difference = None
+    with tempfile.TemporaryDirectory(prefix="mgd-verify-") as folder:
+        lockstep = _lockstep(task)
+        try:
+            _run(task, steps, lockstep, Path(folder) / "trace")
+        except MismatchError as mismatch:
+            difference = mismatch
+    result = {
+        "task": task.name,
+        "backend": "sim",
+        "method": task.method,
+        "lanes": task.lanes,
+        "seed": task.seed,
+        "steps": lockstep.steps,
+        "values_compared": lockstep.values_compared,
+        "mismatches": 0 if difference is None else 1,
+        "first_difference": None if difference is None else difference.as_dict(),
+        "config_digest": task.config_digest(),
+        "version": package_version(),
+    }
+    if json_file:
+        write_json(json_file, result)
+    what = (
+        f"{task.name} ({task.network().describe()}), {task.lanes} lanes, method {task.method}, "
+        f"seed {task.seed}"
+    )
+    if difference is not None:
+        click.echo(f"{what}: DIFFERENT after {lockstep.values_compared:,} equal values", err=True)
+        click.echo(str(difference), err=True)
+        return 1
+    click.echo(
+        f"{what}: {lockstep.steps:,} steps, {lockstep.values_compared:,} values compared, "
+        "0 mismatches"
+    )
+    return 0
+
+
+def _lockstep(task: Task) -> Lockstep:
+    train, _ = task.datasets()
+    network = task.network()
+    weights = initial_weights(network, task.seed, task.init_gain)
+    trainer = Trainer(
+        network,
+        task.settings(),
+        train.codes,
+        train.labels,
+        [w[None] for w in weights],
+        [task.seed],
+    )
+    return Lockstep(CoreConfig(network, task.lanes), trainer)
+
+
+def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
+    """Raises MismatchError at the first difference."""
+    network, config = task.network(), lockstep.config
+    train, test = task.datasets()
+    trace_file.touch()
+    trace = Trace(trace_file, config)
+    board = simulated.start(network, task.lanes, sample_words(task), trace_file)
+    try:
+        with BoardSession(board.port, network, backend="sim") as session:
+            session.load_samples(train, test)
+            session.write_weights(initial_weights(network, task.seed, task.init_gain))
+            session.start(task.settings(), task.seed)
+            chunk = max(1, CHUNK_EVENTS // config.lane_words)
+            for until in range(chunk, steps + chunk, chunk):
+                until = min(until, steps)
+                session.train(until)
+                _follow(lockstep, trace, lambda until=until: lockstep.steps == until)
+                trace.drop_read()
+                if sys.stderr.isatty():
+                    click.echo(f"\rstep {until:,}/{steps:,}", err=True, nl=until == steps)
+            weights = session.read_weights()
+            _follow(lockstep, trace, lambda: lockstep.all_written)
+            lockstep.finish(weights)
+            counters = session.counters()
+            for name in ("cost_sum", "weight_saturations", "activation_saturations"):
+                expected = int(getattr(lockstep.trainer, name)[0])
+                lockstep.equal(name, expected, getattr(counters, name))
+            measured = session.evaluate("test")
+            correct, cost = lockstep.trainer.evaluate(test.codes, test.labels)
+            lockstep.equal("evaluation: correct", int(correct[0]), measured.correct)
+            lockstep.equal("evaluation: cost", int(cost[0]), measured.cost_sum)
+    finally:
+        board.close()
+
+
+def _follow(lockstep: Lockstep, trace: Trace, done) -> None:
+    """Feed events to the lockstep until `done`; raise MismatchError where too few of them come."""
+    quiet_since = time.monotonic()
+    while not done():
+        for event in trace.events():
+            lockstep.observe(event)
+            quiet_since = time.monotonic()
+        if time.monotonic() - quiet_since > QUIET_SECONDS:
+            raise MismatchError(lockstep.steps, "end of the step", None, None)
+        time.sleep(0.002)

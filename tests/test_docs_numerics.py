@@ -1,0 +1,429 @@
+"""Every number in docs/numerics.md, recomputed with the golden model.
+
+A block fenced as ```vector NAME is TOML.  For each name there is one function here: it takes
+the block, reads the inputs from it and returns the whole block as the golden model has it.
+"""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden_model import activations, costs, formats, seeds, signs, tables
+from golden_model.activations import activate
+from golden_model.errors import UserError
+from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
+from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
+from golden_model.settings import Settings
+from golden_model.trainer import SignSource, Trainer
+from host.datasets import split
+from host.generators import EASY_IMAGES, LETTERS, nist7x7
+
+TEXT = (Path(__file__).parents[1] / "docs" / "numerics.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```vector (\S+)\n(.*?)^```$", TEXT, re.M | re.S)
+CHECKS = {}
+
+
+def vector(*names):
+    def register(function):
+        CHECKS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def to_toml(block: dict, prefix: str = "") -> str:
+    """The block as it should stand in the document."""
+    lines, tables_after = [], []
+    for key, value in block.items():
+        if isinstance(value, dict):
+            tables_after.append(f"\n[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}."))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            tables_after += [f"\n[[{prefix}{key}]]\n" + to_toml(item) for item in value]
+        else:
+            text = json.dumps(value)
+            if len(text) + len(key) > 95:
+                rows = [json.dumps(row) for row in value]
+                joint = ", ".join(rows)
+                if isinstance(value[0], list):
+                    joint = ",\n  ".join(rows)
+                else:
+                    joint = re.sub(r"(.{60,90},) ", r"\1\n  ", joint)
+                text = f"[\n  {joint},\n]"
+            lines.append(f"{key} = {text}\n")
+    return "".join(lines + tables_after)
+
+
+def plain(value):
+    """NumPy numbers and arrays as Python's."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return value.astype(np.int64).tolist()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def array(value) -> np.ndarray:
+    return np.array(value, dtype=np.int64)
+
+
+def hexadecimal(value) -> str:
+    return f"0x{int(value):016x}"
+
+
+@pytest.mark.parametrize(("name", "text"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_vector(name, text):
+    block = tomllib.loads(text)
+    expected = plain(CHECKS[name](block))
+    assert block == expected, f"the golden model has:\n{to_toml(expected)}"
+
+
+def test_every_check_has_its_block():
+    assert sorted(name for name, _ in BLOCKS) == sorted(CHECKS)
+
+
+def test_ranges():
+    """The table of parameters: limits and defaults are those of Network and Settings."""
+    rows = re.findall(r"^\| `(\w+)` \| (-?\d+) \| (-?\d+) \| (-?\d+) \|", TEXT, re.M)
+    assert len(rows) == 13
+    # Something that makes every single value legal by itself.
+    network = {"layers": (2, 2, 1), "cost_frac": 16, "accumulators": True}
+    for name, low, high, default in rows:
+        if name in Settings.__dataclass_fields__:
+            fixed, kind = {"rounding": "residual"}, Settings
+        else:
+            fixed, kind = network, Network
+        assert getattr(kind(**({"layers": (2, 2, 1)} if kind is Network else {})), name) == int(
+            default
+        )
+        for value in (int(low), int(high)):
+            kind(**{**fixed, name: value})
+        for value in (int(low) - 1, int(high) + 1):
+            with pytest.raises(UserError, match=name):
+                kind(**{**fixed, name: value})
+
+
+def test_contents():
+    """The table of contents lists every section, in order, under its right anchor."""
+    listed = re.findall(r"^- \[(.*?)\]\(#(.*?)\)$", TEXT, re.M)
+    sections = [title for title in re.findall(r"^## (.*)$", TEXT, re.M) if title != "Contents"]
+    assert [title for title, _ in listed] == sections
+    for title, anchor in listed:
+        assert anchor == re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+# -- arithmetic ---------------------------------------------------------------------------------
+
+
+@vector("rounding")
+def _(b):
+    return {
+        "floor_shift": [[v, s, formats.floor_shift(v, s)] for v, s, _ in b["floor_shift"]],
+        "round_half_up": [[v, s, formats.round_half_up(v, s)] for v, s, _ in b["round_half_up"]],
+        "rescale": [[v, a, c, formats.rescale(v, a, c)] for v, a, c, _ in b["rescale"]],
+        "stochastic_round": [
+            [v, s, r, formats.stochastic_round(v, s, r, ROUND_BITS)]
+            for v, s, r, _ in b["stochastic_round"]
+        ],
+    }
+
+
+@vector("tables")
+def _(_b):
+    return {"TANH": tables.TANH.values, "EXP2": tables.EXP2.values, "LOG2": tables.LOG2.values}
+
+
+@vector("activations")
+def _(b):
+    def rows(kind):
+        z = array([row[0] for row in b[kind]])
+        y, over = activate(kind, z, b["pre_frac"])
+        return [[v, o, int(s)] for v, o, s in zip(z, y, over, strict=True)]
+
+    return {"pre_frac": b["pre_frac"], **{kind: rows(kind) for kind in activations.FUNCTIONS}}
+
+
+@vector("mse")
+def _(b):
+    result = []
+    for case in b["case"]:
+        net = Network((1, len(case["y"])), **case["network"])
+        y, label = array([case["y"]]), array([case["label"]])
+        targets = costs.targets(label, net)
+        result.append(
+            {
+                "y": case["y"],
+                "label": case["label"],
+                "targets": targets[0],
+                "exact": ((y - targets) ** 2).sum(),
+                "cost": costs.mse(y, label, net)[0],
+                "class": costs.classify(y, net)[0],
+                "network": case["network"],
+            }
+        )
+    return {"case": result}
+
+
+@vector("cross-entropy")
+def _(b):
+    result = []
+    for case in b["case"]:
+        net = Network((1, len(case["z"])), cost="cross_entropy", **case["network"])
+        z, label = array(case["z"]), array([case["label"]])
+        d = z.max() - z
+        terms = costs.exp2_negative(d, net.pre_frac)
+        result.append(
+            {
+                "z": case["z"],
+                "label": case["label"],
+                "d": d,
+                "terms": terms,
+                "s": terms.sum(),
+                "log2_s": costs.log2(terms.sum()[None], costs.exp_sum_bits(net))[0],
+                "cost": costs.cross_entropy(z[None], label, net)[0],
+                "class": costs.classify(z[None], net)[0],
+                "network": case["network"],
+            }
+        )
+    return {"case": result}
+
+
+# -- seeds and signs ----------------------------------------------------------------------------
+
+
+@vector("splitmix64")
+def _(b):
+    words = {
+        purpose: [hexadecimal(w) for w in seeds.words(2, b["seed"], purpose)]
+        for purpose in seeds.PURPOSES
+    }
+    states = [[seed, hexadecimal(seeds.start_state(seed))] for seed, _ in b["start_state"]]
+    orders = [
+        [purpose, n, s, seeds.permutation(n, s, purpose)] for purpose, n, s, _ in b["permutation"]
+    ]
+    mixed = [[v, hexadecimal(seeds.mix(np.array([int(v, 16)], np.uint64))[0])] for v, _ in b["mix"]]
+    return {
+        "mix": mixed,
+        "seed": b["seed"],
+        "words": words,
+        "start_state": states,
+        "permutation": orders,
+    }
+
+
+@vector("initial-weights")
+def _(b):
+    net = Network(tuple(b["layers"]), weight_bits=b["weight_bits"])
+    words = seeds.words(net.parameters, b["seed"], "weights") >> np.uint64(32)
+    weights = seeds.initial_weights(net, b["seed"], b["gain"])
+    # The largest weight shows with the random word 2^32 − 1 only, so compute it as the text does.
+    pairs = zip(net.layers, net.layers[1:], strict=False)
+    limits = [
+        int(np.floor(b["gain"] * np.sqrt(6.0 / (f + n)) * 2**net.weight_frac + 0.5))
+        for f, n in pairs
+    ]
+    return {
+        **{key: b[key] for key in ("layers", "weight_bits", "seed", "gain")},
+        "a": [min(limit, net.weight_max) for limit in limits],
+        "upper_halves": [int(w) for w in words],
+        "weights": weights,
+    }
+
+
+@vector("split")
+def _(b):
+    train, test = split(b["samples"], b["test_fraction"], b["data_seed"], "here")
+    given = {key: b[key] for key in ("samples", "test_fraction", "data_seed", "training_seed")}
+    order = train[seeds.permutation(len(train), b["training_seed"])]
+    return {**given, "test": test, "train": train, "training_order": order}
+
+
+@vector("letters")
+def _(b):
+    made, centred = nist7x7("easy", b["data_seed"]), nist7x7("full", 0)
+    # In the full set each letter has 9 places; the centred one without flips is number 4.
+    per_place, per_letter = len(centred.codes) // 36, len(centred.codes) // 4
+    flips = [
+        np.flatnonzero(made.codes[n] != centred.codes[n % 4 * per_letter + 4 * per_place])
+        for n in range(len(b["flipped_pixels"]))
+    ]
+    return {
+        "data_seed": b["data_seed"],
+        "images": EASY_IMAGES,
+        "shapes": {letter: " ".join(rows) for letter, rows in LETTERS.items()},
+        "flipped_pixels": flips,
+        "ones_in_all": made.codes.sum(),
+    }
+
+
+@vector("sequence")
+def _(b):
+    start = seeds.start_state(b["seed"])
+    reader = signs.BitReader(np.array([start], dtype=np.uint64))
+    return {
+        "seed": b["seed"],
+        "start_state": hexadecimal(start),
+        "bits_0_to_31": "".join(str(bit) for bit in reader.take(32)[0]),
+        "bits_32_to_95": "".join(str(bit) for bit in reader.take(64)[0]),
+        "window_1": hexadecimal(signs.advance(start)),
+        "masks": [[e, hexadecimal(signs.mask(1 << e))] for e, _ in b["masks"]],
+    }
+
+
+@vector("stretches")
+def _(b):
+    net = Network(tuple(b["layers"]))
+    states = signs.stream_states(seeds.start_state(b["seed"]), net.neurons)
+    bits = signs.BitReader(np.array(states, dtype=np.uint64)).take(24)
+    source = SignSource(net, [seeds.start_state(b["seed"])], nodes=True)
+    return {
+        "layers": b["layers"],
+        "seed": b["seed"],
+        "K": net.neurons,
+        "D_log2": signs.spacing(net.neurons).bit_length() - 1,
+        "windows": [hexadecimal(state) for state in states],
+        "bits": ["".join(str(bit) for bit in row) for row in bits],
+        "random_bytes": [source.random_bytes()[0] for _ in range(8)],
+    }
+
+
+# -- training -----------------------------------------------------------------------------------
+
+
+@vector("update-shift")
+def _(b):
+    rows = []
+    for cost_frac, weight_bits, delta_exp, eta_exp, _ in b["rows"]:
+        net = Network((2, 2, 1), cost_frac=cost_frac, weight_bits=weight_bits)
+        shift = Settings(delta_exp=delta_exp, eta_exp=eta_exp).shift(net)
+        rows.append([cost_frac, weight_bits, delta_exp, eta_exp, shift])
+    return {"rows": rows}
+
+
+@vector("residual")
+def _(b):
+    rows = []
+    for total, shift, *_ in b["rows"]:
+        whole = formats.floor_shift(total, shift)
+        rows.append([total, shift, whole, total - formats.floor_shift(whole, -shift)])
+    return {"rows": rows}
+
+
+@vector("widths")
+def _(b):
+    def widths(case):
+        net = Network(**{**case["network"], "layers": tuple(case["network"]["layers"])})
+        return {**{key: getattr(net, key) for key in case if key != "network"}}
+
+    return {"case": [{**widths(case), "network": case["network"]} for case in b["case"]]}
+
+
+def one_pass(trainer, weights, x, draw, factor):
+    """(pre-activations, activations) of every layer, as the trainer has them."""
+    net, settings, z_all, y_all = trainer.network, trainer.settings, [], []
+    for layer, (w, s) in enumerate(zip(weights, draw, strict=True)):
+        sign_sum = (s * (ONE if settings.perturbs_nodes else x)).sum(axis=-1).astype(np.int64)
+        z = pre_activation(weighted_sum(w, x, net), sign_sum, factor, settings.delta_exp, net)
+        z_all.append(z[0])
+        last = layer == net.depth - 1
+        y, _ = output_values(z, net) if last else activate(net.hidden, z, net.pre_frac)
+        if not last or net.cost == "mse":
+            y_all.append(y[0])
+        x = with_bias(y)
+    return z_all, y_all
+
+
+def traced_step(trainer, source, before):
+    """One step of `trainer` with every intermediate; `before`: the record of the one before."""
+    net, settings, t = trainer.network, trainer.settings, trainer.step_number
+    draw = source.draw() if t % settings.tau_p == 0 else before["draw"]
+    sample = trainer.order[0, t // settings.tau_x % len(trainer.labels)]
+    x = with_bias(trainer.inputs[sample][None])
+    old = [w.copy() for w in trainer.weights]
+    step = trainer.step()
+    shown = {"t": t, "sample": sample}
+    shown["signs"] = [s[0, :, 0] if settings.perturbs_nodes else s[0] for s in draw]
+    layer_inputs = before.get("layer_inputs")
+    passes = [("plus", +1, step.cost_plus), ("minus", -1, step.cost)]
+    if not settings.antithetic:
+        passes = [("base", 0, step.baseline), ("plus", +1, step.cost)]
+    for name, factor, cost in passes:
+        if cost is None:
+            continue
+        z, y = one_pass(trainer, old, x, draw, factor)
+        shown |= {f"z_{name}": z, f"y_{name}": y, f"cost_{name}": cost[0]}
+        value = (y if net.cost == "mse" else z)[-1]
+        assert cost == costs.FUNCTIONS[net.cost](value[None], trainer.labels[[sample]], net)
+        if name == passes[0][0]:
+            layer_inputs = [x[0], *(with_bias(v) for v in y[: net.depth - 1])]
+    random = source.random_bytes()[0]
+    shown |= {"D": step.delta[0], "random": random}
+    shift = ACT_FRAC + (0 if settings.accumulates else trainer.shift)
+    if settings.perturbs_nodes:
+        factors = layer_inputs
+    else:
+        factors = [array(ONE)] * net.depth
+    shares = [
+        formats.stochastic_round(step.delta[0] * f, shift, random, ROUND_BITS) for f in factors
+    ]
+    shown["share"] = shares if settings.perturbs_nodes else shares[0]
+    if settings.accumulates:
+        shown["G"] = [g[0] for g in trainer.accumulators]
+    else:
+        moved = [w[0] - s[0] * v for w, s, v in zip(old, draw, shares, strict=True)]
+        for w, m in zip(trainer.weights, moved, strict=True):
+            assert (w[0] == np.clip(m, net.weight_min, net.weight_max)).all()
+    if step.updated:
+        shown["weights"] = [w[0] for w in trainer.weights]
+    return shown, {"draw": draw, "layer_inputs": layer_inputs}
+
+
+@vector("run-np-stochastic", "run-wp-residual", "run-cross-entropy", "run-narrow", "run-wide")
+def _(b):
+    net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})
+    settings = Settings(**b["settings"])
+    seed, data = b["start"]["seed"], b["samples"]
+    order = seeds.permutation(len(data["labels"]), seed)
+    start = seeds.initial_weights(net, seed, b["start"]["gain"])
+    codes, labels = array(data["codes"]), array(data["labels"])
+    weights = [w[None] for w in start]
+    trainer = Trainer(net, settings, codes, labels, weights, [seed], order[None])
+    source = SignSource(net, [seeds.start_state(seed)], settings.perturbs_nodes)
+    steps, first_d, context = [], [], {}
+    for _ in range(b["end"]["step"]):
+        number = trainer.step_number
+        if number < len(b.get("steps", [])):
+            shown, context = traced_step(trainer, source, context)
+            steps.append(shown)
+            first_d.append(shown["D"])
+        else:
+            first_d.append(trainer.step().delta[0])
+    correct, cost = trainer.evaluate(codes, labels)
+    return {
+        "network": b["network"],
+        "settings": b["settings"],
+        "samples": data,
+        "start": {
+            "seed": seed,
+            "gain": b["start"]["gain"],
+            "order": order,
+            "weights": start,
+        },
+        **({"steps": steps} if steps else {}),
+        "end": {
+            "step": trainer.step_number,
+            "first_D": first_d[:12],
+            "weights": [w[0] for w in trainer.weights],
+            **({"G": [g[0] for g in trainer.accumulators]} if settings.accumulates else {}),
+            "cost_sum": trainer.cost_sum[0],
+            "weight_saturations": trainer.weight_saturations[0],
+            "activation_saturations": trainer.activation_saturations[0],
+            "correct": correct[0],
+            "evaluated_cost": cost[0],
+        },
+    }

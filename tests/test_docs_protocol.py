@@ -1,0 +1,95 @@
+"""docs/protocol.md says what rtl.protocol defines, and its example is what the host sends."""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from pathlib import Path
+
+import pytest
+
+from host.link import Link
+from rtl.protocol import (
+    ADDRESS_STEP,
+    MAGIC,
+    MAX_WORDS,
+    READ_ONLY,
+    VERSION,
+    Command,
+    Flag,
+    Op,
+    Register,
+    Space,
+    Status,
+)
+from tests.fake_board import FakeBoard
+
+TEXT = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def table(first: str) -> list[list[str]]:
+    """The rows of the table whose first column is headed `first`."""
+    lines = TEXT.splitlines()
+    heads = (f"| {first} | value |", f"| {first} | address |")
+    start = next(k for k, line in enumerate(lines) if line.startswith(heads))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return rows
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"),
+    [
+        ("op", Op),
+        ("status", Status),
+        ("space", Space),
+        ("register", Register),
+        ("command", Command),
+    ],
+)
+def test_tables_hold_every_value(first: str, kind: type[IntEnum]):
+    assert [(row[0], int(row[1])) for row in table(first)] == [(e.name, e.value) for e in kind]
+
+
+def test_access_and_width_of_registers():
+    rows = table("register")
+    for row in rows:
+        assert row[2] == ("read" if Register[row[0]] in READ_ONLY else "write"), row[0]
+    mode = rows[Register.MODE][3]
+    assert mode == ", ".join(f"{flag.name} = {flag.value}" for flag in Flag)
+    addresses = [int(row[1]) for row in rows]
+    for row, address in zip(rows, addresses, strict=True):
+        if "64 bits" in row[3]:
+            assert address + 1 not in addresses, row[0]
+
+
+def test_spaces_and_constants():
+    assert {row[0]: int(row[2]) for row in table("space")} == {
+        space.name: step for space, step in ADDRESS_STEP.items()
+    }
+    assert f"0x{MAGIC:08X}" in TEXT
+    assert f"protocol version {VERSION} " in TEXT
+    assert f"count, 1 to {MAX_WORDS}" in TEXT
+
+
+def test_the_example_is_what_host_and_board_say():
+    example = re.findall(r"^(request|reply)\s+([0-9a-f ]+)$", TEXT, re.MULTILINE)
+    said: list[tuple[str, str]] = []
+
+    class Listening(FakeBoard):
+        def write(self, data: bytes) -> None:
+            said.append(("request", data[1:].hex(" ")))  # without the leading zero
+            super().write(data)
+
+        def read(self, timeout_s: float) -> bytes:
+            data = super().read(timeout_s)
+            said.append(("reply", data.hex(" ")))
+            return data
+
+    link = Link(Listening())
+    link.write_register(Register.TAU_X, 1000)
+    assert link.read_register(Register.TAU_X) == 1000
+    assert said == example

@@ -1,0 +1,151 @@
+"""host.transport on pseudo-terminals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import tty
+
+import pytest
+
+from golden_model.errors import UserError
+from host.link import Link
+from host.transport import SerialTransport
+
+
+@pytest.fixture
+def terminal():
+    """Our end of a pseudo-terminal and the name of the other."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    yield ours, os.ttyname(theirs)
+    for handle in (ours, theirs):
+        try:
+            os.close(handle)
+        except OSError:
+            pass
+
+
+def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_bytes_go_both_ways(terminal):
+    ours, name = terminal
+    transport = SerialTransport(name)
+    assert transport.name == name
+    data = bytes(range(256))
+    transport.write(data)
+    got = b""
+    while len(got) < 256:
+        got += os.read(ours, 256)
+    assert got == data
+    os.write(ours, data)
+    got = b""
+    while len(got) < 256:
+        part = transport.read(5)
+        assert part
+        got += part
+    assert got == data
+    transport.close()
+    transport.close()
+
+
+def test_nothing_in_time_is_empty(terminal):
+    _, name = terminal
+    assert SerialTransport(name).read(0.01) == b""
+
+
+def test_discard(terminal):
+    ours, name = terminal
+    transport = SerialTransport(name)
+    os.write(ours, b"old")
+    assert transport.read(5) == b"old"
+    os.write(ours, b"older")
+    transport.discard()
+    os.write(ours, b"new")
+    assert transport.read(5) == b"new"
+
+
+def test_missing_port():
+    with pytest.raises(UserError, match="port /dev/ttyNONE9 does not exist: plug") as error:
+        SerialTransport("/dev/ttyNONE9")
+    one_line(error)
+
+
+def test_no_serial_port(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(UserError, match="file is no serial port") as error:
+        SerialTransport(str(path))
+    one_line(error)
+
+
+def test_busy_port(terminal):
+    _, name = terminal
+    first = SerialTransport(name)
+    with pytest.raises(UserError, match=f"port {name} is in use by another program") as error:
+        SerialTransport(name)
+    one_line(error)
+    first.close()
+    SerialTransport(name).close()
+
+
+def test_port_used_by_another_process(terminal):
+    _, name = terminal
+    program = (
+        "import sys; from host.transport import SerialTransport;"
+        f"port = SerialTransport({name!r}); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(UserError, match="in use"):
+            SerialTransport(name)
+        other.stdin.close()
+        other.wait(10)
+    SerialTransport(name).close()
+
+
+def test_forbidden_port(monkeypatch):
+    # Permissions do not bind root, as which tests may run.
+    def refuse(*_args, **_keywords):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("serial.serialposix.os.open", refuse)
+    with pytest.raises(UserError, match=re.escape('usermod -a -G dialout "$USER"')) as error:
+        SerialTransport("/dev/ttyUSB0")
+    assert "udev" in one_line(error)
+
+
+def test_vanished_port(terminal):
+    ours, name = terminal
+    transport = SerialTransport(name)
+    os.close(ours)
+    with pytest.raises(UserError, match=f"port {name} is gone") as error:
+        transport.read(1)
+    one_line(error)
+    with pytest.raises(UserError, match=f"port {name} is gone"):
+        transport.write(b"x")
+    transport.close()
+
+
+def test_a_port_that_nobody_answers_on(terminal):
+    _, name = terminal
+    link = Link(SerialTransport(name, 1_000_000), timeout_s=0.02, attempts=2)
+    with pytest.raises(UserError, match=f"no answer from the board on {name} to 2 .*") as error:
+        link.identify()
+    assert "1000000 baud" in one_line(error)
+    link.close()
