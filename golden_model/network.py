@@ -81,9 +81,9 @@ class Network:
         for size in self.layers:
             if not 1 <= size <= 4096:
                 raise UserError(f"layers: a layer of {size} nodes; each needs 1 to 4096")
-        for name, value in (("hidden", self.hidden), ("output", self.output)):
-            if value not in ACTIVATIONS:
-                raise UserError(f"{name} = {value!r}: must be one of {', '.join(ACTIVATIONS)}")
+        for name, kind in (("hidden", self.hidden), ("output", self.output)):
+            if kind not in ACTIVATIONS:
+                raise UserError(f"{name} = {kind!r}: must be one of {', '.join(ACTIVATIONS)}")
         if self.cost not in COSTS:
             raise UserError(f"cost = {self.cost!r}: must be one of {', '.join(COSTS)}")
         if self.cost == "cross_entropy" and self.layers[-1] < 2:

@@ -33,13 +33,13 @@ class Settings:
     """An input code is shifted left by this to become an activation."""
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (
+        for name, choice, allowed in (
             ("method", self.method, METHODS),
             ("difference", self.difference, DIFFERENCES),
             ("rounding", self.rounding, ROUNDINGS),
         ):
-            if value not in allowed:
-                raise UserError(f"{name} = {value!r}: must be one of {', '.join(allowed)}")
+            if choice not in allowed:
+                raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
         for name, value, low, high in (
             ("delta_exp", self.delta_exp, 1, DELTA_EXP_MAX),
             ("eta_exp", self.eta_exp, 0, 31),

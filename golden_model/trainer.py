@@ -188,7 +188,7 @@ class Trainer:
         for layer, signs in enumerate(self._draw):
             layer_inputs.append(x)
             base = first_sums if layer == 0 else weighted_sum(self.weights[layer], x, net)
-            sign_sum = 0
+            sign_sum: np.ndarray | int = 0
             if factor:
                 if self.settings.perturbs_nodes:
                     sign_sum = signs[..., 0].astype(np.int64) * ONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from host.training import RunResult
 
@@ -24,7 +25,7 @@ def draw_curve(result: RunResult, path: Path) -> None:
     trained = [(p.step, p.train_cost) for p in result.curve if p.train_cost is not None]
     marker = "o" if len(result.curve) <= 30 else None
     unit = " (bits)" if result.network.cost == "cross_entropy" else ""
-    style = {"linewidth": 1.4, "marker": marker, "markersize": 3.5}
+    style: dict[str, Any] = {"linewidth": 1.4, "marker": marker, "markersize": 3.5}
     lines = left.plot(
         [step for step, _ in trained],
         [cost for _, cost in trained],

@@ -90,7 +90,7 @@ def test_every_check_has_its_block():
 def test_ranges():
     """The table of parameters: limits and defaults are those of Network and Settings."""
     rows = re.findall(r"^\| `(\w+)` \| (-?\d+) \| (-?\d+) \| (-?\d+) \|", TEXT, re.M)
-    assert len(rows) == 13
+    assert len(rows) == 12
     # Something that makes every single value legal by itself.
     network = {"layers": (2, 2, 1), "cost_frac": 16, "accumulators": True}
     for name, low, high, default in rows:
@@ -221,15 +221,21 @@ def _(b):
     net = Network(tuple(b["layers"]), weight_bits=b["weight_bits"])
     words = seeds.words(net.parameters, b["seed"], "weights") >> np.uint64(32)
     weights = seeds.initial_weights(net, b["seed"], b["gain"])
-    # The largest weight shows with the random word 2^32 − 1 only, so compute it as the text does.
+    # The model does not give a away: compute it as the text does, and the weights from it.
     pairs = zip(net.layers, net.layers[1:], strict=False)
     limits = [
         int(np.floor(b["gain"] * np.sqrt(6.0 / (f + n)) * 2**net.weight_frac + 0.5))
         for f, n in pairs
     ]
+    largest = [min(limit, net.weight_max) for limit in limits]
+    start = 0
+    for w, a in zip(weights, largest, strict=True):
+        scaled = [(int(u) * (2 * a + 1) >> 32) - a for u in words[start : start + w.size]]
+        assert (np.reshape(scaled, w.shape)[:, :-1] == w[:, :-1]).all()
+        start += w.size
     return {
         **{key: b[key] for key in ("layers", "weight_bits", "seed", "gain")},
-        "a": [min(limit, net.weight_max) for limit in limits],
+        "a": largest,
         "upper_halves": [int(w) for w in words],
         "weights": weights,
     }

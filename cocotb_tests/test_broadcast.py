@@ -1,0 +1,97 @@
+"""rtl.broadcast against golden_model.formats.stochastic_round."""
+
+from __future__ import annotations
+
+import cocotb
+import pytest
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from cocotb_tests.runner import params, rng, simulate
+from cocotb_tests.streams import start_clock
+from cocotb_tests.values import as_signed, config_of, spread
+from golden_model.formats import saturate, stochastic_round
+from golden_model.network import (
+    ACT_BITS,
+    ACT_FRAC,
+    ACT_MAX,
+    ACT_MIN,
+    DELTA_EXP_MAX,
+    ONE,
+    ROUND_BITS,
+    SHIFT_MIN,
+)
+from golden_model.settings import Settings
+from rtl.broadcast import Broadcast
+from rtl.config import CoreConfig
+
+CASES = {
+    "16_bits": dict(layers=(5, 4, 3)),
+    "8_bits_accumulators": dict(
+        layers=(9, 3),
+        cost="cross_entropy",
+        weight_bits=8,
+        cost_frac=16,
+        accumulators=True,
+        tau_theta_max=1000,
+        shift_max=32,
+    ),
+    "18_bits": dict(layers=(2, 1), weight_bits=18, cost_frac=8, pre_frac=8, shift_max=9),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_broadcast(name):
+    given = {"network": CASES[name], "lanes": 1}
+    simulate(Broadcast(config_of(given)), __name__, "equals_stochastic_round", given)
+
+
+def exponents(config: CoreConfig) -> list[tuple[int, int]]:
+    """(delta_exp, eta_exp) that reach every allowed shift, both ends included."""
+    net, found = config.network, {}
+    for delta_exp in range(1, DELTA_EXP_MAX + 1):
+        for eta_exp in range(32):
+            shift = Settings(delta_exp=delta_exp, eta_exp=eta_exp).shift(net)
+            if SHIFT_MIN <= shift <= net.shift_max:
+                found[shift] = (delta_exp, eta_exp)
+    return [found[shift] for shift in sorted(found)]
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def equals_stochastic_round(dut):
+    config, random = config_of(params()), rng()
+    net = config.network
+    limit = (1 << (config.share_bits - 1)) - 1
+    bound = 2 * net.cost_bound
+    await start_clock(dut)
+    shifts, limited = set(), 0
+    for delta_exp, eta_exp in exponents(config):
+        settings = Settings(delta_exp=delta_exp, eta_exp=eta_exp)
+        shifts.add(settings.shift(net))
+        for accumulates in (0, 1) if net.accumulators else (0,):
+            for delta in (-bound, bound, spread(random, -bound, bound), random.randint(-9, 9)):
+                nodes, byte = random.randint(0, 1), random.getrandbits(ROUND_BITS)
+                dut.nodes.value, dut.random.value = nodes, byte
+                dut.delta.value, dut.accumulates.value = delta, accumulates
+                dut.delta_exp.value, dut.eta_exp.value = delta_exp, eta_exp
+                # The exponents are registers: the amount follows them by two clocks.
+                for _ in range(2):
+                    await FallingEdge(dut.clk)
+                shift = ACT_FRAC if accumulates else settings.shift(net) + ACT_FRAC
+                expected = []
+                for clock in range(Broadcast.LATENCY + 12):
+                    x = random.choice((ACT_MIN, ACT_MAX, ONE, spread(random, ACT_MIN, ACT_MAX)))
+                    dut.x.value = x & ((1 << ACT_BITS) - 1)
+                    exact = stochastic_round(delta * (x if nodes else ONE), shift, byte, ROUND_BITS)
+                    expected.append(int(saturate(exact, -limit, limit)))
+                    limited += expected[-1] != exact
+                    await ReadOnly()
+                    if clock >= Broadcast.LATENCY:
+                        got = as_signed(int(dut.share.value), config.share_bits)
+                        wanted = expected[clock - Broadcast.LATENCY]
+                        assert got == wanted, (delta, x, byte, settings, accumulates, nodes)
+                    await FallingEdge(dut.clk)
+                await ReadOnly()
+                assert as_signed(int(dut.shift.value), 7) == settings.shift(net)
+                await FallingEdge(dut.clk)
+    assert {SHIFT_MIN, net.shift_max} <= shifts, "the test must reach both ends"
+    assert limited, "the test must reach the share's ends"

@@ -1,0 +1,144 @@
+"""rtl.signs against golden_model.trainer.SignSource: replay, saving, gaps and random bytes."""
+
+from __future__ import annotations
+
+import cocotb
+import pytest
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from cocotb_tests.runner import params, rng, simulate
+from cocotb_tests.streams import start_clock
+from cocotb_tests.values import clocks_until, config_of
+from golden_model.seeds import start_state
+from golden_model.trainer import SignSource
+from rtl.signs import SignGenerator
+
+CASES = {
+    "3-1_1_lane": ((3, 1), 1),
+    "7-13-3_3_lanes": ((7, 13, 3), 3),
+    "7-13-3_8_lanes": ((7, 13, 3), 8),
+    "1-2-5-2_2_lanes": ((1, 2, 5, 2), 2),
+}
+DRAWS = 6
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_signs(name):
+    layers, lanes = CASES[name]
+    given = {"network": {"layers": layers}, "lanes": lanes}
+    simulate(SignGenerator(config_of(given)), __name__, "equals_sign_source", given, seed=5)
+
+
+class Sweeps:
+    """Sends sweeps of tokens and checks the signs of each, LATENCY clocks later."""
+
+    def __init__(self, dut, config, random):
+        self.dut, self.config, self.random = dut, config, random
+        self.expected: list[tuple[int, int, list[int], list[int]] | None] = []
+        self.checked = 0
+
+    async def clock(self, expected=None) -> None:
+        """One clock with the pins as they are; `expected`: of the token now on them."""
+        self.expected.append(expected)
+        await ReadOnly()
+        if len(self.expected) > SignGenerator.LATENCY:
+            due = self.expected[-1 - SignGenerator.LATENCY]
+            if due is not None:
+                active, where, now, before = due
+                mask = (1 << active) - 1
+                wanted = [sum((s < 0) << p for p, s in enumerate(signs)) for signs in (now, before)]
+                got = [
+                    int(pin.value) & mask for pin in (self.dut.signs, self.dut.previous_signs)
+                ]
+                assert got == wanted, f"token {where}: {got} instead of {wanted}"
+                self.checked += 1
+        await FallingEdge(self.dut.clk)
+
+    async def sweep(self, now, before, *, slot, previous_slot, save, idle, layers=None):
+        """All groups once; now and before: signs per layer (nodes, fan_in+1 or 1)."""
+        dut, cfg, random = self.dut, self.config, self.random
+        for layer in layers if layers is not None else range(cfg.network.depth):
+            width = cfg.network.layers[layer] + 1
+            for group in range(cfg.groups[layer]):
+                active = cfg.active(layer, group)
+                rows = range(group * cfg.lanes, group * cfg.lanes + active)
+                for j in range(width):
+                    while random.random() < idle:
+                        dut.valid.value = 0
+                        self.scramble()
+                        await self.clock()
+                    dut.valid.value = 1
+                    dut.first.value, dut.last.value = j == 0, j == width - 1
+                    dut.group.value = cfg.first_group[layer] + group
+                    dut.slot.value, dut.previous_slot.value = slot, previous_slot
+                    dut.save.value = save
+                    column = [
+                        [int(s[layer][i, min(j, s[layer].shape[1] - 1)]) for i in rows]
+                        for s in (now, before)
+                    ]
+                    await self.clock((active, (layer, group, j), *column))
+        dut.valid.value = 0
+
+    def scramble(self) -> None:
+        """Nothing may be looked at without `valid`."""
+        for name in ("first", "last", "save", "group", "slot", "previous_slot"):
+            pin = getattr(self.dut, name)
+            pin.value = self.random.randrange(
+                self.config.first_group[-1] + self.config.groups[-1] if name == "group" else 2
+            )
+
+    async def drain(self) -> None:
+        self.dut.valid.value = 0
+        for _ in range(SignGenerator.LATENCY + 1):
+            await self.clock()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def equals_sign_source(dut):
+    config, random = config_of(params()), rng()
+    await start_clock(dut)
+    runs = ((1, 1, 0.0), (0, 7, 0.0), (0, 2**40 + 3, 0.5), (1, 12, 0.3))
+    for nodes, seed, idle in runs:
+        sweeps = Sweeps(dut, config, random)
+        source = SignSource(config.network, [start_state(seed)], nodes=bool(nodes))
+        dut.nodes.value, dut.seed.value, dut.start.value = nodes, start_state(seed), 1
+        await FallingEdge(dut.clk)
+        dut.start.value, dut.seed.value = 0, random.getrandbits(61)
+        await ReadOnly()
+        assert not int(dut.ready.value)
+        await FallingEdge(dut.clk)
+        # "About 62 clocks per group", one of which has passed.
+        assert await clocks_until(dut, dut.ready) <= 62 * sum(config.groups) + 1
+        dut.slot.value = dut.previous_slot.value = 0
+
+        slot, before = 0, None
+        for number in range(DRAWS):
+            now = [s[0] for s in source.draw()]
+            before = now if before is None else before
+            same = {"slot": slot, "idle": idle}
+            # The first step with this draw also replays the one before, as its update rides
+            # on this sweep; the second pass and the steps that keep the draw do not need it.
+            previous_slot = slot if number == 0 else 1 - slot
+            await sweeps.sweep(now, before, previous_slot=previous_slot, save=1, **same)
+            await sweeps.drain()
+            for _ in range(random.randint(0, 2)):
+                await sweeps.sweep(now, now, previous_slot=slot, save=random.getrandbits(1), **same)
+                await sweeps.drain()
+            for _ in range(random.randint(1, 3)):
+                await ReadOnly()
+                assert int(dut.random.value) == source.random_bytes()[0]
+                await FallingEdge(dut.clk)
+                dut.next_random.value = 1
+                await sweeps.clock()
+                dut.next_random.value = 0
+            slot, before = 1 - slot, now
+        # A flush replays the last draw without saving, and nothing is lost by it.
+        last = {"slot": 1 - slot, "previous_slot": 1 - slot, "idle": idle}
+        await sweeps.sweep(before, before, save=0, **last)
+        await sweeps.drain()
+        following = [s[0] for s in source.draw()]
+        await sweeps.sweep(
+            following, before, slot=slot, previous_slot=1 - slot, save=1, idle=idle
+        )
+        await sweeps.drain()
+        assert sweeps.checked >= (DRAWS + 2) * config.lane_words
