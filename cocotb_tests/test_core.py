@@ -78,8 +78,12 @@ DIRECT = [
     {"method": "wp", "eta_exp": 6},
     {"method": "np", "difference": "forward", "eta_exp": 4, "tau_x": 3, "tau_p": 2},
     {"method": "wp", "difference": "forward", "eta_exp": 5, "delta_exp": 7},
+    # Steps so large that weights hit the end of their range from anywhere.
+    {"method": "np", "eta_exp": 0},
+    {"method": "wp", "eta_exp": 0},
 ]
 RESIDUAL = [
+    {"method": "np", "rounding": "residual", "eta_exp": 0, "tau_theta": 2},
     {"method": "np", "rounding": "residual", "eta_exp": 4, "tau_theta": 3},
     {"method": "wp", "rounding": "residual", "eta_exp": 2, "delta_exp": 7, "tau_x": 2},
     {

@@ -218,7 +218,12 @@ async def damaged(dut):
     await peer.start()
     good = request(1, Op.WRITE, Space.WEIGHTS, 5, 2, [0x12003400, 0xFFFFFFFF])
     header = bytes([1, Op.WRITE, 0, 1, 0, 0, 0, 0])
+    longest = bytes([1, Op.WRITE, 0, MAX_WORDS, 0, 0, 0, 0]) + b"\x11" * (4 * MAX_WORDS)
     cases = {
+        "a byte behind the CRC of the longest": cobs.encode(
+            longest + zlib.crc32(longest).to_bytes(4, "little") + b"\x01"
+        )
+        + b"\0",
         "bad CRC": frame(header + b"abcd", crc=zlib.crc32(header + b"abcd") ^ 1),
         "CRC in the other order": cobs.encode(
             header + b"abcd" + zlib.crc32(header + b"abcd").to_bytes(4, "big")

@@ -145,7 +145,6 @@ async def noise(dut):
     await start_clock(dut, rx=1)
     cocotb.start_soon(count_errors(dut, errors))
     source = UartSource(dut.rx, baud=baud())
-    dut.o__ready.value = 1
     await line_idle(dut, 2)
 
     for clocks in (0.3, 1, 4, 7):
@@ -153,6 +152,7 @@ async def noise(dut):
         await Timer(round(clocks * CLOCK_NS), "ns")
         dut.rx.value = 1
         await line_idle(dut, 12)
+        assert not int(dut.o__valid.value), f"{clocks} clocks were taken for a byte"
     assert errors == []
     await expect(dut, source, random.randbytes(3))
 
@@ -160,6 +160,7 @@ async def noise(dut):
     dut.rx.value = 0
     await line_idle(dut, 35)
     assert len(errors) == 1
+    assert not int(dut.o__valid.value)
     dut.rx.value = 1
     await line_idle(dut, 1)
     await expect(dut, source, random.randbytes(3))

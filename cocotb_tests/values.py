@@ -24,7 +24,7 @@ def config_of(given: dict[str, Any]) -> CoreConfig:
 
 def payload_layout(component, port: str):
     """Layout of a stream port's payload."""
-    return component.signature.members[port].signature.payload_shape
+    return getattr(component, port).payload.shape()
 
 
 def as_signed(value: int, bits: int) -> int:

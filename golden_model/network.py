@@ -284,8 +284,14 @@ class Network:
     # -- identity ---------------------------------------------------------------------------
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of all fields: equal digests, interchangeable cores."""
-        text = repr(sorted(asdict(self).items()))
+        """Hexadecimal SHA-256 of all fields that matter: equal digests, interchangeable cores."""
+        fields = asdict(self)
+        if self.cost == "cross_entropy":
+            # It reads the output nodes' pre-activations; there is no output activation.
+            del fields["output"], fields["target_low"], fields["target_high"]
+        if self.depth == 1:
+            del fields["hidden"]
+        text = repr(sorted(fields.items()))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self) -> str:

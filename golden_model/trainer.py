@@ -33,7 +33,7 @@ class Step:
     cost: np.ndarray
     """C(−θ) for the antithetic difference, C(+θ) for the forward one."""
     delta: np.ndarray
-    """D: C⁺ − C⁻ or 2·(C − C0), that is ΔC/δ·δ in units of 2^-(cost_frac+1)."""
+    """D: C⁺ − C⁻ or 2·(C − C0), that is ΔC in units of 2^-(cost_frac+1)."""
     updated: bool
     """Whether the weights changed after this step."""
 
@@ -112,7 +112,8 @@ class Trainer:
         self.labels = np.asarray(labels, dtype=np.int64)
         self.order = order
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
-        self.accumulators = [np.zeros_like(w) for w in self.weights]
+        # Integers: with the widest formats an accumulator may pass 2^53.
+        self.accumulators = [np.zeros(w.shape, dtype=np.int64) for w in self.weights]
         self.signs = SignSource(
             network, [start_state(s) for s in seeds], nodes=settings.perturbs_nodes
         )
@@ -216,7 +217,7 @@ class Trainer:
             share = stochastic_round(delta[:, None] * x, shift, random[:, None], ROUND_BITS)
             change = signs * share[:, None, :].astype(np.float64)
             if accumulate:
-                self.accumulators[layer] += change
+                self.accumulators[layer] += change.astype(np.int64)
                 if not change_weights:
                     continue
                 change = self._take_whole_units(layer)
@@ -227,7 +228,6 @@ class Trainer:
 
     def _take_whole_units(self, layer: int) -> np.ndarray:
         """⌊G·2^-S⌋, leaving the residual in G, also where the weight then clips."""
-        total = self.accumulators[layer].astype(np.int64)
-        whole = floor_shift(total, self.shift)
-        self.accumulators[layer] = (total - floor_shift(whole, -self.shift)).astype(np.float64)
+        whole = floor_shift(self.accumulators[layer], self.shift)
+        self.accumulators[layer] -= floor_shift(whole, -self.shift)
         return whole.astype(np.float64)

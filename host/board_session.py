@@ -14,12 +14,12 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
-from host.link import Link
+from host.link import Link, RefusedError
 from host.records import paired, sample_records
 from host.session import Counters, Evaluation, Samples, Session
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
-from rtl.protocol import REGISTERS, Command, Flag, Identity, Register, Space
+from rtl.protocol import REGISTERS, Command, Flag, Identity, Register, Space, Status
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
@@ -146,7 +146,7 @@ class BoardSession(Session):
         per_pass = 2 * self.config.lane_words + 2 * self.network.layers[0] + 1000
         limit = CLOCK_MARGIN * (passes + 1) * per_pass + 1_000_000
         begin = self._clocks()
-        self.link.write_register(Register.COMMAND, command)
+        self._send(command)
         pause = POLL_SECONDS[0]
         while True:
             busy, step = self.link.read(Space.REGISTERS, Register.STATUS, 2)
@@ -162,9 +162,17 @@ class BoardSession(Session):
             time.sleep(pause)
             pause = min(2 * pause, POLL_SECONDS[1])
 
+    def _send(self, command: Command) -> None:
+        repeats = self.link.repeats
+        try:
+            self.link.write_register(Register.COMMAND, command)
+        except RefusedError as refusal:
+            # Where a reply was lost, the repeated command finds the core at work on it.
+            if refusal.status is not Status.BUSY or self.link.repeats == repeats:
+                raise
+
     def _clocks(self) -> int:
-        low, high = self.link.read(Space.REGISTERS, Register.CLOCKS, 2)
-        return low | high << 32
+        return self.link.read_register64(Register.CLOCKS)
 
 
 def check_identity(identity: Identity, network: Network, port: str) -> None:

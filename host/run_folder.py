@@ -164,6 +164,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def check_json(path: Path) -> None:
+    """Raise UserError where write_json(path) would fail later: call it before the work."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UserError(f"{path}: {folder} is no folder; make it or choose another place")
+    if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: cannot be written there; choose another file or folder")
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """A JSON file, whole or not at all.  Raises UserError where it cannot be written."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")

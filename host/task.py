@@ -20,6 +20,7 @@ from host.session import Samples
 from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
 from host.task_names import find_task, read_task
+from rtl.config import CoreConfig
 
 DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
@@ -34,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "init_gain": 1.0,
 }
 DEFAULT_ETA_EXP = {"wp": 13, "np": 9}
+LANES = 8
 
 STOCHASTIC_WEIGHT_BITS = 14
 """Below this width stochastic rounding loses too much; the residual is carried instead."""
@@ -126,7 +128,9 @@ class Task:
 
     @property
     def lanes(self) -> int:
-        return self.overrides.lanes or self.file.core.lanes
+        """As given, else LANES or as many as the widest layer can use."""
+        widest = max(self._network.layers[1:])
+        return _first(self.overrides.lanes, self.file.core.lanes, min(LANES, widest))
 
     @property
     def seed(self) -> int:
@@ -270,10 +274,7 @@ class Task:
             check_options(self.file.data)
             network = self._network
             self.settings().check(network)
-            words = sum(
-                -(-n // self.lanes) * (f + 1)
-                for f, n in zip(network.layers, network.layers[1:], strict=False)
-            )
+            words = CoreConfig(network, self.lanes).lane_words
             if words > LANE_WORDS_MAX:
                 raise UserError(
                     f"[network] layers = {list(network.layers)} with lanes = {self.lanes}: "

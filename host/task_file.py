@@ -97,8 +97,8 @@ class TrainingSection(MethodSection):
 
 
 class CoreSection(Section):
-    lanes: int = Field(default=8, ge=1, le=256)
-    """The link addresses a lane in 8 bits."""
+    lanes: Annotated[int, Field(ge=1, le=256)] | None = None
+    """The link addresses a lane in 8 bits.  8, or the widest layer's nodes if that has fewer."""
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
     tau_theta_max: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
 

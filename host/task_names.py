@@ -35,7 +35,7 @@ def find_task(name_or_path: str | Path) -> Path:
 def read_task(path: Path) -> str:
     """The text of a task file.  Raises UserError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows editors put a mark first
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; give a .toml file or one of {', '.join(builtin_names())}"

@@ -83,10 +83,12 @@ class SerialTransport(Transport):
         end = time.monotonic() + timeout_s
         try:
             while True:
-                # Not more than are there: read(n) waits for n bytes or its time-out.
-                data = self._serial.read(max(1, self._serial.in_waiting))
-                if data or time.monotonic() >= end:
-                    return data
+                data = self._serial.read(1)
+                if data:
+                    # Not more than are there: read(n) waits for n bytes or its time-out.
+                    return data + self._serial.read(self._serial.in_waiting)
+                if time.monotonic() >= end:
+                    return b""
         except (OSError, TypeError) as error:  # TypeError: the port was closed meanwhile
             raise self._gone(error) from error
 

@@ -59,7 +59,7 @@ class Broadcast(wiring.Component):
             shifted.eq(product >> amount),
         ]
         m.d.comb += whole.eq((shifted + self.random) >> ROUND_BITS)
-        # Beyond ±(2^weight_bits − 1) every weight clips; a contribution always fits.
+        # Beyond ±2^weight_bits every weight clips; a contribution always fits.
         limit = (1 << (cfg.share_bits - 1)) - 1
         m.d.sync += self.share.eq(saturated(whole, -limit, limit))
         return m

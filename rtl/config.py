@@ -106,13 +106,17 @@ class CoreConfig:
         return 3 * self.network.layers[0] + 2 * self.hidden_nodes
 
     @property
+    def change_bits(self) -> int:
+        """Width of a weight change.  It is limited to ±2^weight_bits or more: that moves any
+        weight beyond its range, so that clipping and its count are those of the exact change."""
+        return self.network.weight_bits + 2
+
+    @property
     def share_bits(self) -> int:
-        """Width of the broadcast share: saturated to ±(2^weight_bits − 1), which moves any
-        weight across its whole range, or a full contribution to an accumulator."""
-        direct = self.network.weight_bits + 1
+        """Width of the broadcast share: a weight change, or a contribution to an accumulator."""
         if self.network.accumulators:
-            return max(direct, self.network.contribution_bits)
-        return direct
+            return max(self.change_bits, self.network.contribution_bits)
+        return self.change_bits
 
     def memory_bits(self) -> int:
         """All memory of the core but the samples, in bits."""

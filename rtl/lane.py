@@ -156,11 +156,10 @@ class Lane(wiring.Component):
         m.d.sync += direct.eq(Mux(self.update & ~self.accumulates, share, 0))
         gives = delayed(m, self.update & self.accumulates & self.change, 1)
 
-        # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited: beyond ±(2^weight_bits − 1) every weight
-        # clips anyway.
-        limit = (1 << net.weight_bits) - 1
+        # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited to what makes every weight clip.
+        limit = 1 << net.weight_bits
         whole = Signal(signed(net.gradient_bits - SHIFT_MIN))
-        change = Signal(signed(net.weight_bits + 1))
+        change = Signal(signed(cfg.change_bits))
         m.d.comb += whole.eq((accumulated << -SHIFT_MIN) >> self.shift_right)
         kept = Signal(signed(net.gradient_bits))
         with m.If(gives):

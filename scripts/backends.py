@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Any
 
+from golden_model.errors import UserError
 from host.session import Session
 from host.task import Task
+from host.task_errors import near
 
 
 class SimulatedSession:
@@ -47,6 +50,16 @@ def sample_words(task: Task) -> int:
     return sum(-(-len(samples) * record // 2) * 2 for samples in task.datasets())
 
 
+def _check_port(name: str) -> None:
+    """Raise UserError for a misspelt backend, before it is said to be no port."""
+    # Every port of Linux and macOS is a path; those of Windows start with COM.
+    if os.sep not in name and not name.upper().startswith("COM") and not os.path.exists(name):
+        raise UserError(
+            f"backend {name!r} is unknown{near(name.lower(), ('sim', 'golden'))}: it must be sim, "
+            "golden or a serial port such as /dev/ttyUSB0"
+        )
+
+
 def open_session(task: Task, backend: str) -> Session:
     """A session for `task`: 'golden' (the model), 'sim' (the simulated board) or a serial port.
 
@@ -59,6 +72,7 @@ def open_session(task: Task, backend: str) -> Session:
     from host.board_session import BoardSession
 
     if backend != "sim":
+        _check_port(backend)
         return BoardSession(backend, task.network())
     from boards import simulated
 

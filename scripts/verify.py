@@ -14,7 +14,7 @@ from boards.trace import Trace
 from golden_model.seeds import initial_weights
 from golden_model.trainer import Trainer
 from host.board_session import BoardSession
-from host.run_folder import package_version, write_json
+from host.run_folder import check_json, package_version, write_json
 from host.task import Task
 from rtl.config import CoreConfig
 from rtl.lockstep import Lockstep, MismatchError
@@ -54,6 +54,8 @@ def verify(
     evaluation.  Exit code 0 when all are equal, 1 at the first difference.
     """
     task = Task.load(task_name).with_overrides(lanes=lanes, method=method, seed=seed, steps=steps)
+    if json_file:
+        check_json(json_file)
     difference = None
     with tempfile.TemporaryDirectory(prefix="mgd-verify-") as folder:
         lockstep = _lockstep(task)
@@ -149,5 +151,5 @@ def _follow(lockstep: Lockstep, trace: Trace, done) -> None:
             lockstep.observe(event)
             quiet_since = time.monotonic()
         if time.monotonic() - quiet_since > QUIET_SECONDS:
-            raise MismatchError(lockstep.steps, "end of the step", None, None)
+            raise MismatchError(lockstep.steps, "no more events came from the core", None, None)
         time.sleep(0.002)

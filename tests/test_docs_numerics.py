@@ -6,8 +6,10 @@ the block, reads the inputs from it and returns the whole block as the golden mo
 
 import json
 import re
+import textwrap
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,29 +37,42 @@ def vector(*names):
     return register
 
 
-def to_toml(block: dict, prefix: str = "") -> str:
+def to_toml(block: dict) -> str:
     """The block as it should stand in the document."""
     lines, tables_after = [], []
     for key, value in block.items():
+        rows = value if isinstance(value, list) and value and isinstance(value[0], dict) else []
         if isinstance(value, dict):
-            tables_after.append(f"\n[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}."))
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            tables_after += [f"\n[[{prefix}{key}]]\n" + to_toml(item) for item in value]
+            tables_after.append(f"\n[{key}]\n" + "".join(map(toml_line, value, value.values())))
+        elif rows and max(len(inline(row)) for row in rows) < 130:
+            lines.append(f"{key} = [\n" + "".join(f"  {inline(row)},\n" for row in rows) + "]\n")
+        elif rows:
+            tables_after += [
+                f"\n[[{key}]]\n" + "".join(map(toml_line, row, row.values())) for row in rows
+            ]
         else:
-            text = json.dumps(value)
-            if len(text) + len(key) > 95:
-                rows = [json.dumps(row) for row in value]
-                joint = ", ".join(rows)
-                if isinstance(value[0], list):
-                    joint = ",\n  ".join(rows)
-                else:
-                    joint = re.sub(r"(.{60,90},) ", r"\1\n  ", joint)
-                text = f"[\n  {joint},\n]"
-            lines.append(f"{key} = {text}\n")
-    return "".join(lines + tables_after)
+            lines.append(toml_line(key, value))
+    return "".join(lines + tables_after).lstrip()
 
 
-def plain(value):
+def inline(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {inline(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def toml_line(key: str, value) -> str:
+    text = f"{key} = {inline(value)}"
+    if isinstance(value, list):
+        # Break between the innermost lists rather than inside them.
+        text = re.sub(r"\[[^][]{,80}\]", lambda m: m[0].replace(" ", "\0"), text)
+        text = textwrap.fill(
+            text, 98, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        ).replace("\0", " ")
+    return text + "\n"
+
+
+def plain(value: Any) -> Any:
     """NumPy numbers and arrays as Python's."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
@@ -91,16 +106,15 @@ def test_ranges():
     """The table of parameters: limits and defaults are those of Network and Settings."""
     rows = re.findall(r"^\| `(\w+)` \| (-?\d+) \| (-?\d+) \| (-?\d+) \|", TEXT, re.M)
     assert len(rows) == 12
-    # Something that makes every single value legal by itself.
-    network = {"layers": (2, 2, 1), "cost_frac": 16, "accumulators": True}
+    # Fixed fields that make every single value legal by itself.
+    wide: dict[str, Any] = {"layers": (2, 2, 1), "cost_frac": 16, "accumulators": True}
     for name, low, high, default in rows:
+        fixed: dict[str, Any]
         if name in Settings.__dataclass_fields__:
-            fixed, kind = {"rounding": "residual"}, Settings
+            kind, fixed, usual = Settings, {"rounding": "residual"}, Settings()
         else:
-            fixed, kind = network, Network
-        assert getattr(kind(**({"layers": (2, 2, 1)} if kind is Network else {})), name) == int(
-            default
-        )
+            kind, fixed, usual = Network, wide, Network((2, 2, 1))
+        assert getattr(usual, name) == int(default)
         for value in (int(low), int(high)):
             kind(**{**fixed, name: value})
         for value in (int(low) - 1, int(high) + 1):
@@ -352,7 +366,7 @@ def traced_step(trainer, source, before):
     x = with_bias(trainer.inputs[sample][None])
     old = [w.copy() for w in trainer.weights]
     step = trainer.step()
-    shown = {"t": t, "sample": sample}
+    shown: dict[str, Any] = {"t": t, "sample": sample}
     shown["signs"] = [s[0, :, 0] if settings.perturbs_nodes else s[0] for s in draw]
     layer_inputs = before.get("layer_inputs")
     passes = [("plus", +1, step.cost_plus), ("minus", -1, step.cost)]
@@ -386,7 +400,8 @@ def traced_step(trainer, source, before):
             assert (w[0] == np.clip(m, net.weight_min, net.weight_max)).all()
     if step.updated:
         shown["weights"] = [w[0] for w in trainer.weights]
-    return shown, {"draw": draw, "layer_inputs": layer_inputs}
+    # Now, since the trainer's arrays change in place.
+    return plain(shown), {"draw": draw, "layer_inputs": layer_inputs}
 
 
 @vector("run-np-stochastic", "run-wp-residual", "run-cross-entropy", "run-narrow", "run-wide")

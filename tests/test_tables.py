@@ -182,7 +182,7 @@ def test_cross_entropy_at_its_ends():
         assert costs.cross_entropy(z, zero, network)[0] == 0
         z[0], z[0, 0] = top, -top
         worst = int(costs.cross_entropy(z, zero, network)[0])
-        assert 2 * top < worst <= network.cost_bound
+        assert 2 * top <= worst <= network.cost_bound
         assert network.cost_bound < 2 * worst
 
 

@@ -45,6 +45,16 @@ def test_builtin_tasks_load_for_both_methods(name, method):
     assert len(test)
 
 
+@pytest.mark.parametrize(
+    ("layers", "lanes"), [("[2, 2, 1]", 2), ("[2, 1]", 1), ("[2, 8, 1]", 8), ("[2, 3, 20, 1]", 8)]
+)
+def test_lanes_default_to_eight_or_what_the_widest_layer_can_use(layers, lanes):
+    task = parse(XOR.replace("[2, 2, 1]", layers))
+    assert task.lanes == lanes
+    assert task.with_overrides(lanes=1).lanes == 1
+    assert parse(XOR.replace("[2, 2, 1]", layers) + "[core]\nlanes = 1\n").lanes == 1
+
+
 def test_builtin_names():
     assert {"xor", "parity4", "nist7x7", "nist7x7_easy", "digits", "moons"} <= set(builtin_names())
 
@@ -59,7 +69,7 @@ def test_defaults():
     assert settings.rounding == "stochastic"
     assert not network.accumulators
     assert task.target is None
-    assert (task.lanes, task.seed, task.eval_every) == (8, 1, 1000)
+    assert (task.lanes, task.seed, task.eval_every) == (2, 1, 1000)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +164,7 @@ def test_config_digest_follows_the_data(tmp_path):
         (XOR + "[training]\neta_exp = 0\ndelta_exp = 8\n", ["eta_exp = 0", "-4"]),
         (XOR + "[core]\naccumulators = 1\n", ["accumulators = 1", '"auto"']),
         (XOR + "[core]\nlanes = 1000\n", ["[core] lanes = 1000", "at most 256"]),
+        (XOR + "[core]\nlanes = 3\n", ["lanes = 3", "widest layer of 2-2-1 has 2 neurons"]),
         (XOR + "[training]\ntau_theta = 4\n[core]\ntau_theta_max = 2\n", ["tau_theta = 4"]),
         (XOR + '[training]\ntau_theta = 4\nrounding = "stochastic"\n', ["residual"]),
         (XOR.replace("[2, 2, 1]", "[2, 2.5, 1]"), ["layers[1] = 2.5", "whole number"]),

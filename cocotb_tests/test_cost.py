@@ -1,0 +1,127 @@
+"""rtl.cost against golden_model.costs: both cost functions and the class."""
+
+from __future__ import annotations
+
+import cocotb
+import numpy as np
+import pytest
+from cocotb.triggers import FallingEdge
+
+from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.runner import params, rng, simulate
+from cocotb_tests.streams import receive, send, start_clock
+from cocotb_tests.values import clocks_until, network_of, payload_layout, spread
+from golden_model import costs
+from golden_model.network import ACT_MAX, ACT_MIN, ONE
+from rtl.cost import cost_unit
+
+CASES = {
+    "mse_1": dict(layers=(3, 1), target_low=-ONE, target_high=ONE - 1),
+    "mse_1_wide_targets": dict(
+        layers=(3, 1), target_low=ACT_MIN, target_high=ACT_MAX, cost_frac=16
+    ),
+    "mse_10": dict(layers=(4, 10), target_low=0, cost_frac=8),
+    "entropy_2": dict(layers=(3, 2), pre_frac=8, cost_frac=16, weight_bits=8),
+    "entropy_10": dict(layers=(32, 10), pre_frac=12, cost_frac=12),
+    "entropy_3": dict(layers=(5, 3), pre_frac=14, cost_frac=14, weight_bits=18),
+}
+MSE_LATENCY = 4
+"""Clocks from the last output to the result."""
+CROSS_ENTROPY_LATENCY = 13
+"""The same, besides one per output."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cost(name):
+    network = dict(CASES[name])
+    if name.startswith("entropy"):
+        network["cost"] = "cross_entropy"
+    simulate(
+        cost_unit(network_of(network)), __name__, "equals_golden_cost", {"network": network}
+    )
+
+
+def cases(net, random) -> list[tuple[list[int], int]]:
+    """Outputs and a label: ends, ties, near ties, far and near values."""
+    n = net.outputs
+    if net.cost == "mse":
+        low, high, unit = ACT_MIN, ACT_MAX, ONE
+        points = [net.target_low, net.target_high]
+        middle = (net.target_low + net.target_high) // 2
+        points += [middle - 1, middle, middle + 1, middle + 2]
+    else:
+        high = (net.sum_bound >> net.pre_shift) + 1
+        low, unit = -high, 1 << net.pre_frac
+        points = [0, unit, 15 * unit, -unit]
+    points = [max(low, min(high, p)) for p in points]
+    labels = list(range(net.classes))
+    found = [([value] * n, label) for value in (low, high, *points) for label in labels]
+    for label in labels:
+        # One output at the far end of all others: the largest costs.
+        for inside, outside in ((low, high), (high, low)):
+            values = [outside] * n
+            values[label % n] = inside
+            found.append((values, label))
+    for _ in range(60):
+        centre = spread(random, low, high)
+        reach = random.choice((1, unit // 4, 2 * unit, 20 * unit, high))
+        values = [max(low, min(high, centre + random.randint(-reach, reach))) for _ in range(n)]
+        if random.random() < 0.3:
+            values[random.randrange(n)] = max(values)  # a tie for the class
+        found.append((values, random.choice(labels)))
+    return found
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def equals_golden_cost(dut):
+    net, random = network_of(params()["network"]), rng()
+    unit = cost_unit(net)
+    layout, result = payload_layout(unit, "i"), payload_layout(unit, "o")
+    await start_clock(dut)
+
+    def packed(values, second):
+        return [
+            pack(layout, value=v, node=k, second=second, last=k == net.outputs - 1)
+            for k, v in enumerate(values)
+        ]
+
+    def wanted(values, label, second):
+        y = np.array(values)
+        cost = int(costs.FUNCTIONS[net.cost](y, np.array(label), net))
+        assert 0 <= cost <= net.cost_bound
+        return cost, int(costs.classify(y, net)), second
+
+    for idle, stall in ((0.0, 0.0), (0.4, 0.6)):
+        found = cases(net, random)
+        random.shuffle(found)
+        # Two passes of one step share a label and may wait for each other.
+        for number, (values, label) in enumerate(found):
+            other = found[(number * 7 + 1) % len(found)][0]
+            passes = [(values, 0), (other, 1)]
+            dut.label.value = label
+            sender = cocotb.start_soon(
+                send(
+                    dut,
+                    "i",
+                    [p for v, second in passes for p in packed(v, second)],
+                    idle=idle,
+                    rng=random,
+                )
+            )
+            got = await receive(dut, "o", 2, stall=stall, rng=random)
+            await sender
+            for raw, (v, second) in zip(got, passes, strict=True):
+                actual = tuple(unpack(result, raw, k) for k in ("cost", "category", "second"))
+                assert actual == wanted(v, label, second), f"{v}, label {label}"
+
+    await send(dut, "i", packed([0] * net.outputs, 0), rng=random)
+    # send() returns one clock after the last output was taken.
+    latency = 1 + await clocks_until(dut, dut.o__valid)
+    if net.cost == "mse":
+        assert latency == MSE_LATENCY
+    else:
+        assert latency == CROSS_ENTROPY_LATENCY + net.outputs
+    for _ in range(5):
+        await FallingEdge(dut.clk)
+    assert int(dut.o__valid.value), "a result stays until it is taken"
+    assert not int(dut.i__ready.value), "the next pass waits for the result to leave"

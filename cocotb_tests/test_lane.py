@@ -1,0 +1,244 @@
+"""rtl.lane against golden_model.trainer.Trainer._update and golden_model.forward."""
+
+from __future__ import annotations
+
+import cocotb
+import numpy as np
+import pytest
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from cocotb_tests.runner import params, rng, simulate
+from cocotb_tests.streams import start_clock
+from cocotb_tests.values import as_signed, config_of, spread
+from golden_model.formats import saturate, stochastic_round
+from golden_model.forward import weighted_sum, with_bias
+from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, SHIFT_MIN
+from golden_model.settings import Settings
+from golden_model.trainer import Trainer
+from rtl.lane import Lane
+
+INPUTS = 11
+ACCUMULATING = dict(accumulators=True, tau_theta_max=6)
+RESIDUAL = dict(rounding="residual", delta_exp=4)
+CASES = {
+    "16_bits": (dict(), [dict(eta_exp=9), dict(method="wp", eta_exp=0)]),
+    "8_bits": (dict(weight_bits=8), [dict(eta_exp=6), dict(eta_exp=0, delta_exp=8)]),
+    "18_bits_accumulators": (
+        dict(weight_bits=18, **ACCUMULATING),
+        [
+            dict(eta_exp=3),
+            dict(eta_exp=1, tau_theta=3, **RESIDUAL),  # S < 0
+            dict(method="wp", eta_exp=5, tau_theta=2, **RESIDUAL),  # S = 0
+            dict(eta_exp=29, tau_theta=6, **RESIDUAL),  # S = shift_max
+        ],
+    ),
+    "8_bits_accumulators": (
+        dict(weight_bits=8, cost_frac=16, **ACCUMULATING, shift_max=32),
+        [
+            dict(eta_exp=12, tau_theta=6, **RESIDUAL),
+            dict(method="wp", eta_exp=0, rounding="residual", delta_exp=12),
+            dict(eta_exp=1, delta_exp=12),
+        ],
+    ),
+}
+
+
+def run(name: str, clips: bool) -> None:
+    fields, settings = CASES[name]
+    given = {
+        "network": {"layers": (INPUTS, 1), **fields},
+        "lanes": 1,
+        "settings": settings,
+        "clips": clips,
+    }
+    simulate(Lane(config_of(given)), __name__, "equals_update_and_sum", given)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lane(name):
+    run(name, clips=False)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lane_counts_saturations(name):
+    run(name, clips=True)
+
+
+class Driver:
+    """Sets pins at given clocks and looks at outputs at given clocks."""
+
+    CONTROLS = ("update", "write", "host_write", "clear", "accumulate", "take", "shift")
+    NOISE = ("share", "previous_sign", "x", "sign", "x_later", "first", "write_address", "add_sign")
+
+    def __init__(self, dut, random):
+        self.dut, self.random, self.now = dut, random, 0
+        self.pins: dict[int, dict[str, int]] = {}
+        self.checks: dict[int, list] = {}
+        self.counted: set[int] = set()
+        """Clocks in which `clipped` belongs to a token."""
+        self.clips = self.clips_expected = 0
+
+    def at(self, clock: int, **pins: int) -> None:
+        self.pins.setdefault(clock, {}).update(pins)
+
+    def check(self, clock: int, *pins_and_values) -> None:
+        self.checks.setdefault(clock, []).append(pins_and_values)
+
+    async def run(self) -> None:
+        """Until nothing is left to do."""
+        while self.pins or self.checks:
+            given = self.pins.pop(self.now, {})
+            for name in self.NOISE:
+                pin = getattr(self.dut, name)
+                top = (INPUTS + 1) if name == "write_address" else 1 << len(pin)
+                given.setdefault(name, self.random.randrange(top))
+            for name in self.CONTROLS:
+                given.setdefault(name, 0)
+            for name, value in given.items():
+                pin = getattr(self.dut, name)
+                pin.value = value & ((1 << len(pin)) - 1)
+            await ReadOnly()
+            self.clips += self.now in self.counted and int(self.dut.clipped.value)
+            for name, wanted, what in self.checks.pop(self.now, []):
+                pin = getattr(self.dut, name)
+                got = as_signed(int(pin.value), len(pin)) if len(pin) > 1 else int(pin.value)
+                assert got == wanted, f"{name} {what}: expected {wanted}, got {got}"
+            self.now += 1
+            await FallingEdge(self.dut.clk)
+
+
+def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, **update) -> None:
+    """Plan one sweep: the update of `trainer`, then the sums with new inputs and signs."""
+    config, random = lane.config, d.random
+    net, later = config.network, lane.UPDATE
+    delta, byte, change = update["delta"], update["byte"], update["change"]
+    settings = trainer.settings
+    old_x = trainer._layer_inputs[0][0]
+    signs = trainer._draw[0][0, 0]
+    before = int(trainer.weight_saturations[0])
+    trainer._update(np.array([delta]), np.array([byte]), change)
+    d.clips_expected += int(trainer.weight_saturations[0]) - before
+    shift = ACT_FRAC + (0 if settings.accumulates else trainer.shift)
+    limit = (1 << (config.share_bits - 1)) - 1
+
+    kind = random.random()
+    x = [spread(random, ACT_MIN, ACT_MAX) for _ in range(INPUTS)]
+    if kind < 0.2:
+        x = [ACT_MIN] * INPUTS
+    x = with_bias(np.array(x))
+    new_signs = [random.choice((1, -1)) for _ in x]
+    if kind < 0.1:
+        new_signs = [1] * INPUTS + [-1]
+    add = [settings.method == "wp" or j == INPUTS for j in range(INPUTS + 1)]
+    weights = trainer.weights[0][0, 0]
+    clock = last = d.now
+    for j in range(INPUTS + 1):
+        while random.random() < idle:
+            clock += 1
+        exact = stochastic_round(
+            delta * int(old_x[j] if settings.perturbs_nodes else ONE), shift, byte, ROUND_BITS
+        )
+        sign = int(signs[j if len(signs) > 1 else 0])
+        d.at(clock, address=j)
+        d.at(
+            clock + 2,
+            share=int(saturate(exact, -limit, limit)),
+            previous_sign=int(sign < 0),
+            update=1,
+        )
+        d.at(clock + later, write=1, write_address=j, x=int(x[j]))
+        if not flush:
+            d.at(
+                clock + later + 1,
+                sign=int(new_signs[j] < 0),
+                x_later=int(x[j]),
+                accumulate=1,
+                add_sign=int(add[j]),
+                first=int(j == 0),
+            )
+        d.counted.add(clock + later)
+        d.check(clock + later, "new_weight", int(weights[j]), f"input {j}, {settings}")
+        if net.accumulators:
+            d.check(
+                clock + later, "new_gradient", int(trainer.accumulators[0][0, 0, j]), f"input {j}"
+            )
+        last, clock = clock, clock + 1
+    if not flush:
+        done = last + later + 2
+        scale = net.grid_frac - net.weight_frac
+        d.at(done, take=1)
+        d.check(done + 1, "sum", int(weighted_sum(weights[None], x, net)[0]) >> scale, "")
+        total = sum(s * int(v) for s, v, a in zip(new_signs, x, add, strict=True) if a)
+        d.check(done + 1, "sign_sum", total, "")
+        chained = [random.getrandbits(net.acc_bits), random.getrandbits(net.sign_sum_bits)]
+        d.at(done + 1, shift=1, chain_sum=chained[0], chain_sign_sum=chained[1])
+        d.check(done + 2, "sum", as_signed(chained[0], net.acc_bits), "shifted")
+        d.check(done + 2, "sign_sum", as_signed(chained[1], net.sign_sum_bits), "shifted")
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def equals_update_and_sum(dut):
+    given, random = params(), rng()
+    config = config_of(given)
+    net, lane = config.network, Lane(config)
+    assert lane.UPDATE == Lane.update_latency(config)
+    await start_clock(dut)
+    d = Driver(dut, random)
+    low, high = net.weight_min, net.weight_max
+    bound = 2 * net.cost_bound
+    for number, fields in enumerate(given["settings"] * 2):
+        settings = Settings(**fields)
+        weights = [spread(random, low, high) for _ in range(INPUTS)] + [random.randint(low, high)]
+        if number == 0:
+            weights = [low] * INPUTS + [high]  # with x = ACT_MIN the largest sum there is
+        trainer = Trainer(
+            net,
+            settings,
+            np.zeros((1, INPUTS), int),
+            np.zeros(1, int),
+            [np.array([[weights]])],
+            [1],
+        )
+        for j, value in enumerate(weights):
+            d.at(d.now + j, address=j, write_address=j, host_write=1, host_data=value)
+        for j in range(INPUTS + 1):
+            d.at(d.now + INPUTS + 1 + j, clear=1, write_address=j)
+        await d.run()
+        for j, value in enumerate(weights):
+            d.at(d.now + j, address=j)
+            d.check(d.now + j + 2, "read_weight", value, f"read back {j}")
+        await d.run()
+        dut.accumulates.value = int(settings.accumulates)
+        dut.shift_right.value = trainer.shift - SHIFT_MIN
+        mask = (1 << trainer.shift) - 1 if trainer.shift > 0 else 0
+        dut.residual_mask.value = mask & ((1 << max(net.gradient_bits, 1)) - 1)
+        for step in range(26):
+            x = np.array([spread(random, ACT_MIN, ACT_MAX) for _ in range(INPUTS)])
+            signs = np.array([random.choice((1.0, -1.0)) for _ in range(INPUTS + 1)])
+            # Steps 6 to 17: everything pushes one way, as far as it can.
+            pushing = 6 <= step < 18
+            if pushing:
+                x[:], signs[:] = ACT_MIN, 1.0
+            if settings.perturbs_nodes:
+                signs = signs[:1]
+            trainer._layer_inputs = [with_bias(x)[None]]
+            trainer._draw = [signs[None, None]]
+            small = random.randint(-(1 << 12), 1 << 12)
+            delta = random.choice((small, spread(random, -bound, bound)))
+            if step == 0 or number == 0:
+                delta = 0 if step < 2 else delta
+            change = (step + 1) % settings.tau_theta == 0
+            dut.change.value = int(change)
+            sweep(
+                d,
+                lane,
+                trainer,
+                idle=random.choice((0.0, 0.4)),
+                flush=random.random() < 0.2,
+                delta=bound * (1 if number % 2 else -1) if pushing else delta,
+                byte=random.getrandbits(ROUND_BITS),
+                change=change,
+            )
+            await d.run()
+            if given["clips"]:
+                assert d.clips == d.clips_expected, f"step {step}, {settings}: saturations"

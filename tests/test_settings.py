@@ -1,0 +1,108 @@
+"""Run-time settings: what is refused, and the update shift."""
+
+from __future__ import annotations
+
+import pytest
+
+from golden_model.errors import UserError
+from golden_model.network import Network
+from golden_model.settings import TAU_MAX, Settings
+
+REFUSED = [
+    ({"method": "bp"}, ["method = 'bp'", "wp, np"]),
+    ({"difference": "central"}, ["difference = 'central'", "antithetic, forward"]),
+    ({"rounding": "floor"}, ["rounding = 'floor'", "stochastic, residual"]),
+    ({"delta_exp": 0}, ["delta_exp = 0", "between 1 and 12"]),
+    ({"delta_exp": 13}, ["delta_exp = 13", "between 1 and 12"]),
+    ({"eta_exp": -1}, ["eta_exp = -1", "between 0 and 31"]),
+    ({"eta_exp": 32}, ["eta_exp = 32", "between 0 and 31"]),
+    ({"tau_x": 0}, ["tau_x = 0", "between 1 and 4294967295"]),
+    ({"tau_x": 2**32}, ["tau_x = 4294967296", "between 1 and 4294967295"]),
+    ({"tau_p": 0}, ["tau_p = 0", "between 1 and 4294967295"]),
+    ({"tau_p": 2**32}, ["tau_p = 4294967296", "between 1 and 4294967295"]),
+    ({"tau_theta": 0, "rounding": "residual"}, ["tau_theta = 0", "between 1 and 4294967295"]),
+    ({"tau_theta": 2**32, "rounding": "residual"}, ["tau_theta = 4294967296", "4294967295"]),
+    ({"input_shift": -1}, ["input_shift = -1", "between 0 and 14"]),
+    ({"input_shift": 15}, ["input_shift = 15", "between 0 and 14"]),
+    ({"tau_theta": 2}, ["tau_theta = 2", "only at tau_theta = 1", "rounding = 'residual'"]),
+]
+
+RESIDUAL = {"rounding": "residual"}
+DOES_NOT_SUIT = [
+    ({"eta_exp": 31, "delta_exp": 3}, {}, ["eta_exp = 31", "delta_exp = 3", "29", "-4 and 24"]),
+    ({"eta_exp": 0, "delta_exp": 8}, {}, ["eta_exp = 0", "of -7;", "between -4 and 24"]),
+    ({"eta_exp": 9}, {"shift_max": 4}, ["eta_exp = 9", "of 5;", "between -4 and 4"]),
+    ({"delta_exp": 9}, {}, ["delta_exp = 9", "cost_frac >= 13", "has 12"]),
+    (RESIDUAL, {}, ["without accumulators", "accumulators = true", "[core]"]),
+    (
+        {**RESIDUAL, "tau_theta": 5},
+        {"accumulators": True, "tau_theta_max": 4},
+        ["tau_theta = 5", "tau_theta_max = 4", "raise tau_theta_max"],
+    ),
+    ({"input_shift": 8}, {}, ["input_shift = 8", "0..255", "0..65280", "-32768..32767"]),
+    (
+        {"input_shift": 9},
+        {"sample_signed": True},
+        ["input_shift = 9", "-128..127", "-65536..65024", "lower input_shift"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "fragments"), REFUSED)
+def test_refused_in_one_line(fields, fragments):
+    with pytest.raises(UserError) as caught:
+        Settings(**fields)
+    check_message(caught, fragments)
+
+
+@pytest.mark.parametrize(("fields", "network", "fragments"), DOES_NOT_SUIT)
+def test_what_the_network_cannot_do_is_refused(fields, network, fragments):
+    with pytest.raises(UserError) as caught:
+        Settings(**fields).check(Network((3, 2), **network))
+    check_message(caught, fragments)
+
+
+def check_message(caught, fragments):
+    message = str(caught.value)
+    assert "\n" not in message
+    for fragment in fragments:
+        assert fragment in message, message
+
+
+@pytest.mark.parametrize(
+    ("fields", "network"),
+    [
+        ({"eta_exp": 28, "delta_exp": 5}, {}),  # S = 24
+        ({"eta_exp": 0, "delta_exp": 5}, {}),  # S = -4
+        ({"delta_exp": 8}, {}),
+        ({"delta_exp": 12}, {"cost_frac": 16}),
+        ({"delta_exp": 1, "tau_x": TAU_MAX, "tau_p": TAU_MAX}, {}),
+        ({**RESIDUAL, "tau_theta": 4}, {"accumulators": True, "tau_theta_max": 4}),
+        ({"input_shift": 7}, {}),
+        ({"input_shift": 8}, {"sample_signed": True}),
+        ({"input_shift": 14}, {"sample_signed": True, "sample_bits": 2}),
+    ],
+)
+def test_the_limits_themselves_are_accepted(fields, network):
+    Settings(**fields).check(Network((3, 2), **network))
+
+
+@pytest.mark.parametrize("weight_bits", [8, 16])
+@pytest.mark.parametrize("cost_frac", [12, 16])
+@pytest.mark.parametrize("delta_exp", [4, 6])
+@pytest.mark.parametrize("eta_exp", [3, 13])
+def test_shift_is_the_update_rule(weight_bits, cost_frac, delta_exp, eta_exp):
+    """D·2^-S weight units is η·ΔC/δ with ΔC = D·2^-(cost_frac+1)."""
+    network = Network((3, 2), weight_bits=weight_bits, cost_frac=cost_frac)
+    settings = Settings(delta_exp=delta_exp, eta_exp=eta_exp)
+    change = 2.0**-eta_exp * 2.0 ** -(cost_frac + 1) / 2.0**-delta_exp
+    assert change * 2.0**network.weight_frac == 2.0 ** -settings.shift(network)
+
+
+def test_flags():
+    assert Settings(method="np").perturbs_nodes
+    assert not Settings(method="wp").perturbs_nodes
+    assert Settings().antithetic
+    assert not Settings(difference="forward").antithetic
+    assert Settings(rounding="residual").accumulates
+    assert not Settings().accumulates
