@@ -53,8 +53,8 @@ def cross_entropy(z: np.ndarray, labels: np.ndarray, network: Network) -> np.nda
     highest = z.max(axis=-1, keepdims=True)
     terms = exp2_negative(highest - z, network.pre_frac)
     log_sum = log2(terms.sum(axis=-1), exp_sum_bits(network))
-    at_label = np.take_along_axis(z, np.broadcast_to(labels[..., None], (*z.shape[:-1], 1)), -1)
-    margin = rescale((highest - at_label)[..., 0], network.pre_frac, network.cost_frac)
+    at_label = np.where(labels[..., None] == np.arange(network.outputs), z, 0).sum(axis=-1)
+    margin = rescale(highest[..., 0] - at_label, network.pre_frac, network.cost_frac)
     return rescale(log_sum, TABLE_FRAC, network.cost_frac) + margin
 
 

@@ -39,4 +39,5 @@ def stochastic_round(value, shift: int, random, random_bits: int):
 
 def saturate(value, low: int, high: int):
     """`value` limited to [low, high]."""
-    return np.clip(value, low, high)
+    # np.clip does the same, three times slower on small arrays.
+    return np.minimum(np.maximum(value, low), high)

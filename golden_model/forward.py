@@ -15,22 +15,32 @@ def with_bias(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x, np.full((*x.shape[:-1], 1), ONE, dtype=x.dtype)], axis=-1)
 
 
-def weighted_sum(weights: np.ndarray, x: np.ndarray, network: Network) -> np.ndarray:
-    """Σ W·x in accumulator units.
+def weighted_sums(weights: np.ndarray, x: np.ndarray, network: Network) -> np.ndarray:
+    """Σ W·x in accumulator units, for several passes.
 
-    weights: (..., nodes, fan_in + 1) float64 holding integers; x: (..., fan_in + 1).  Products
-    of floats are exact, all sums being below 2^53, and BLAS is fast on them.
+    weights: (..., nodes, fan_in + 1) float64 holding integers; x: (..., fan_in + 1, passes).
+    Sums of products of floats are exact, all being below 2^53, and BLAS is fast on them.
     """
-    total = np.matmul(weights, x[..., None].astype(np.float64))[..., 0].astype(np.int64)
+    total = np.matmul(weights, x.astype(np.float64)).astype(np.int64)
     return total << (network.grid_frac - network.weight_frac)
 
 
+def weighted_sum(weights: np.ndarray, x: np.ndarray, network: Network) -> np.ndarray:
+    """weighted_sums of one pass: x is (..., fan_in + 1)."""
+    return weighted_sums(weights, x[..., None], network)[..., 0]
+
+
 def pre_activation(
-    base: np.ndarray, sign_sum: np.ndarray | int, factor: int, delta_exp: int, network: Network
+    base: np.ndarray,
+    sign_sum: np.ndarray | int,
+    factor: np.ndarray | int,
+    delta_exp: int,
+    network: Network,
 ) -> np.ndarray:
     """(W·x + factor·δ·sign_sum), rounded once, half up.
 
-    base: accumulator units; sign_sum: Σ s·x in activation units; factor: −1, 0 or +1.
+    base: accumulator units; sign_sum: Σ s·x in activation units; factor: −1, 0 or +1.  Arrays
+    of any shapes that broadcast.
     """
     perturbation = factor * (sign_sum << (network.grid_frac - delta_exp))
     return round_half_up(base + perturbation, network.pre_shift)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,11 +37,17 @@ class PiecewiseLinear:
         `bits` must be at least segment_bits.
         """
         offset_bits = bits - self.segment_bits
-        base = np.array(self.values, dtype=np.int64)
-        slope = np.diff(base)
         index = position >> offset_bits
         offset = position & ((1 << offset_bits) - 1)
-        return base[index] + round_half_up(slope[index] * offset, offset_bits)
+        return self._base[index] + round_half_up(self._slope[index] * offset, offset_bits)
+
+    @cached_property
+    def _base(self) -> np.ndarray:
+        return np.array(self.values, dtype=np.int64)
+
+    @cached_property
+    def _slope(self) -> np.ndarray:
+        return np.diff(self._base)
 
 
 def _table(function, low: float, high: float, segments: int) -> PiecewiseLinear:

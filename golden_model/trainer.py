@@ -14,11 +14,17 @@ import numpy as np
 from golden_model import costs
 from golden_model.activations import activate
 from golden_model.formats import floor_shift, saturate, stochastic_round
-from golden_model.forward import evaluate, output_values, pre_activation, weighted_sum, with_bias
+from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
 from golden_model.signs import BitReader, stream_states
+
+
+ANTITHETIC = np.array([+1, -1])
+BASELINE_AND_FORWARD = np.array([0, +1])
+FORWARD = np.array([+1])
+"""Factors of the perturbation in the passes of a step."""
 
 
 @dataclass
@@ -138,18 +144,17 @@ class Trainer:
         if t % s.tau_p == 0:
             self._draw = self.signs.draw()
 
-        first_sums = weighted_sum(self.weights[0], self._x, self.network)
         baseline = cost_plus = None
         if s.antithetic:
-            cost_plus, self._layer_inputs = self._cost(first_sums, +1)
-            cost, _ = self._cost(first_sums, -1)
+            cost_plus, cost = self._costs(ANTITHETIC)
             delta = cost_plus - cost
             self.cost_sum += cost_plus + cost
         else:
             if new_sample or self._weights_changed:
-                baseline, self._layer_inputs = self._cost(first_sums, 0)
+                baseline, cost = self._costs(BASELINE_AND_FORWARD)
                 self._baseline = baseline
-            cost, _ = self._cost(first_sums, +1)
+            else:
+                (cost,) = self._costs(FORWARD)
             delta = 2 * (cost - self._baseline)
             self.cost_sum += 2 * cost
 
@@ -182,28 +187,35 @@ class Trainer:
             self._label = self.labels[self.order[:, index]]
         self._x = with_bias(x)
 
-    def _cost(self, first_sums: np.ndarray, factor: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Cost with perturbation factor·θ, and the inputs (bias included) of every layer."""
-        net = self.network
-        x, layer_inputs = self._x, []
+    def _costs(self, factors: np.ndarray) -> np.ndarray:
+        """Costs with perturbation factor·θ, one row per factor; the passes share layer 1.
+
+        Keeps the inputs of every layer in the first pass, unless that is a perturbed one of
+        the forward difference: the update then goes by the baseline's, which stay.
+        """
+        net, last = self.network, self.network.depth - 1
+        x = self._x[..., None]
+        layer_inputs = []
         for layer, signs in enumerate(self._draw):
-            layer_inputs.append(x)
-            base = first_sums if layer == 0 else weighted_sum(self.weights[layer], x, net)
-            sign_sum: np.ndarray | int = 0
-            if factor:
-                if self.settings.perturbs_nodes:
-                    sign_sum = signs[..., 0].astype(np.int64) * ONE
-                else:
-                    products = np.matmul(signs, x[..., None].astype(np.float64))
-                    sign_sum = products[..., 0].astype(np.int64)
-            z = pre_activation(base, sign_sum, factor, self.settings.delta_exp, net)
-            if layer < net.depth - 1:
+            layer_inputs.append(x[..., 0])
+            base = weighted_sums(self.weights[layer], x, net)
+            if self.settings.perturbs_nodes:
+                sign_sum = signs.astype(np.int64) * ONE
+            else:
+                sign_sum = np.matmul(signs, x.astype(np.float64)).astype(np.int64)
+            z = pre_activation(base, sign_sum, factors, self.settings.delta_exp, net)
+            if layer < last:
                 y, over = activate(net.hidden, z, net.pre_frac)
-                x = with_bias(y)
+                x = np.empty((len(y), y.shape[1] + 1, y.shape[2]), dtype=np.int64)
+                x[:, :-1], x[:, -1] = y, ONE
             else:
                 y, over = output_values(z, net)
-            self.activation_saturations += over.sum(axis=-1)
-        return costs.FUNCTIONS[net.cost](y, self._label, net), layer_inputs
+            if over.any():
+                self.activation_saturations += over.sum(axis=(1, 2))
+        if factors is not FORWARD:
+            self._layer_inputs = layer_inputs
+        labels = np.repeat(self._label[:, None], len(factors), axis=1)
+        return costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
 
     def _update(self, delta: np.ndarray, random: np.ndarray, change_weights: bool) -> None:
         """Give every synapse its share of the cost change; change the weights when due."""
@@ -215,16 +227,18 @@ class Trainer:
             else:
                 x = np.full((len(delta), 1), ONE, dtype=np.int64)
             share = stochastic_round(delta[:, None] * x, shift, random[:, None], ROUND_BITS)
-            change = signs * share[:, None, :].astype(np.float64)
+            change = signs * share[:, None, :]
             if accumulate:
                 self.accumulators[layer] += change.astype(np.int64)
                 if not change_weights:
                     continue
                 change = self._take_whole_units(layer)
-            moved = self.weights[layer] - change
-            limited = saturate(moved, self.network.weight_min, self.network.weight_max)
-            self.weight_saturations += (limited != moved).sum(axis=(1, 2))
-            self.weights[layer] = limited
+            weights = self.weights[layer]
+            weights -= change
+            low, high = self.network.weight_min, self.network.weight_max
+            if weights.min() < low or weights.max() > high:
+                self.weight_saturations += ((weights < low) | (weights > high)).sum(axis=(1, 2))
+                self.weights[layer] = saturate(weights, low, high)
 
     def _take_whole_units(self, layer: int) -> np.ndarray:
         """⌊G·2^-S⌋, leaving the residual in G, also where the weight then clips."""
