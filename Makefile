@@ -26,8 +26,8 @@ lint: .venv/.dev
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or later is needed, this is $$($(PYTHON) --version); name another one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 2; }
-	@for tool in g++ perl; do command -v $$tool >/dev/null || \
-	  { echo "error: $$tool is missing, and Verilator needs it; on Debian or Ubuntu: sudo apt-get install $$tool"; exit 2; }; done
+	@for tool in $${CXX:-g++} perl; do command -v $$tool >/dev/null || \
+	  { echo "error: $$tool is missing, and Verilator needs it; on Debian or Ubuntu: sudo apt-get install g++ perl"; exit 2; }; done
 	@$(PYTHON) -m venv .venv || \
 	  { rm -rf .venv; echo "error: no virtual environment could be made; on Debian or Ubuntu: sudo apt-get install python3-venv"; exit 2; }
 

@@ -108,6 +108,7 @@ RESIDUAL = [
 ACCUMULATING = {"accumulators": True, "tau_theta_max": 16}
 
 CASES = {
+    "3-4_2_lanes": ({"layers": (3, 4), "cost": "cross_entropy", **ACCUMULATING}, 2, RESIDUAL, 0.0),
     "3-1_1_lane": ({"layers": (3, 1)}, 1, DIRECT, 0.0),
     "2-2-1_2_lanes": (
         dict(layers=(2, 2, 1), sample_bits=2, sample_signed=True, **ACCUMULATING),

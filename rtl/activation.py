@@ -47,10 +47,11 @@ class Activation(wiring.Component):
         m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
 
         z = self.i.payload.value
-        kinds = {net.hidden} if net.depth > 1 else set()
-        if net.cost == "mse":
-            kinds.add(net.output)
-        results = {kind: getattr(self, f"_{kind}")(m, z, enable) for kind in sorted(kinds)}
+        hidden_kind, output_kind = self._kinds()
+        results = {
+            kind: getattr(self, f"_{kind}")(m, z, enable)
+            for kind in sorted({hidden_kind, output_kind})
+        }
 
         valid = self.i.valid
         output, tag = self.i.payload.output, self.i.payload.tag
@@ -65,19 +66,25 @@ class Activation(wiring.Component):
                 ]
             valid, output, tag = valid_next, output_next, tag_next
 
-        hidden = results.get(net.hidden)
-        last = results.get(net.output) if net.cost == "mse" else hidden
-        hidden = last if hidden is None else hidden
-        assert hidden is not None
-        assert last is not None
         value = self.o.payload
         m.d.comb += [
             self.o.valid.eq(valid),
-            Cat(value.value, value.saturated).eq(Mux(output, Cat(*last), Cat(*hidden))),
+            Cat(value.value, value.saturated).eq(
+                Mux(output, Cat(*results[output_kind]), Cat(*results[hidden_kind]))
+            ),
             value.output.eq(output),
             value.tag.eq(tag),
         ]
         return m
+
+    def _kinds(self) -> tuple[str, str]:
+        """Activations of hidden and output nodes; where one is not used, the other's."""
+        net = self.network
+        has_hidden, has_output = net.depth > 1, net.cost == "mse"
+        if not has_hidden and not has_output:
+            return "identity", "identity"
+        hidden = net.hidden if has_hidden else net.output
+        return hidden, net.output if has_output else hidden
 
     def _tanh(self, m: Module, z, enable):
         pre_frac = self.network.pre_frac

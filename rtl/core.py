@@ -64,8 +64,11 @@ class FoldedCore(wiring.Component):
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a read is
     answered 3 clocks later).  `settings` are the run-time registers.
 
-    A step takes about Σ groups·(fan_in+1) clocks for the first layer, twice that for the
-    others, and about 70 more (docs/architecture.md); one update per tau_theta steps is free.
+    A step takes groups·(fan_in+1) clocks for the first layer, twice that for each other one,
+    and what it takes to fill and empty the pipeline (docs/architecture.md has the formula).
+
+    In a design of your own connect sample_request, record and the two restart signals to a
+    rtl.samples.SampleMemory, and hold evaluation.ready high if you do not take results.
     """
 
     def __init__(self, config: CoreConfig) -> None:

