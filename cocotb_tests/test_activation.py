@@ -18,11 +18,16 @@ from rtl.activation import Activation
 
 TAG_BITS = 7
 CASES = {
-    "tanh_relu_8": dict(layers=(3, 2, 1), output="relu", pre_frac=8),
-    "identity_tanh_12": dict(layers=(9, 5, 2), hidden="identity", weight_bits=18),
-    "tanh_identity_14": dict(layers=(4, 3, 3), output="identity", pre_frac=14, cost_frac=14),
-    "one_layer_relu_14": dict(layers=(1, 1), output="relu", pre_frac=14, weight_bits=8),
-    "cross_entropy_relu": dict(layers=(5, 4, 3), hidden="relu", cost="cross_entropy"),
+    "tanh_relu_8": {"layers": (3, 2, 1), "output": "relu", "pre_frac": 8},
+    "identity_tanh_12": {"layers": (9, 5, 2), "hidden": "identity", "weight_bits": 18},
+    "tanh_identity_14": {
+        "layers": (4, 3, 3),
+        "output": "identity",
+        "pre_frac": 14,
+        "cost_frac": 14,
+    },
+    "one_layer_relu_14": {"layers": (1, 1), "output": "relu", "pre_frac": 14, "weight_bits": 8},
+    "cross_entropy_relu": {"layers": (5, 4, 3), "hidden": "relu", "cost": "cross_entropy"},
 }
 
 
@@ -59,8 +64,7 @@ async def equals_activate(dut):
         y, over = activate(net.output if output else net.hidden, np.array(z), net.pre_frac)
         expected.append((int(y), int(over), output, tag))
     payloads = [
-        pack(layout, value=z, output=o, tag=t)
-        for z, o, t in zip(values, chosen, tags, strict=True)
+        pack(layout, value=z, output=o, tag=t) for z, o, t in zip(values, chosen, tags, strict=True)
     ]
 
     await start_clock(dut)
@@ -79,7 +83,8 @@ async def equals_activate(dut):
         for z, wanted, actual in zip(values, expected, found, strict=True):
             assert actual == wanted, f"z = {z}"
 
-    dut.o__ready.value = 1
+    # An offer does not wait for being taken.
+    dut.o__ready.value = 0
     dut.i__valid.value = 1
     cocotb.start_soon(_one_clock(dut))
     assert await clocks_until(dut, dut.o__valid) == Activation.LATENCY

@@ -25,17 +25,17 @@ from rtl.broadcast import Broadcast
 from rtl.config import CoreConfig
 
 CASES = {
-    "16_bits": dict(layers=(5, 4, 3)),
-    "8_bits_accumulators": dict(
-        layers=(9, 3),
-        cost="cross_entropy",
-        weight_bits=8,
-        cost_frac=16,
-        accumulators=True,
-        tau_theta_max=1000,
-        shift_max=32,
-    ),
-    "18_bits": dict(layers=(2, 1), weight_bits=18, cost_frac=8, pre_frac=8, shift_max=9),
+    "16_bits": {"layers": (5, 4, 3)},
+    "8_bits_accumulators": {
+        "layers": (9, 3),
+        "cost": "cross_entropy",
+        "weight_bits": 8,
+        "cost_frac": 16,
+        "accumulators": True,
+        "tau_theta_max": 1000,
+        "shift_max": 32,
+    },
+    "18_bits": {"layers": (2, 1), "weight_bits": 18, "cost_frac": 8, "pre_frac": 8, "shift_max": 9},
 }
 
 

@@ -17,9 +17,9 @@ from golden_model.network import DELTA_EXP_MAX
 from rtl.collector import Collector, group_layout, tag_layout
 
 CASES = {
-    "1_lane": (dict(layers=(3, 2, 1), weight_bits=18, pre_frac=14, cost_frac=14), 1),
-    "3_lanes": (dict(layers=(64, 20, 3), weight_bits=16), 3),
-    "8_lanes": (dict(layers=(5, 11, 9), weight_bits=8, pre_frac=8), 8),
+    "1_lane": ({"layers": (3, 2, 1), "weight_bits": 18, "pre_frac": 14, "cost_frac": 14}, 1),
+    "3_lanes": ({"layers": (64, 20, 3), "weight_bits": 16}, 3),
+    "8_lanes": ({"layers": (5, 11, 9), "weight_bits": 8, "pre_frac": 8}, 8),
 }
 GROUPS = 60
 

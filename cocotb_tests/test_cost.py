@@ -16,14 +16,17 @@ from golden_model.network import ACT_MAX, ACT_MIN, ONE
 from rtl.cost import cost_unit
 
 CASES = {
-    "mse_1": dict(layers=(3, 1), target_low=-ONE, target_high=ONE - 1),
-    "mse_1_wide_targets": dict(
-        layers=(3, 1), target_low=ACT_MIN, target_high=ACT_MAX, cost_frac=16
-    ),
-    "mse_10": dict(layers=(4, 10), target_low=0, cost_frac=8),
-    "entropy_2": dict(layers=(3, 2), pre_frac=8, cost_frac=16, weight_bits=8),
-    "entropy_10": dict(layers=(32, 10), pre_frac=12, cost_frac=12),
-    "entropy_3": dict(layers=(5, 3), pre_frac=14, cost_frac=14, weight_bits=18),
+    "mse_1": {"layers": (3, 1), "target_low": -ONE, "target_high": ONE - 1},
+    "mse_1_wide_targets": {
+        "layers": (3, 1),
+        "target_low": ACT_MIN,
+        "target_high": ACT_MAX,
+        "cost_frac": 16,
+    },
+    "mse_10": {"layers": (4, 10), "target_low": 0, "cost_frac": 8},
+    "entropy_2": {"layers": (3, 2), "pre_frac": 8, "cost_frac": 16, "weight_bits": 8},
+    "entropy_10": {"layers": (32, 10), "pre_frac": 12, "cost_frac": 12},
+    "entropy_3": {"layers": (5, 3), "pre_frac": 14, "cost_frac": 14, "weight_bits": 18},
 }
 MSE_LATENCY = 4
 """Clocks from the last output to the result."""
@@ -36,9 +39,7 @@ def test_cost(name):
     network = dict(CASES[name])
     if name.startswith("entropy"):
         network["cost"] = "cross_entropy"
-    simulate(
-        cost_unit(network_of(network)), __name__, "equals_golden_cost", {"network": network}
-    )
+    simulate(cost_unit(network_of(network)), __name__, "equals_golden_cost", {"network": network})
 
 
 def cases(net, random) -> list[tuple[list[int], int]]:

@@ -18,15 +18,15 @@ from golden_model.trainer import Trainer
 from rtl.lane import Lane
 
 INPUTS = 11
-ACCUMULATING = dict(accumulators=True, tau_theta_max=6)
-RESIDUAL = dict(rounding="residual", delta_exp=4)
+ACCUMULATING = {"accumulators": True, "tau_theta_max": 6}
+RESIDUAL = {"rounding": "residual", "delta_exp": 4}
 CASES = {
-    "16_bits": (dict(), [dict(eta_exp=9), dict(method="wp", eta_exp=0)]),
-    "8_bits": (dict(weight_bits=8), [dict(eta_exp=6), dict(eta_exp=0, delta_exp=8)]),
+    "16_bits": ({}, [{"eta_exp": 9}, {"method": "wp", "eta_exp": 0}]),
+    "8_bits": ({"weight_bits": 8}, [{"eta_exp": 6}, {"eta_exp": 0, "delta_exp": 8}]),
     "18_bits_accumulators": (
         dict(weight_bits=18, **ACCUMULATING),
         [
-            dict(eta_exp=3),
+            {"eta_exp": 3},
             dict(eta_exp=1, tau_theta=3, **RESIDUAL),  # S < 0
             dict(method="wp", eta_exp=5, tau_theta=2, **RESIDUAL),  # S = 0
             dict(eta_exp=29, tau_theta=6, **RESIDUAL),  # S = shift_max
@@ -36,8 +36,8 @@ CASES = {
         dict(weight_bits=8, cost_frac=16, **ACCUMULATING, shift_max=32),
         [
             dict(eta_exp=12, tau_theta=6, **RESIDUAL),
-            dict(method="wp", eta_exp=0, rounding="residual", delta_exp=12),
-            dict(eta_exp=1, delta_exp=12),
+            {"method": "wp", "eta_exp": 0, "rounding": "residual", "delta_exp": 12},
+            {"eta_exp": 1, "delta_exp": 12},
         ],
     ),
 }
@@ -181,7 +181,7 @@ async def equals_update_and_sum(dut):
     given, random = params(), rng()
     config = config_of(given)
     net, lane = config.network, Lane(config)
-    assert lane.UPDATE == Lane.update_latency(config)
+    assert Lane.update_latency(config) == lane.UPDATE
     await start_clock(dut)
     d = Driver(dut, random)
     low, high = net.weight_min, net.weight_max

@@ -19,8 +19,8 @@ from rtl.loader import Loader
 from rtl.samples import SampleMemory
 
 MEMORIES = {
-    "three_words": (dict(layers=(3, 2), sample_bits=5), 46),
-    "two_words": (dict(layers=(7, 3), sample_bits=2), 32),
+    "three_words": ({"layers": (3, 2), "sample_bits": 5}, 46),
+    "two_words": ({"layers": (7, 3), "sample_bits": 2}, 32),
 }
 
 
@@ -70,12 +70,12 @@ async def brings_records(dut):
         ):
             dut.train_base.value, dut.train_count.value = train_base, train_count
             dut.eval_base.value = eval_base
-            next_train = next_evaluate = None
+            next_train, next_evaluate = 0, -1  # -1: not started yet
             for number in range(5 * train_count + 4):
                 if number == 0 or random.random() < 0.1:
                     dut.restart_train.value, next_train = 1, 0
                 evaluations_left = (depth - eval_base) // stride
-                if next_evaluate in (None, evaluations_left) or random.random() < 0.1:
+                if next_evaluate in (-1, evaluations_left) or random.random() < 0.1:
                     dut.restart_evaluate.value, next_evaluate = 1, 0
                 await FallingEdge(dut.clk)
                 dut.restart_train.value = dut.restart_evaluate.value = 0
@@ -112,10 +112,10 @@ async def brings_records(dut):
 
 
 LOADERS = {
-    "1_bit_49": dict(layers=(49, 4, 4), sample_bits=1),
-    "5_bits_3": dict(layers=(3, 1), sample_bits=5),
-    "3_bits_signed_8": dict(layers=(8, 10), sample_bits=3, sample_signed=True),
-    "12_bits_signed_5": dict(layers=(5, 3, 2), sample_bits=12, sample_signed=True),
+    "1_bit_49": {"layers": (49, 4, 4), "sample_bits": 1},
+    "5_bits_3": {"layers": (3, 1), "sample_bits": 5},
+    "3_bits_signed_8": {"layers": (8, 10), "sample_bits": 3, "sample_signed": True},
+    "12_bits_signed_5": {"layers": (5, 3, 2), "sample_bits": 12, "sample_signed": True},
 }
 
 
@@ -178,4 +178,3 @@ async def unpacks(dut):
             assert not int(dut.loaded.value)
             assert int(dut.label.value) == label
             await FallingEdge(dut.clk)
-

@@ -47,17 +47,15 @@ class Sweeps:
                 active, where, now, before = due
                 mask = (1 << active) - 1
                 wanted = [sum((s < 0) << p for p, s in enumerate(signs)) for signs in (now, before)]
-                got = [
-                    int(pin.value) & mask for pin in (self.dut.signs, self.dut.previous_signs)
-                ]
+                got = [int(pin.value) & mask for pin in (self.dut.signs, self.dut.previous_signs)]
                 assert got == wanted, f"token {where}: {got} instead of {wanted}"
                 self.checked += 1
         await FallingEdge(self.dut.clk)
 
-    async def sweep(self, now, before, *, slot, previous_slot, save, idle, layers=None):
+    async def sweep(self, now, before, *, slot, previous_slot, save, idle, unchecked=False):
         """All groups once; now and before: signs per layer (nodes, fan_in+1 or 1)."""
         dut, cfg, random = self.dut, self.config, self.random
-        for layer in layers if layers is not None else range(cfg.network.depth):
+        for layer in range(cfg.network.depth):
             width = cfg.network.layers[layer] + 1
             for group in range(cfg.groups[layer]):
                 active = cfg.active(layer, group)
@@ -76,7 +74,8 @@ class Sweeps:
                         [int(s[layer][i, min(j, s[layer].shape[1] - 1)]) for i in rows]
                         for s in (now, before)
                     ]
-                    await self.clock((active, (layer, group, j), *column))
+                    where = layer, group, j
+                    await self.clock(None if unchecked else (active, where, *column))
         dut.valid.value = 0
 
     def scramble(self) -> None:
@@ -110,6 +109,12 @@ async def equals_sign_source(dut):
         # "About 62 clocks per group", one of which has passed.
         assert await clocks_until(dut, dut.ready) <= 62 * sum(config.groups) + 1
         dut.slot.value = dut.previous_slot.value = 0
+        # An evaluation before the first step sweeps with windows that were never written.
+        nothing = [s[0] for s in SignSource(config.network, [1], nodes=bool(nodes)).draw()]
+        await sweeps.sweep(
+            nothing, nothing, slot=1, previous_slot=1, save=0, idle=idle, unchecked=True
+        )
+        await sweeps.drain()
 
         slot, before = 0, None
         for number in range(DRAWS):
@@ -137,8 +142,6 @@ async def equals_sign_source(dut):
         await sweeps.sweep(before, before, save=0, **last)
         await sweeps.drain()
         following = [s[0] for s in source.draw()]
-        await sweeps.sweep(
-            following, before, slot=slot, previous_slot=1 - slot, save=1, idle=idle
-        )
+        await sweeps.sweep(following, before, slot=slot, previous_slot=1 - slot, save=1, idle=idle)
         await sweeps.drain()
         assert sweeps.checked >= (DRAWS + 2) * config.lane_words

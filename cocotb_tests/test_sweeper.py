@@ -16,10 +16,10 @@ from rtl.lane import Lane
 from rtl.sweeper import Sweeper, token_layout
 
 CASES = {
-    "1-1-1_1_lane": (dict(layers=(1, 1, 1)), 1),
-    "2-3-1-5_2_lanes": (dict(layers=(2, 3, 1, 5), accumulators=True), 2),
-    "7-13-3_8_lanes": (dict(layers=(7, 13, 3)), 8),
-    "4-3_3_lanes": (dict(layers=(4, 3)), 3),
+    "1-1-1_1_lane": ({"layers": (1, 1, 1)}, 1),
+    "2-3-1-5_2_lanes": ({"layers": (2, 3, 1, 5), "accumulators": True}, 2),
+    "7-13-3_8_lanes": ({"layers": (7, 13, 3)}, 8),
+    "4-3_3_lanes": ({"layers": (4, 3)}, 3),
 }
 
 
@@ -35,14 +35,16 @@ def tokens(config: CoreConfig, passes: int, flush: bool) -> list[tuple[dict, dic
     net, found = config.network, []
     for layer in range(net.depth):
         wanted = [k for k in (0, 1) if passes >> k & 1]
-        once = layer == 0 or flush
+        # One sweep serves both passes, unless the first layer is the last, too.
+        both = layer == 0 and net.depth > 1
+        once = both or flush
         for turn, second in enumerate([0] if once else wanted):
             for group in range(config.groups[layer]):
                 hidden = layer < net.depth - 1
                 finished = {
                     "node": group * config.lanes + (config.hidden_offset(layer) if hidden else 0),
                     "active": config.active(layer, group),
-                    "passes": passes if layer == 0 else 1 << second,
+                    "passes": passes if both else 1 << second,
                     "last": int(group == config.groups[layer] - 1),
                     "output": int(not hidden),
                 }
@@ -97,7 +99,9 @@ async def issues_every_token(dut):
             assert int(dut.busy.value)
             taken, valid = int(dut.taken.value), int(dut.valid.value)
             token, finished = expected[at]
-            layer = max(k for k in range(len(config.groups)) if config.first_word[k] <= token["word"])
+            layer = max(
+                k for k in range(len(config.groups)) if config.first_word[k] <= token["word"]
+            )
             starts = token["first"] and token["group"] == config.first_group[layer]
             needs = token.get("second", 0) if layer and starts and not flush else None
             where = f"token {at}: {token}, passes {passes}, flush {flush}"

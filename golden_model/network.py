@@ -33,7 +33,10 @@ COSTS = ("mse", "cross_entropy")
 
 
 def signed_bits(low: int, high: int) -> int:
-    """Width of the two's complement number that holds every integer of [low, high]."""
+    """Width of the two's complement number that holds every integer of [low, high].
+
+    low <= 0 <= high.
+    """
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
 
 
@@ -80,7 +83,10 @@ class Network:
             )
         for size in self.layers:
             if not 1 <= size <= 4096:
-                raise UserError(f"layers: a layer of {size} nodes; each needs 1 to 4096")
+                raise UserError(
+                    f"layers: a layer of {size} nodes; each needs 1 to 4096, the widths of sums "
+                    "are checked up to there"
+                )
         for name, kind in (("hidden", self.hidden), ("output", self.output)):
             if kind not in ACTIVATIONS:
                 raise UserError(f"{name} = {kind!r}: must be one of {', '.join(ACTIVATIONS)}")

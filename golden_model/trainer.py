@@ -20,7 +20,6 @@ from golden_model.seeds import start_state
 from golden_model.settings import Settings
 from golden_model.signs import BitReader, stream_states
 
-
 ANTITHETIC = np.array([+1, -1])
 BASELINE_AND_FORWARD = np.array([0, +1])
 FORWARD = np.array([+1])
@@ -98,6 +97,9 @@ class Trainer:
     codes: (samples, inputs) integers; labels: (samples,); weights: per layer
     (seeds, nodes, fan_in+1) integers, the bias last; order: (seeds, samples) permutations, or
     None for the order given.  Raises UserError where the settings do not suit the network.
+
+    weights and accumulators hold what a core's memories hold after the last step; they change
+    in place, so copy what you keep.
     """
 
     def __init__(

@@ -42,7 +42,6 @@ class Activation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        net = self.network
         enable = Signal()
         m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
 

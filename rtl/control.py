@@ -35,7 +35,7 @@ def status_layout() -> data.StructLayout:
 class Control(wiring.Component):
     """Maps rtl.protocol's spaces onto a core and a sample memory.
 
-    Registers and identity answer in 2 clocks, samples in 4, weights in 2 (write) or 6 (read).
+    Clocks to the acknowledge: registers 2, identity 3, samples 4, weights 3 (write) or 6 (read).
     While the core is busy only the registers can be read; everything else answers BUSY, so a
     run cannot be disturbed.
     """

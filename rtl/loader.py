@@ -15,7 +15,7 @@ class Loader(wiring.Component):
 
     `start` with `evaluate` is accepted while `busy` is low.  Inputs leave on the stream
     o: {index, value: Q1.14}; `loaded` rises after the last one was taken and `label` is then
-    the record's; it stays high until the next `start`.
+    the record's; it stays high until `taken` or the next `start`.
     """
 
     def __init__(self, network: Network) -> None:

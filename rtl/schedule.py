@@ -196,7 +196,7 @@ class Schedule(wiring.Component):
 
             with m.State("STEP"):
                 m.d.sync += self.training.eq(1)
-                with m.If(self.step == s.step_target):
+                with m.If(self.step >= s.step_target):
                     m.next = "IDLE"
                 with m.Elif(new_sample & ~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)

@@ -1,8 +1,8 @@
 """The loops over layer, pass, group and input: one token a clock.
 
-A sweep is the whole forward pass of a step.  The first layer is swept once for both passes;
-every other layer once per pass.  The update of the previous step rides on the first sweep of
-each layer.
+A sweep is the whole forward pass of a step.  The first layer is swept once for both passes
+(unless it is also the last), every other layer once per pass.  The update of the previous step
+rides on the first sweep of each layer.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Sweeper(wiring.Component):
             return Array([Const(v, range(max(max(values) + 1, 2))) for v in values])[layer]
 
         layer = Signal(range(depth))
-        second = Signal()
+        first_pass_done = Signal()
         group_in_layer = Signal(range(max(cfg.groups)))
         token = self.token
         j, word, group = Signal.like(token.input), Signal.like(token.word), Signal.like(token.group)
@@ -90,17 +90,23 @@ class Sweeper(wiring.Component):
         # A weight may be read again once it was written: a short layer's second pass waits.
         turnaround = Lane.update_latency(cfg) + 1
         since_first = Signal(range(turnaround + 1))
-        pass_bits = Mux(first_layer, self.passes, Mux(second, 2, 1))
+        # The first layer's sums serve both passes.  Where it is also the last one, the passes
+        # must reach the cost unit one after the other, as those of any last layer.
+        both = Signal()
+        second = Signal()
+        pass_bits = Mux(both, self.passes, Mux(second, 2, 1))
         m.d.comb += [
             is_bias.eq(j == of_layer(net.layers[:-1])),
             last_group.eq(group_in_layer == of_layer([g - 1 for g in cfg.groups])),
             first_layer.eq(layer == 0),
+            both.eq(first_layer & (depth > 1)),
+            second.eq(~both & ~self.flush & (first_pass_done | ~self.passes[0])),
             starts_pass.eq((j == 0) & (group_in_layer == 0)),
         ]
         with m.If(~self.flush):
-            with m.If(starts_pass & ~first_layer):
+            with m.If(starts_pass):
                 m.d.comb += may_go.eq(
-                    Mux(second, self.ready[1], self.ready[0])
+                    (first_layer | Mux(second, self.ready[1], self.ready[0]))
                     & (~(second & self.passes[0]) | (since_first == turnaround))
                 )
             with m.Else():
@@ -152,16 +158,16 @@ class Sweeper(wiring.Component):
                 ]
                 with m.If(last_group):
                     m.d.sync += group_in_layer.eq(0)
-                    with m.If(~first_layer & ~second & self.passes[1] & ~self.flush):
+                    with m.If(~both & ~second & self.passes[1] & ~self.flush):
                         m.d.sync += [
-                            second.eq(1),
+                            first_pass_done.eq(1),
                             word.eq(of_layer(cfg.first_word)),
                             group.eq(of_layer(cfg.first_group)),
                             node.eq(of_layer(self._first_nodes())),
                         ]
                     with m.Else():
                         m.d.sync += [
-                            second.eq(~self.passes[0] & ~self.flush),
+                            first_pass_done.eq(0),
                             layer.eq(layer + 1),
                             node.eq(of_layer([*self._first_nodes()[1:], 0])),
                         ]
@@ -171,7 +177,7 @@ class Sweeper(wiring.Component):
             m.d.sync += [
                 self.busy.eq(1),
                 layer.eq(0),
-                second.eq(0),
+                first_pass_done.eq(0),
                 group_in_layer.eq(0),
                 j.eq(0),
                 word.eq(0),

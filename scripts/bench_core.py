@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ CASES = (
 
 def products(layers: tuple[int, ...]) -> list[int]:
     """Multiplications of each layer of weights, biases not counted."""
-    return [a * b for a, b in zip(layers, layers[1:], strict=False)]
+    return [a * b for a, b in itertools.pairwise(layers)]
 
 
 def bound(case: Case, settings: Settings) -> float:

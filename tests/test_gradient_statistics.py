@@ -141,7 +141,7 @@ def windows(model: str, method: str, difference: str, tau: int, count: int):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_two_models_have_nearly_the_same_gradient(method):
     """The tanh table's segments have other slopes than tanh; the direction hardly changes.
-    Measured: cos 0.9992, length ratio 0.987."""
+    Measured: cos 0.999, length ratio 0.965."""
     fixed, exact = flat(true_gradient("fixed", method)), flat(true_gradient("float", method))
     ratio = np.linalg.norm(fixed) / np.linalg.norm(exact)
     print(f"cos {cosine(fixed, exact):.4f}, length ratio {ratio:.3f}")
@@ -210,8 +210,8 @@ def test_mean_square_of_weights_under_node_perturbation(model, tau):
 @pytest.mark.parametrize("model", MODELS)
 def test_single_long_streams(model, method, tau):
     """‖G‖² of one stream scatters by 2·sqrt(2/τ): 9 % at τ = 1024, so ±20 % is 2.3 sigma, and
-    one of 16 streams may be outside; at τ = 4096 none may."""
-    t = trainer(model, method, "antithetic", list(range(1, 17)))
+    5 % of the streams may be outside; at τ = 4096 none may."""
+    t = trainer(model, method, "antithetic", list(range(1, 257 if tau == 1024 else 65)))
     t.train(tau)
     pick, k = (flat if method == "wp" else biases), COUNT[method]
     estimate, exact = pick(measured(t, tau)), pick(true_gradient(model, method))
@@ -219,8 +219,8 @@ def test_single_long_streams(model, method, tau):
     off = cosine(estimate, exact) - (tau / (tau + k - 1)) ** 0.5
     print(f"mean square {ratio.min():.3f} to {ratio.max():.3f} of theory, ", end="")
     print(f"cos {off.min():+.4f} to {off.max():+.4f}")
-    assert (np.abs(ratio - 1) > 0.2).sum() <= (1 if tau == 1024 else 0)
-    assert np.abs(ratio - 1).max() < 0.35
+    assert (np.abs(ratio - 1) > 0.2).mean() <= (0.05 if tau == 1024 else 0)
+    assert np.abs(ratio - 1).max() < 0.4
     assert np.abs(off).max() < 0.03
 
 

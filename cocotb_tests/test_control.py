@@ -1,0 +1,371 @@
+"""rtl.control: every register, the identity, both memories' spaces, and BUSY, over the bus."""
+
+from __future__ import annotations
+
+import cocotb
+import pytest
+from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.utils import get_sim_time
+
+from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.streams import receive, send, start_clock
+from cocotb_tests.values import as_signed, config_of
+from rtl.control import Control, status_layout
+from rtl.core import weight_request_layout
+from rtl.protocol import (
+    READ_ONLY,
+    REGISTERS,
+    Command,
+    Flag,
+    Identity,
+    Register,
+    Space,
+    Status,
+)
+from rtl.schedule import SETTINGS_LAYOUT, evaluation_layout
+
+SAMPLE_MEMORY = 600
+CLOCK_HZ = 123_456_789
+CASES = {
+    "3-2_2_lanes": ({"layers": (3, 2), "weight_bits": 8}, 2),
+    "7-13-3_3_lanes": (
+        {"layers": (7, 13, 3), "cost": "cross_entropy", "hidden": "relu", "weight_bits": 18},
+        3,
+    ),
+}
+SETTINGS = {
+    Register.STEP_TARGET: "step_target",
+    Register.DELTA_EXP: "delta_exp",
+    Register.ETA_EXP: "eta_exp",
+    Register.INPUT_SHIFT: "input_shift",
+    Register.TAU_X: "tau_x",
+    Register.TAU_P: "tau_p",
+    Register.TAU_THETA: "tau_theta",
+    Register.EVAL_COUNT: "eval_count",
+}
+PINS = {
+    Register.TRAIN_BASE: "train_base",
+    Register.TRAIN_COUNT: "train_count",
+    Register.EVAL_BASE: "eval_base",
+}
+REPORTED = {
+    Register.STEP: "step",
+    Register.COST_SUM: "cost_sum",
+    Register.TRAIN_CLOCKS: "train_clocks",
+    Register.WEIGHT_SATURATIONS: "weight_saturations",
+    Register.ACTIVATION_SATURATIONS: "activation_saturations",
+    Register.FRAME_ERRORS: "frame_errors",
+}
+LATENCY = {"register": 2, "refused": 2, "identity": 3, "sample": 4, "write_weight": 3}
+"""Clocks from `strobe` to `ack`, both counted."""
+
+
+class Host:
+    """Bus initiator, and stand-ins for the weights and the sample memory."""
+
+    def __init__(self, dut, config, random):
+        self.dut, self.config, self.random = dut, config, random
+        self.samples: dict[int, int] = {}
+        self.weights: dict[tuple[int, int], int] = {}
+        self.delay = 0
+        self.clocks = 0
+
+    async def start(self) -> None:
+        await start_clock(self.dut)
+        cocotb.start_soon(self._sample_memory())
+        cocotb.start_soon(self._weights())
+
+    async def access(self, space, address, data=None, *, expect=Status.OK) -> int:
+        """One word; `data` makes it a write.  Returns what was read."""
+        dut = self.dut
+        dut.bus__space.value, dut.bus__address.value = int(space), int(address)
+        dut.bus__write.value = int(data is not None)
+        dut.bus__write_data.value = self.random.getrandbits(32) if data is None else data
+        dut.bus__strobe.value = 1
+        self.clocks = 0
+        for _ in range(200):
+            self.clocks += 1
+            await ReadOnly()
+            done = int(dut.bus__ack.value)
+            status, value = int(dut.bus__status.value), int(dut.bus__read_data.value)
+            await FallingEdge(dut.clk)
+            if done:
+                break
+        else:
+            raise AssertionError(f"no ack from {space} {address:#x}")
+        dut.bus__strobe.value = 0
+        for name in ("space", "address", "write", "write_data"):
+            pin = getattr(dut, f"bus__{name}")
+            pin.value = self.random.getrandbits(len(pin))
+        await ReadOnly()
+        assert not int(dut.bus__ack.value), "ack without strobe"
+        await FallingEdge(dut.clk)
+        assert status == expect, f"{space} {address:#x}: {Status(status)!r}, not {expect!r}"
+        return value
+
+    async def read(self, register: int) -> int:
+        value = await self.access(Space.REGISTERS, register)
+        assert self.clocks == LATENCY["register"]
+        return value
+
+    async def read64(self, register: int) -> int:
+        return await self.read(register) | await self.read(register + 1) << 32
+
+    async def write(self, register: int, value: int, **more) -> None:
+        await self.access(Space.REGISTERS, register, value, **more)
+
+    async def _sample_memory(self) -> None:
+        dut = self.dut
+        while True:
+            await ReadOnly()
+            address = int(dut.sample_address.value)
+            if int(dut.sample_write.value):
+                self.samples[address] = int(dut.sample_write_data.value)
+            await FallingEdge(dut.clk)
+            dut.sample_read_data.value = self.samples.get(address, 0)
+
+    async def _weights(self) -> None:
+        layout, bits = weight_request_layout(self.config), self.config.network.weight_bits
+        while True:
+            stall = self.random.choice((0.0, 0.7)) if self.delay else 0.0
+            (raw,) = await receive(self.dut, "weight_request", 1, stall=stall, rng=self.random)
+            place = unpack(layout, raw, "lane"), unpack(layout, raw, "word")
+            if unpack(layout, raw, "write"):
+                self.weights[place] = unpack(layout, raw, "data")
+            else:
+                for _ in range(self.random.randint(0, self.delay)):
+                    await FallingEdge(self.dut.clk)
+                value = self.weights.get(place, 0) & ((1 << bits) - 1)
+                await send(self.dut, "weight_reply", [value], rng=self.random)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_control(name):
+    network, lanes = CASES[name]
+    given = {"network": network, "lanes": lanes}
+    simulate(Control(config_of(given), SAMPLE_MEMORY, CLOCK_HZ), __name__, None, given)
+
+
+async def ready_host(dut) -> Host:
+    host = Host(dut, config_of(params()), rng())
+    await host.start()
+    return host
+
+
+def widths(dut) -> dict[int, int]:
+    """Bits of every register that can be written and read."""
+    found = {int(r): SETTINGS_LAYOUT[name].width for r, name in SETTINGS.items()}
+    found |= {int(r): len(getattr(dut, pin)) for r, pin in PINS.items()}
+    found |= {int(Register.MODE): len(Flag), int(Register.SEED): 32}
+    found[Register.SEED + 1] = SETTINGS_LAYOUT["seed"].width - 32
+    return found
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def registers_hold_what_is_written(dut):
+    host = await ready_host(dut)
+    bits = widths(dut)
+    assert set(bits) | {Register.COMMAND} == set(range(REGISTERS)) - {
+        r for r in range(REGISTERS) if r in READ_ONLY or ((r - 1) in READ_ONLY and r > 16)
+    }
+    # The bases hold the last address, and the exponents their largest setting.
+    assert 1 << bits[int(Register.TRAIN_BASE)] >= SAMPLE_MEMORY
+    for round_number in range(3):
+        values = {}
+        for register, width in bits.items():
+            ones = (1 << width) - 1
+            values[register] = (ones, 0, host.random.getrandbits(width))[round_number]
+            above = host.random.getrandbits(32) & ~ones & 0xFFFFFFFF
+            await host.write(register, values[register] | above)
+        for register, value in values.items():
+            assert await host.read(register) == value, Register(register)
+        packed = int(dut.settings.value)
+        for register, name in SETTINGS.items():
+            assert unpack(SETTINGS_LAYOUT, packed, name) == values[register], name
+        for register, pin in PINS.items():
+            assert int(getattr(dut, pin).value) == values[register], pin
+        mode = values[Register.MODE]
+        for name, flag in (
+            ("nodes", Flag.NODES),
+            ("antithetic", Flag.ANTITHETIC),
+            ("accumulates", Flag.ACCUMULATE),
+        ):
+            assert unpack(SETTINGS_LAYOUT, packed, name) == bool(mode & flag), name
+        seed = values[Register.SEED] | values[Register.SEED + 1] << 32
+        assert unpack(SETTINGS_LAYOUT, packed, "seed") == seed
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def each_flag_is_its_own(dut):
+    host = await ready_host(dut)
+    for flag, name in zip(Flag, ("nodes", "antithetic", "accumulates"), strict=True):
+        await host.write(Register.MODE, flag)
+        packed = int(dut.settings.value)
+        high = [
+            n for n in ("nodes", "antithetic", "accumulates") if unpack(SETTINGS_LAYOUT, packed, n)
+        ]
+        assert high == [name]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def reports_and_refuses_writes(dut):
+    host = await ready_host(dut)
+    layout = status_layout()
+    given = {name: host.random.getrandbits(layout[name].width) for name in REPORTED.values()}
+    dut.status.value = pack(layout, **given)
+    for register, name in REPORTED.items():
+        wide = layout[name].width == 64
+        got = await (host.read64(register) if wide else host.read(register))
+        assert got == given[name], name
+    for register in range(Register.STATUS, REGISTERS):
+        if register not in widths(dut):
+            await host.write(register, 5, expect=Status.BAD_REQUEST)
+            assert host.clocks == LATENCY["refused"]
+    for register, name in REPORTED.items():
+        assert await host.read(register) == given[name] & 0xFFFFFFFF, "a refused write did it"
+    for address in (REGISTERS, REGISTERS + 1, 0x100, 0xFFFFFF):
+        await host.access(Space.REGISTERS, address, expect=Status.BAD_ADDRESS)
+        await host.access(Space.REGISTERS, address, 1, expect=Status.BAD_ADDRESS)
+    for space in range(len(Space), 8):
+        for data in (None, 1):
+            await host.access(space, 0, data, expect=Status.BAD_REQUEST)
+
+    first, began = await host.read(Register.CLOCKS), get_sim_time("ns")
+    for _ in range(host.random.randint(5, 50)):
+        await FallingEdge(dut.clk)
+    second = await host.read(Register.CLOCKS)
+    assert second - first == (get_sim_time("ns") - began) / CLOCK_NS
+    assert await host.read(Register.CLOCKS + 1) == 0
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def tells_its_identity(dut):
+    host = await ready_host(dut)
+    config = host.config
+    wanted = Identity.of(config.network, config.lanes, config.lane_words, SAMPLE_MEMORY, CLOCK_HZ)
+    count = await host.access(Space.IDENTITY, 2)
+    words = [await host.access(Space.IDENTITY, k) for k in range(count)]
+    assert host.clocks == LATENCY["identity"]
+    assert Identity.from_words(words) == wanted
+    for address in (count, count + 1, 0x10000):
+        await host.access(Space.IDENTITY, address, expect=Status.BAD_ADDRESS)
+    for address in (0, count):
+        await host.access(Space.IDENTITY, address, 1, expect=Status.BAD_REQUEST)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def reaches_the_samples(dut):
+    host = await ready_host(dut)
+    written = {}
+    for address in [0, 2, SAMPLE_MEMORY - 2, *host.random.sample(range(4, 500, 2), 10)]:
+        written[address] = host.random.getrandbits(32)
+        await host.access(Space.SAMPLES, address, written[address])
+        assert host.clocks == LATENCY["sample"]
+    assert host.samples == written
+    for address, word in written.items():
+        assert await host.access(Space.SAMPLES, address) == word
+        assert host.clocks == LATENCY["sample"]
+    for address in (1, SAMPLE_MEMORY - 1, SAMPLE_MEMORY, SAMPLE_MEMORY + 2, 0x10000, 0xFFFFFE):
+        await host.access(Space.SAMPLES, address, expect=Status.BAD_ADDRESS)
+        await host.access(Space.SAMPLES, address, 1, expect=Status.BAD_ADDRESS)
+    assert host.samples == written, "a read or a refused write wrote"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def reaches_the_weights(dut):
+    host = await ready_host(dut)
+    config, bits = host.config, host.config.network.weight_bits
+    lanes, words = config.lanes, config.lane_words
+    places = [(lane, word) for lane in range(lanes) for word in {0, 1, words // 2, words - 1}]
+    for host.delay in (0, 6):
+        written = {}
+        for lane, word in places:
+            ends = ((1 << (bits - 1)) - 1, -1 << (bits - 1), -1)
+            value = host.random.choice((*ends, host.random.randint(ends[1], ends[0])))
+            written[lane, word] = value & 0xFFFFFFFF
+            await host.access(Space.WEIGHTS, lane << 16 | word, value & 0xFFFFFFFF)
+            if not host.delay:
+                assert host.clocks == LATENCY["write_weight"]
+        assert host.weights == {k: v & ((1 << bits) - 1) for k, v in written.items()}
+        for lane, word in places:
+            got = await host.access(Space.WEIGHTS, lane << 16 | word)
+            assert got == written[lane, word], "sign-extended to 32 bits"
+            assert as_signed(got, 32) == as_signed(got, bits)
+        for lane, word in ((lanes, 0), (0, words), (lanes - 1, 0xFFFF), (0xFF, 0)):
+            for data in (None, 3):
+                await host.access(Space.WEIGHTS, lane << 16 | word, data, expect=Status.BAD_ADDRESS)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def is_busy_while_the_core_is(dut):
+    host = await ready_host(dut)
+    bits = widths(dut)
+    before = {r: host.random.getrandbits(width) for r, width in bits.items()}
+    for register, value in before.items():
+        await host.write(register, value)
+
+    async def everything_is_refused():
+        assert await host.read(Register.STATUS) == 1
+        for register in [*bits, int(Register.COMMAND)]:
+            await host.write(register, host.random.getrandbits(32), expect=Status.BUSY)
+        for space in (Space.SAMPLES, Space.WEIGHTS):
+            for data in (None, 7):
+                await host.access(space, 0, data, expect=Status.BUSY)
+        for register, value in before.items():
+            assert await host.read(register) == value
+        await host.access(Space.IDENTITY, 0)
+        assert (host.samples, host.weights) == ({}, {})
+
+    assert await host.read(Register.STATUS) == 0
+    # First while a command waits to be taken, then while the core works.
+    dut.command__ready.value = 0
+    await host.write(Register.COMMAND, Command.EVALUATE)
+    assert int(dut.command__valid.value)
+    await everything_is_refused()
+    assert int(dut.command__payload.value) == Command.EVALUATE
+    dut.command__ready.value = 1
+    dut.status.value = pack(status_layout(), busy=1)
+    await FallingEdge(dut.clk)
+    await ReadOnly()
+    assert not int(dut.command__valid.value), "a command is given once"
+    await FallingEdge(dut.clk)
+    dut.command__ready.value = 0
+    await everything_is_refused()
+    dut.status.value = 0
+    assert await host.read(Register.STATUS) == 0
+    for command in Command:
+        dut.command__ready.value = 1
+        taken = cocotb.start_soon(receive(dut, "command", 1, rng=host.random))
+        await host.write(Register.COMMAND, command)
+        assert await taken == [command]
+    await host.access(Space.SAMPLES, 0, 7)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def sums_evaluations(dut):
+    host = await ready_host(dut)
+    layout = evaluation_layout(host.config)
+    net = host.config.network
+    for command in (Command.EVALUATE, Command.TRAIN):
+        dut.command__ready.value = 1
+        await host.write(Register.COMMAND, command)
+        assert await host.read(Register.EVAL_CORRECT) == 0
+        assert await host.read64(Register.EVAL_COST) == 0
+        results = [
+            {
+                "cost": host.random.choice(
+                    (net.cost_bound, host.random.randint(0, net.cost_bound))
+                ),
+                "category": host.random.randrange(net.classes),
+                "correct": host.random.getrandbits(1),
+            }
+            for _ in range(40)
+        ]
+        packed = [pack(layout, **r) for r in results]
+        await send(dut, "evaluation", packed, idle=0.3, rng=host.random)
+        dut.evaluation__payload.value = host.random.getrandbits(len(dut.evaluation__payload))
+        assert await host.read(Register.EVAL_CORRECT) == sum(r["correct"] for r in results)
+        assert await host.read64(Register.EVAL_COST) == sum(r["cost"] for r in results)
+        assert await host.read(Register.LAST_CLASS) == results[-1]["category"]
+        assert await host.read(Register.LAST_COST) == results[-1]["cost"]

@@ -1,0 +1,145 @@
+"""The rules of a training step written out in Python integers, one number at a time.
+
+Independent of golden_model but for the tables' values and the leap to a stream's start, which
+have tests of their own.
+"""
+
+from __future__ import annotations
+
+from golden_model.network import ACT_MAX, ACT_MIN, ONE
+from golden_model.seeds import start_state
+from golden_model.signs import jump, spacing
+from golden_model.tables import EXP2, LOG2, TANH
+
+
+def half_up(value: int, shift: int) -> int:
+    return (2 * value + (1 << shift)) // (2 << shift)
+
+
+def between(table, position: int, bits: int) -> int:
+    """Linear interpolation at position / 2^bits of the table's width."""
+    index, offset = divmod(position, 1 << (bits - table.segment_bits))
+    left, right = table.values[index], table.values[index + 1]
+    return left + half_up((right - left) * offset, bits - table.segment_bits)
+
+
+class Oracle:
+    """One seed, one number at a time.  Attributes as in Trainer, without the seeds' axis."""
+
+    def __init__(self, network, settings, codes, labels, weights, seed, order) -> None:
+        self.net, self.set = network, settings
+        self.x = [[c << settings.input_shift for c in row] for row in codes.tolist()]
+        self.labels, self.order = labels.tolist(), order
+        self.weights = [w.tolist() for w in weights]
+        self.accumulators = [[[0] * len(row) for row in w] for w in self.weights]
+        distance = spacing(network.neurons)
+        start = start_state(seed)
+        self.windows = [jump(start, i * distance) for i in range(network.neurons + 1)]
+        self.bits: list[list[int]] = [[] for _ in self.windows]
+        self.step_number = self.cost_sum = 0
+        self.weight_saturations = self.activation_saturations = 0
+        self.changed = True
+        self.rejected: list[int] = []
+
+    def bit(self, neuron: int, n: int) -> int:
+        bits, window = self.bits[neuron], self.windows[neuron]
+        if not bits:
+            bits.extend(window >> k & 1 for k in range(61))
+        while len(bits) <= n:
+            k = len(bits) - 61
+            bits.append(bits[k] ^ bits[k + 1] ^ bits[k + 15] ^ bits[k + 16])
+        return bits[n]
+
+    def sign(self, layer: int, node: int, j: int, draw: int) -> int:
+        neuron = sum(self.net.layers[1 : layer + 1]) + node
+        width = 1 if self.set.method == "np" else self.net.layers[layer] + 1
+        return 1 - 2 * self.bit(neuron, draw * width + (j if width > 1 else 0))
+
+    def activate(self, kind: str, z: int) -> int:
+        frac = self.net.pre_frac
+        if kind == "tanh":
+            if z >= 4 << frac:
+                return TANH.values[-1]
+            return between(TANH, max(0, z + (4 << frac)), frac + 3)
+        y = (max(z, 0) if kind == "relu" else z) << (14 - frac)
+        self.activation_saturations += not ACT_MIN <= y <= ACT_MAX
+        return min(max(y, ACT_MIN), ACT_MAX)
+
+    def cost(self, index: int, factor: int, draw: int):
+        """(cost, inputs of every layer) with perturbation factor·θ."""
+        net, x, inputs = self.net, self.x[index], []
+        for layer in range(net.depth):
+            x = [*x, ONE]
+            inputs.append(x)
+            sums = []
+            for i, row in enumerate(self.weights[layer]):
+                total = sum(w * v for w, v in zip(row, x, strict=True))
+                total <<= net.grid_frac - net.weight_frac
+                if self.set.method == "np":
+                    moved = ONE * self.sign(layer, i, 0, draw)
+                else:
+                    moved = sum(v * self.sign(layer, i, j, draw) for j, v in enumerate(x))
+                total += factor * moved << (net.grid_frac - self.set.delta_exp)
+                sums.append(half_up(total, net.pre_shift))
+            if layer < net.depth - 1:
+                x = [self.activate(net.hidden, z) for z in sums]
+        label = self.labels[index]
+        if net.cost == "mse":
+            y = [self.activate(net.output, z) for z in sums]
+            hit = [label == (i + 1 if len(y) == 1 else i) for i in range(len(y))]
+            t = [net.target_high if h else net.target_low for h in hit]
+            squares = sum((a - b) ** 2 for a, b in zip(y, t, strict=True))
+            return half_up(squares, 28 - net.cost_frac), inputs
+        total = 0
+        for z in sums:
+            whole, part = divmod(max(sums) - z, 1 << net.pre_frac)
+            total += between(EXP2, part, net.pre_frac) >> whole
+        exponent = total.bit_length() - 1
+        mantissa = total - (1 << exponent)
+        log2 = between(LOG2, mantissa << (40 - exponent), 40) + ((exponent - 14) << 14)
+        shift = net.cost_frac - 14
+        cost = log2 << shift if shift >= 0 else half_up(log2, -shift)
+        return cost + ((max(sums) - sums[label]) << (net.cost_frac - net.pre_frac)), inputs
+
+    def step(self) -> int:
+        s, t = self.set, self.step_number
+        draw = t // s.tau_p
+        index = self.order[t // s.tau_x % len(self.labels)]
+        if s.difference == "antithetic":
+            plus, self.inputs = self.cost(index, 1, draw)
+            minus, _ = self.cost(index, -1, draw)
+            d = plus - minus
+            self.cost_sum += plus + minus
+        else:
+            if self.changed or t % s.tau_x == 0:
+                self.baseline, self.inputs = self.cost(index, 0, draw)
+            plus, _ = self.cost(index, 1, draw)
+            d = 2 * (plus - self.baseline)
+            self.cost_sum += 2 * plus
+        self.changed = (t + 1) % s.tau_theta == 0
+        random = sum(self.bit(self.net.neurons, 8 * t + k) << k for k in range(8))
+        for layer, rows in enumerate(self.weights):
+            for i, row in enumerate(rows):
+                for j in range(len(row)):
+                    self.update(layer, i, j, d, random, draw)
+        self.step_number += 1
+        return d
+
+    def update(self, layer, i, j, d, random, draw) -> None:
+        s, row, net = self.set, self.weights[layer][i], self.net
+        x = self.inputs[layer][j] if s.method == "np" else ONE
+        shift = s.shift(net)
+        drop = 14 if s.rounding == "residual" else 14 + shift
+        # ⌊d·x / 2^drop + random / 256⌋
+        share = (d * x * 256 + (random << drop)) // (256 << drop)
+        change = share * self.sign(layer, i, j, draw)
+        if s.rounding == "residual":
+            g = self.accumulators[layer][i][j] + change
+            change = 0
+            if self.changed:
+                change = g << -shift if shift < 0 else g // (1 << shift)
+                g = 0 if shift < 0 else g - (change << shift)
+            self.accumulators[layer][i][j] = g
+        moved = row[j] - change
+        row[j] = min(max(moved, net.weight_min), net.weight_max)
+        self.weight_saturations += row[j] != moved
