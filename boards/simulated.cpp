@@ -29,7 +29,7 @@ namespace {
 
 constexpr int kBitsPerByte = 10;
 // A request of the longest kind is executed and answered well within this.
-constexpr uint64_t kGraceClocks = 4096;
+constexpr uint64_t kGraceClocks = 1536;
 constexpr uint64_t kPollClocks = 512;
 
 [[noreturn]] void fail(const char *what) {

@@ -117,7 +117,8 @@ class Network:
                 raise UserError(f"{name} = {value}: must fit Q1.14, {ACT_MIN} to {ACT_MAX}")
         if self.target_low >= self.target_high:
             raise UserError(
-                f"target_low = {self.target_low} must be below target_high = {self.target_high}"
+                f"target_low = {self.target_low / ONE:g} must be below target_high = "
+                f"{self.target_high / ONE:g}: the label's node is the one to be high"
             )
         if self.tau_theta_max > 1 and not self.accumulators:
             raise UserError(

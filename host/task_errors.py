@@ -72,7 +72,8 @@ def _line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind == "string_pattern_mismatch":
         return f"{value}: must be 1 to 64 letters, digits, '_', '.' or '-', as it names a folder"
     if kind == "model_type":
-        return f"{place} = {_show(error['input'])}: must be a section; write [{'.'.join([*sections, key])}] on its own"
+        header = ".".join([*sections, key])
+        return f"{value}: must be a section; write [{header}] on its own"
     if kind in KINDS:
         return f"{value}: must be {KINDS[kind]}"
     if kind == "value_error":

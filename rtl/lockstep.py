@@ -32,7 +32,11 @@ class MismatchError(Exception):
         where = ""
         if self.layer >= 0:
             where = f", layer {self.layer}, node {self.node}, input {self.input}"
-        return f"step {self.step}{where}: {self.value}: expected {self.expected}, got {self.got}"
+        values = ", ".join(
+            f"{name} {'nothing' if number is None else number}"
+            for name, number in (("expected", self.expected), ("got", self.got))
+        )
+        return f"step {self.step}{where}: {self.value}: {values}"
 
     def as_dict(self) -> dict[str, int | str | None]:
         return asdict(self)
