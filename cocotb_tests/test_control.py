@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cocotb
 import pytest
-from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.triggers import FallingEdge, ReadOnly, Timer
 from cocotb.utils import get_sim_time
 
 from cocotb_tests.core_driver import pack, unpack
@@ -369,3 +369,17 @@ async def sums_evaluations(dut):
         assert await host.read64(Register.EVAL_COST) == sum(r["cost"] for r in results)
         assert await host.read(Register.LAST_CLASS) == results[-1]["category"]
         assert await host.read(Register.LAST_COST) == results[-1]["cost"]
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def sums_costs_beyond_32_bits(dut):
+    host = await ready_host(dut)
+    layout = evaluation_layout(host.config)
+    cost = (1 << layout["cost"].width) - 1
+    count = (1 << 32) // cost + 5
+    dut.evaluation__payload.value = pack(layout, cost=cost)
+    dut.evaluation__valid.value = 1
+    await Timer(count * CLOCK_NS, unit="ns")  # one result a clock
+    dut.evaluation__valid.value = 0
+    assert count * cost > 1 << 32
+    assert await host.read64(Register.EVAL_COST) == count * cost

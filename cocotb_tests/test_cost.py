@@ -13,6 +13,7 @@ from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import clocks_until, network_of, payload_layout, spread
 from golden_model import costs
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
+from golden_model.tables import TABLE_FRAC
 from rtl.cost import cost_unit
 
 CASES = {
@@ -63,6 +64,12 @@ def cases(net, random) -> list[tuple[list[int], int]]:
             values = [outside] * n
             values[label % n] = inside
             found.append((values, label))
+        if net.cost == "cross_entropy":
+            # All others whole units below, about where their terms vanish.
+            for whole in range(TABLE_FRAC - 1, TABLE_FRAC + 4):
+                values = [0] * n
+                values[label] = whole * unit
+                found.append((values, label))
     for _ in range(60):
         centre = spread(random, low, high)
         reach = random.choice((1, unit // 4, 2 * unit, 20 * unit, high))

@@ -108,15 +108,19 @@ class Driver:
 
 
 def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, **update) -> None:
-    """Plan one sweep: the update of `trainer`, then the sums with new inputs and signs."""
+    """Plan one sweep: the update of `trainer`, then the sums with new inputs and signs.
+
+    Without delta, byte and change it is a sweep that updates nothing, as a second pass.
+    """
     config, random = lane.config, d.random
     net, later = config.network, lane.UPDATE
-    delta, byte, change = update["delta"], update["byte"], update["change"]
+    delta, byte = update.get("delta", 0), update.get("byte", 0)
     settings = trainer.settings
     old_x = trainer._layer_inputs[0][0]
     signs = trainer._draw[0][0, 0]
     before = int(trainer.weight_saturations[0])
-    trainer._update(np.array([delta]), np.array([byte]), change)
+    if update:
+        trainer._update(np.array([delta]), np.array([byte]), update["change"])
     d.clips_expected += int(trainer.weight_saturations[0]) - before
     shift = ACT_FRAC + (0 if settings.accumulates else trainer.shift)
     limit = (1 << (config.share_bits - 1)) - 1
@@ -140,13 +144,15 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
         )
         sign = int(signs[j if len(signs) > 1 else 0])
         d.at(clock, address=j)
-        d.at(
-            clock + 2,
-            share=int(saturate(exact, -limit, limit)),
-            previous_sign=int(sign < 0),
-            update=1,
-        )
-        d.at(clock + later, write=1, write_address=j, x=int(x[j]))
+        d.at(clock + later, x=int(x[j]))
+        if update:
+            d.at(
+                clock + 2,
+                share=int(saturate(exact, -limit, limit)),
+                previous_sign=int(sign < 0),
+                update=1,
+            )
+            d.at(clock + later, write=1, write_address=j)
         if not flush:
             d.at(
                 clock + later + 1,
@@ -240,5 +246,9 @@ async def equals_update_and_sum(dut):
                 change=change,
             )
             await d.run()
+            if step % 3 == 0:
+                dut.change.value = random.getrandbits(1)
+                sweep(d, lane, trainer, idle=0.0, flush=False)
+                await d.run()
             if given["clips"]:
                 assert d.clips == d.clips_expected, f"step {step}, {settings}: saturations"

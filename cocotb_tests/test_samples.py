@@ -153,18 +153,21 @@ async def unpacks(dut):
         assert asked == [evaluate]
         began = get_sim_time("ns")
         record = packed_record(config, codes, label)
-        # Another record's words wait behind this one's; they are not to be taken.
-        cocotb.start_soon(send(dut, "record", record, idle=idle, rng=random))
+        # A word of another record waits behind this one's; it is not to be taken.
+        words = [*record, random.getrandbits(16)]
+        sender = cocotb.start_soon(send(dut, "record", words, idle=idle, rng=random))
         got = await receive(dut, "o", inputs, stall=stall, rng=random)
         if not idle and not stall:
             # Label, first word, then one input a clock.
             assert get_sim_time("ns") - began == (2 + inputs) * CLOCK_NS
         assert [unpack(layout, raw, "index") for raw in got] == list(range(inputs))
         assert [field(layout, raw, "value") for raw in got] == wanted.tolist()
+        sender.cancel()
         dut.record__valid.value = 1
         for _ in range(random.randint(1, 4)):
             await ReadOnly()
-            assert not int(dut.record__ready.value), "a word too many was taken"
+            assert not int(dut.record__ready.value), "a word too many is taken"
+            assert not int(dut.o__valid.value), "a word too many was taken"
             assert not int(dut.request__valid.value)
             assert (int(dut.busy.value), int(dut.loaded.value)) == (0, 1)
             assert int(dut.label.value) == label

@@ -32,7 +32,15 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("coroutine", ["evaluates_first", "host_writes_weights", "starts_again"])
+@pytest.mark.parametrize(
+    "coroutine",
+    [
+        "evaluates_first",
+        "host_writes_weights",
+        "host_writes_weights_before_the_flush",
+        "starts_again",
+    ],
+)
 def test_schedule(coroutine):
     network, lanes, *_ = CASES["2-2-1_2_lanes"]
     given = {"network": network, "lanes": lanes}
@@ -99,7 +107,9 @@ async def evaluates_first(dut):
         await run.evaluate()
         await run.evaluate()
         assert int(dut.activation_saturations.value) == saturations
-        await run.driver.command(Command.TRAIN, step_target=9)  # nothing left to do
+        for nothing_left in (9, 4):
+            await run.driver.command(Command.TRAIN, step_target=nothing_left)
+        assert int(dut.step.value) == 9
         await run.driver.command(Command.TRAIN, step_target=20)
         await run.finish()
 
@@ -122,6 +132,26 @@ async def host_writes_weights(dut):
             run.trainer._weights_changed = True
         await run.driver.command(Command.TRAIN, step_target=24)
         await run.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def host_writes_weights_before_the_flush(dut):
+    """The flush, which only accumulates here, must not forget that the weights are others."""
+    run = Run(dut, SETTINGS[2])
+    await run.begin(SEED)
+    for target in (4, 11):
+        await run.driver.command(Command.TRAIN, step_target=target)
+        assert target % run.settings.tau_theta
+        weights = initial_weights(run.net, 200 + target, gain=1.5)
+        await run.driver.write_weights(weights)
+        run.trainer.weights = [w[None].astype(np.float64) for w in weights]
+        run.trainer._weights_changed = True
+        # The pending sweep writes back what the host wrote, and the accumulators of the step.
+        assert run.driver.lockstep is not None
+        run.driver.lockstep._weights = run.driver.config.to_lanes(weights)
+        await run.driver.command(Command.FLUSH)
+    await run.driver.command(Command.TRAIN, step_target=17)
+    await run.finish()
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")

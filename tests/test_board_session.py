@@ -104,10 +104,31 @@ def test_trains_and_counts_as_the_golden_model(session, trainer):
     assert counters.link_errors == 0
 
 
+def test_saturations_are_counted_apart(session, task):
+    settings = task.with_overrides(eta_exp=1).settings()
+    weights = initial_weights(task.network(), SEED, gain=4.0)
+    session.write_weights(weights)
+    session.start(settings, SEED)
+    session.train(40)
+    session.read_weights()  # flushes the last update
+    train, _ = task.datasets()
+    trainer = Trainer(
+        task.network(), settings, train.codes, train.labels, [w[None] for w in weights], [SEED]
+    )
+    trainer.train(40)
+    counters = session.counters()
+    assert counters.weight_saturations == trainer.weight_saturations[0] > 0
+    assert counters.activation_saturations == trainer.activation_saturations[0] > 0
+    assert counters.weight_saturations != counters.activation_saturations
+
+
 def test_evaluations_are_the_boards_own_and_right(session, trainer, task):
     session.train(30)
     trainer.train(30)
-    for name, samples in zip(("train", "test"), task.datasets(), strict=True):
+    datasets = dict(zip(("train", "test"), task.datasets(), strict=True))
+    # Neither in their order in memory nor once each.
+    for name in ("test", "train", "train", "test"):
+        samples = datasets[name]
         measured = session.evaluate(name)
         correct, cost = trainer.evaluate(samples.codes, samples.labels)
         assert (measured.correct, measured.cost_sum) == (correct[0], cost[0])

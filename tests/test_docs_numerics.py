@@ -21,8 +21,10 @@ from golden_model.forward import output_values, pre_activation, weighted_sum, wi
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.settings import Settings
 from golden_model.trainer import SignSource, Trainer
-from host.datasets import split
+from host.datasets import default_format, split
+from host.encoding import Scaling, class_numbers, class_order
 from host.generators import EASY_IMAGES, LETTERS, nist7x7
+from host.tables import Table
 
 TEXT = (Path(__file__).parents[1] / "docs" / "numerics.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```vector (\S+)\n(.*?)^```$", TEXT, re.M | re.S)
@@ -207,6 +209,15 @@ def _(b):
     return {"case": result}
 
 
+@vector("threshold")
+def _(b):
+    rows = []
+    for low, high, y, _ in b["rows"]:
+        net = Network((1, 1), target_low=low, target_high=high)
+        rows.append([low, high, y, costs.classify(array([y]), net)])
+    return {"rows": rows}
+
+
 # -- seeds and signs ----------------------------------------------------------------------------
 
 
@@ -266,6 +277,7 @@ def _(b):
 @vector("letters")
 def _(b):
     made, centred = nist7x7("easy", b["data_seed"]), nist7x7("full", 0)
+    assert len(centred.codes) == 4 * 9 * 1226 == 44136
     # In the full set each letter has 9 places; the centred one without flips is number 4.
     per_place, per_letter = len(centred.codes) // 36, len(centred.codes) // 4
     flips = [
@@ -279,6 +291,28 @@ def _(b):
         "flipped_pixels": flips,
         "ones_in_all": made.codes.sum(),
     }
+
+
+@vector("table-files")
+def _(b):
+    labels, features = [], []
+    for case in b["labels"]:
+        names, given = class_order(case["labels"]), case["labels"]
+        table = Table("here", np.zeros((len(given), 1)), given, given, ["column 0"])
+        numbers = class_numbers(table, names, Network((1, len(names))))
+        labels.append({"labels": given, "classes": names, "numbers": numbers})
+    for case in b["features"]:
+        given = {key: case[key] for key in ("sample_bits", "sample_signed", "train", "test")}
+        net = Network((1, 1), sample_bits=case["sample_bits"], sample_signed=case["sample_signed"])
+        scaling = Scaling.of(np.array(case["train"])[:, None])
+        codes, _ = scaling.encode(np.array(case["train"] + case["test"])[:, None], net)
+        features.append({**given, "codes": codes[:, 0]})
+    # What a task without a format of its own gets.
+    for bits, signed in ((None, None), (8, False), (16, True), (1, True)):
+        width, two_complement, shift = default_format("a.csv", bits, signed, None)
+        assert (width, two_complement) == (bits or 8, signed is not False)
+        assert shift == min(max(14 - width + two_complement, 0), 14)
+    return {"labels": labels, "features": features}
 
 
 @vector("sequence")
@@ -305,11 +339,16 @@ def _(b):
         "layers": b["layers"],
         "seed": b["seed"],
         "K": net.neurons,
-        "D_log2": signs.spacing(net.neurons).bit_length() - 1,
+        "log2_length": signs.spacing(net.neurons).bit_length() - 1,
         "windows": [hexadecimal(state) for state in states],
         "bits": ["".join(str(bit) for bit in row) for row in bits],
         "random_bytes": [source.random_bytes()[0] for _ in range(8)],
     }
+
+
+@vector("stretch-lengths")
+def _(b):
+    return {"rows": [[k, signs.spacing(k).bit_length() - 1] for k, _ in b["rows"]]}
 
 
 # -- training -----------------------------------------------------------------------------------
@@ -398,13 +437,22 @@ def traced_step(trainer, source, before):
         moved = [w[0] - s[0] * v for w, s, v in zip(old, draw, shares, strict=True)]
         for w, m in zip(trainer.weights, moved, strict=True):
             assert (w[0] == np.clip(m, net.weight_min, net.weight_max)).all()
-    if step.updated:
+    changed = any((w != o).any() for w, o in zip(trainer.weights, old, strict=True))
+    assert step.updated or not changed
+    if changed:
         shown["weights"] = [w[0] for w in trainer.weights]
     # Now, since the trainer's arrays change in place.
     return plain(shown), {"draw": draw, "layer_inputs": layer_inputs}
 
 
-@vector("run-np-stochastic", "run-wp-residual", "run-cross-entropy", "run-narrow", "run-wide")
+@vector(
+    "run-np-stochastic",
+    "run-wp-residual",
+    "run-cross-entropy",
+    "run-narrow",
+    "run-wide",
+    "run-fine",
+)
 def _(b):
     net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})
     settings = Settings(**b["settings"])

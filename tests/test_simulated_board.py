@@ -64,6 +64,17 @@ def test_training_needs_no_host(board):
         assert link.read_register64(Register.CLOCKS) - before > 2000 * 30
 
 
+def test_damaged_frames_are_counted(board):
+    with BoardSession(board.port, XOR.network(), backend="sim") as session:
+        load(session)
+        assert session.counters().link_errors == 0
+        for _ in range(2):
+            session.link.transport.write(b"\x05abcd\x00")  # a frame without a CRC
+        assert session.link.read_register(Register.FRAME_ERRORS) == 2
+        assert session.counters().link_errors == 2
+        session.train(1)  # and the board goes on
+
+
 def test_it_ends_when_its_standard_input_closes(board):
     assert board.process.poll() is None
     board.process.stdin.close()

@@ -1,0 +1,93 @@
+"""The core alone in a bare Verilator loop: the yardstick for the simulated board's speed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from boards.simulated import compiled
+from boards.tools import to_verilog
+from golden_model.network import Network
+from golden_model.settings import Settings
+from rtl.config import CoreConfig
+from rtl.core import FoldedCore
+from rtl.protocol import Command
+from rtl.samples import SampleMemory
+from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT
+
+
+class CoreWithSamples(wiring.Component):
+    """A core with a sample memory of `depth` words and nothing else.
+
+    `load` takes settings and command into registers, as a board has them: pins that reach
+    logic at once would make Verilator work on every edge of the clock.
+    """
+
+    def __init__(self, config: CoreConfig, depth: int) -> None:
+        self.config = config
+        self.depth = depth
+        super().__init__(
+            {
+                "settings": In(SETTINGS_LAYOUT),
+                # No stream: Verilator mangles the double underscore of its pins.
+                "command": In(COMMAND_SHAPE),
+                "load": In(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        network = self.config.network
+        m.submodules.core = core = FoldedCore(self.config)
+        m.submodules.samples = samples = SampleMemory(network, self.depth)
+        connect(m, core.sample_request, samples.request)
+        connect(m, samples.record, core.record)
+        settings, command = Signal(SETTINGS_LAYOUT), Signal(COMMAND_SHAPE)
+        with m.If(self.load):
+            m.d.sync += [settings.eq(self.settings), command.eq(self.command)]
+        m.d.sync += core.command.valid.eq(self.load)
+        m.d.comb += [
+            core.settings.eq(settings),
+            core.command.payload.eq(command),
+            samples.restart_train.eq(core.restart_train),
+            samples.train_count.eq(self.depth // network.sample_words),
+            core.evaluation.ready.eq(1),
+            self.busy.eq(core.busy),
+        ]
+        return m
+
+
+def build(network: Network, lanes: int, sample_words: int, settings: Settings) -> Path:
+    """The program; give it a number of clocks.  Raises UserError where a tool fails."""
+    design = CoreWithSamples(CoreConfig(network, lanes), sample_words)
+    values = {
+        "nodes": settings.perturbs_nodes,
+        "antithetic": settings.antithetic,
+        "accumulates": settings.accumulates,
+        "delta_exp": settings.delta_exp,
+        "eta_exp": settings.eta_exp,
+        "input_shift": settings.input_shift,
+        "tau_x": settings.tau_x,
+        "tau_p": settings.tau_p,
+        "tau_theta": settings.tau_theta,
+        "step_target": (1 << 32) - 1,
+        "seed": 0x123456789ABCDEF,
+    }
+    packed = sum(int(value) << SETTINGS_LAYOUT[name].offset for name, value in values.items())
+    words = [packed >> (32 * k) & 0xFFFFFFFF for k in range(-(-SETTINGS_LAYOUT.size // 32))]
+    header = (
+        f"static const uint32_t SETTINGS[] = {{{', '.join(map(str, words))}}};\n"
+        f"constexpr int INIT = {int(Command.INIT)}, TRAIN = {int(Command.TRAIN)};\n"
+    )
+    return compiled(to_verilog(design, "top"), header, "bare.cpp")
+
+
+def seconds(program: Path, clocks: int) -> float:
+    """Processor seconds of `clocks` clocks of training."""
+    done = subprocess.run([str(program), str(clocks)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
