@@ -147,7 +147,12 @@ CASES = {
         RESIDUAL,
         0.3,
     ),
-    "1-1-1_1_lane": ({"layers": (1, 1, 1), "sample_bits": 1, "weight_bits": 18}, 1, DIRECT, 0.0),
+    "1-1-1_1_lane": (
+        {"layers": (1, 1, 1), "sample_bits": 1, "weight_bits": 18, "cost_frac": 14},
+        1,
+        DIRECT,
+        0.0,
+    ),
     "49-4-4_4_lanes": (
         {
             "layers": (49, 4, 4),

@@ -14,7 +14,11 @@ PYTHON_NEEDED = (3, 11)
 @click.command()
 def doctor() -> None:
     """Check Python, packages and tools.  Exits with 1 where one is missing, and says the cure."""
-    missing = [_python(), *(_package(line) for line in _requirements()), *_tools()]
+    missing = [_python()]
+    click.echo("packages")
+    missing += [_package(line) for line in _requirements()]
+    click.echo("programs")
+    missing += _tools()
     remedies = list(dict.fromkeys(remedy for remedy in missing if remedy))
     if remedies:
         click.echo(f"\n{len(remedies)} missing; run:")

@@ -120,6 +120,8 @@ def test_saturations_are_counted_apart(session, task):
     assert counters.weight_saturations == trainer.weight_saturations[0] > 0
     assert counters.activation_saturations == trainer.activation_saturations[0] > 0
     assert counters.weight_saturations != counters.activation_saturations
+    session.evaluate("train")  # saturates as well, but is no training
+    assert session.counters().activation_saturations == counters.activation_saturations
 
 
 def test_evaluations_are_the_boards_own_and_right(session, trainer, task):

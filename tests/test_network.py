@@ -39,7 +39,10 @@ REFUSED = [
     ),
     ({"target_low": ACT_MIN - 1}, ["target_low = -32769", "-32768 to 32767"]),
     ({"target_high": ACT_MAX + 1}, ["target_high = 32768", "-32768 to 32767"]),
-    ({"target_low": 5, "target_high": 5}, ["target_low = 5", "below target_high = 5"]),
+    (
+        {"target_low": 8192, "target_high": 8192},
+        ["target_low = 0.5", "below target_high = 0.5", "the label's node"],
+    ),
     ({"tau_theta_max": 2}, ["tau_theta_max = 2", "without accumulators", "accumulators = true"]),
 ]
 
