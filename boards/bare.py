@@ -17,7 +17,7 @@ from rtl.config import CoreConfig
 from rtl.core import FoldedCore
 from rtl.protocol import Command
 from rtl.samples import SampleMemory
-from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT
+from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, packed_fields, register_fields
 
 
 class CoreWithSamples(wiring.Component):
@@ -65,20 +65,9 @@ class CoreWithSamples(wiring.Component):
 def build(network: Network, lanes: int, sample_words: int, settings: Settings) -> Path:
     """The program; give it a number of clocks.  Raises UserError where a tool fails."""
     design = CoreWithSamples(CoreConfig(network, lanes), sample_words)
-    values = {
-        "nodes": settings.perturbs_nodes,
-        "antithetic": settings.antithetic,
-        "accumulates": settings.accumulates,
-        "delta_exp": settings.delta_exp,
-        "eta_exp": settings.eta_exp,
-        "input_shift": settings.input_shift,
-        "tau_x": settings.tau_x,
-        "tau_p": settings.tau_p,
-        "tau_theta": settings.tau_theta,
-        "step_target": (1 << 32) - 1,
-        "seed": 0x123456789ABCDEF,
-    }
-    packed = sum(int(value) << SETTINGS_LAYOUT[name].offset for name, value in values.items())
+    fields = register_fields(settings)
+    fields |= {"step_target": (1 << 32) - 1, "seed": 0x123456789ABCDEF}
+    packed = packed_fields(SETTINGS_LAYOUT, **fields)
     words = [packed >> (32 * k) & 0xFFFFFFFF for k in range(-(-SETTINGS_LAYOUT.size // 32))]
     header = (
         f"static const uint32_t SETTINGS[] = {{{', '.join(map(str, words))}}};\n"

@@ -16,16 +16,13 @@ from rtl.config import CoreConfig
 from rtl.core import weight_request_layout
 from rtl.lockstep import Lockstep, signed_fields
 from rtl.protocol import Command
-from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, evaluation_layout
-
-
-def pack(layout: data.StructLayout, **fields: int) -> int:
-    """The fields as the packed vector of a struct port."""
-    value = 0
-    for name, field in fields.items():
-        place = layout[name]
-        value |= (int(field) & ((1 << place.width) - 1)) << place.offset
-    return value
+from rtl.schedule import (
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    evaluation_layout,
+    packed_fields,
+    register_fields,
+)
 
 
 def unpack(layout: data.StructLayout, value: int, name: str) -> int:
@@ -62,29 +59,17 @@ class CoreDriver:
         cocotb.start_soon(self._watch())
 
     def configure(self, settings: Settings, seed: int, **more: int) -> None:
-        self.settings = {
-            "nodes": settings.perturbs_nodes,
-            "antithetic": settings.antithetic,
-            "accumulates": settings.accumulates,
-            "delta_exp": settings.delta_exp,
-            "eta_exp": settings.eta_exp,
-            "input_shift": settings.input_shift,
-            "tau_x": settings.tau_x,
-            "tau_p": settings.tau_p,
-            "tau_theta": settings.tau_theta,
-            "seed": start_state(seed),
-            **more,
-        }
+        self.settings = {**register_fields(settings), "seed": start_state(seed), **more}
         self._apply()
 
     def _apply(self) -> None:
-        self.dut.settings.value = pack(SETTINGS_LAYOUT, **self.settings)
+        self.dut.settings.value = packed_fields(SETTINGS_LAYOUT, **self.settings)
 
     async def command(self, code: Command, **settings: int) -> None:
         """Send a command, wait until the core is idle again."""
         self.settings.update(settings)
         self._apply()
-        payload = pack(COMMAND_SHAPE, code=code)
+        payload = packed_fields(COMMAND_SHAPE, code=code)
         await send(self.dut, "command", [payload], idle=self.idle, rng=self.rng)
         await ReadOnly()
         while int(self.dut.busy.value):
@@ -95,7 +80,7 @@ class CoreDriver:
     async def write_weights(self, weights: list[np.ndarray]) -> None:
         layout = weight_request_layout(self.config)
         requests = [
-            pack(layout, lane=lane, word=word, write=1, data=int(value))
+            packed_fields(layout, lane=lane, word=word, write=1, data=int(value))
             for lane, row in enumerate(self.config.to_lanes(weights))
             for word, value in enumerate(row)
         ]
@@ -104,7 +89,7 @@ class CoreDriver:
     async def read_weights(self) -> list[np.ndarray]:
         layout, cfg = weight_request_layout(self.config), self.config
         places = [(lane, word) for lane in range(cfg.lanes) for word in range(cfg.lane_words)]
-        requests = [pack(layout, lane=lane, word=word) for lane, word in places]
+        requests = [packed_fields(layout, lane=lane, word=word) for lane, word in places]
         reader = cocotb.start_soon(
             receive(self.dut, "weight_reply", len(places), stall=self.idle, rng=self.rng)
         )
@@ -142,7 +127,7 @@ class CoreDriver:
         while True:
             (raw,) = await receive(self.dut, "evaluation", 1, stall=self.idle, rng=self.rng)
             self.evaluations.append(
-                tuple(unpack(layout, raw, name) for name in ("cost", "category", "correct"))  # type: ignore[arg-type]
+                tuple(unpack(layout, raw, name) for name in ("cost", "category", "correct"))
             )
 
     async def _watch(self) -> None:

@@ -8,13 +8,14 @@ import pytest
 from cocotb.triggers import FallingEdge
 from cocotb.utils import get_sim_time
 
-from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.core_driver import unpack
 from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import around, clocks_until, field, network_of, payload_layout, spread
 from golden_model.activations import activate
 from golden_model.network import ACT_FRAC
 from rtl.activation import Activation
+from rtl.schedule import packed_fields
 
 TAG_BITS = 7
 CASES = {
@@ -64,7 +65,8 @@ async def equals_activate(dut):
         y, over = activate(net.output if output else net.hidden, np.array(z), net.pre_frac)
         expected.append((int(y), int(over), output, tag))
     payloads = [
-        pack(layout, value=z, output=o, tag=t) for z, o, t in zip(values, chosen, tags, strict=True)
+        packed_fields(layout, value=z, output=o, tag=t)
+        for z, o, t in zip(values, chosen, tags, strict=True)
     ]
 
     await start_clock(dut)

@@ -8,13 +8,14 @@ import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 from cocotb.utils import get_sim_time
 
-from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.core_driver import unpack
 from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.streams import receive, start_clock
 from cocotb_tests.values import config_of, field, payload_layout, spread
 from golden_model.forward import pre_activation
 from golden_model.network import DELTA_EXP_MAX
 from rtl.collector import Collector, group_layout, tag_layout
+from rtl.schedule import packed_fields
 
 CASES = {
     "1_lane": ({"layers": (3, 2, 1), "weight_bits": 18, "pre_frac": 14, "cost_frac": 14}, 1),
@@ -116,7 +117,7 @@ async def equals_pre_activation(dut):
         ]
         dut.delta_exp.value = delta_exp
         dut.factor_0.value, dut.factor_1.value = factors[0] & 3, factors[1] & 3
-        dut.group.value = pack(
+        dut.group.value = packed_fields(
             groups, node=first, active=active, passes=passes, last=last, output=output
         )
         dut.take.value = 1

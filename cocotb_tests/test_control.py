@@ -7,7 +7,7 @@ import pytest
 from cocotb.triggers import FallingEdge, ReadOnly, Timer
 from cocotb.utils import get_sim_time
 
-from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.core_driver import unpack
 from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import as_signed, config_of
@@ -23,7 +23,7 @@ from rtl.protocol import (
     Space,
     Status,
 )
-from rtl.schedule import SETTINGS_LAYOUT, evaluation_layout
+from rtl.schedule import SETTINGS_LAYOUT, evaluation_layout, packed_fields
 
 SAMPLE_MEMORY = 600
 CLOCK_HZ = 123_456_789
@@ -213,7 +213,7 @@ async def reports_and_refuses_writes(dut):
     host = await ready_host(dut)
     layout = status_layout()
     given = {name: host.random.getrandbits(layout[name].width) for name in REPORTED.values()}
-    dut.status.value = pack(layout, **given)
+    dut.status.value = packed_fields(layout, **given)
     for register, name in REPORTED.items():
         wide = layout[name].width == 64
         got = await (host.read64(register) if wide else host.read(register))
@@ -325,7 +325,7 @@ async def is_busy_while_the_core_is(dut):
     await everything_is_refused()
     assert int(dut.command__payload.value) == Command.EVALUATE
     dut.command__ready.value = 1
-    dut.status.value = pack(status_layout(), busy=1)
+    dut.status.value = packed_fields(status_layout(), busy=1)
     await FallingEdge(dut.clk)
     await ReadOnly()
     assert not int(dut.command__valid.value), "a command is given once"
@@ -362,7 +362,7 @@ async def sums_evaluations(dut):
             }
             for _ in range(40)
         ]
-        packed = [pack(layout, **r) for r in results]
+        packed = [packed_fields(layout, **r) for r in results]
         await send(dut, "evaluation", packed, idle=0.3, rng=host.random)
         dut.evaluation__payload.value = host.random.getrandbits(len(dut.evaluation__payload))
         assert await host.read(Register.EVAL_CORRECT) == sum(r["correct"] for r in results)
@@ -377,7 +377,7 @@ async def sums_costs_beyond_32_bits(dut):
     layout = evaluation_layout(host.config)
     cost = (1 << layout["cost"].width) - 1
     count = (1 << 32) // cost + 5
-    dut.evaluation__payload.value = pack(layout, cost=cost)
+    dut.evaluation__payload.value = packed_fields(layout, cost=cost)
     dut.evaluation__valid.value = 1
     await Timer(count * CLOCK_NS, unit="ns")  # one result a clock
     dut.evaluation__valid.value = 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge
 
-from cocotb_tests.core_driver import pack, unpack
+from cocotb_tests.core_driver import unpack
 from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import clocks_until, network_of, payload_layout, spread
@@ -15,6 +15,7 @@ from golden_model import costs
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
 from golden_model.tables import TABLE_FRAC
 from rtl.cost import cost_unit
+from rtl.schedule import packed_fields
 
 CASES = {
     "mse_1": {"layers": (3, 1), "target_low": -ONE, "target_high": ONE - 1},
@@ -89,7 +90,7 @@ async def equals_golden_cost(dut):
 
     def packed(values, second):
         return [
-            pack(layout, value=v, node=k, second=second, last=k == net.outputs - 1)
+            packed_fields(layout, value=v, node=k, second=second, last=k == net.outputs - 1)
             for k, v in enumerate(values)
         ]
 

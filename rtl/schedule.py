@@ -11,6 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import DELTA_EXP_MAX, ROUND_BITS
+from golden_model.settings import Settings
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
 from rtl.cost import result_layout
@@ -36,6 +37,30 @@ SETTINGS_LAYOUT = data.StructLayout(
 )
 """Run-time registers (golden_model.settings.Settings).  Change them only while idle; the
 time constants and the seed take effect at INIT."""
+
+
+def register_fields(settings: Settings) -> dict[str, int]:
+    """The fields of SETTINGS_LAYOUT that `settings` decides."""
+    return {
+        "nodes": int(settings.perturbs_nodes),
+        "antithetic": int(settings.antithetic),
+        "accumulates": int(settings.accumulates),
+        "delta_exp": settings.delta_exp,
+        "eta_exp": settings.eta_exp,
+        "input_shift": settings.input_shift,
+        "tau_x": settings.tau_x,
+        "tau_p": settings.tau_p,
+        "tau_theta": settings.tau_theta,
+    }
+
+
+def packed_fields(layout: data.StructLayout, **fields: int) -> int:
+    """The packed vector of a struct port with these fields; the others are 0."""
+    value = 0
+    for name, field in fields.items():
+        place = layout[name]
+        value |= (int(field) & ((1 << place.width) - 1)) << place.offset
+    return value
 
 
 def evaluation_layout(config: CoreConfig) -> data.StructLayout:
