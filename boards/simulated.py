@@ -9,6 +9,7 @@ import selectors
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -26,6 +27,14 @@ CLOCKS_PER_BIT = 4
 CLOCK_HZ = 12_000_000
 """Nominal; a simulation has no real clock."""
 START_SECONDS = 20
+
+Notify = Callable[[str], None]
+"""Hears what is being done, a line each."""
+
+
+def _silent(_line: str) -> None:
+    pass
+
 
 VERILATOR_FLAGS = (
     "--cc",
@@ -74,12 +83,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MGD_CACHE") or default)
 
 
-def build(network: Network, lanes: int, sample_words: int) -> Path:
+def build(network: Network, lanes: int, sample_words: int, notify: Notify = _silent) -> Path:
     """The board as a program; compiled unless this very one was before.
 
-    sample_words: 16-bit words of sample memory.  Raises UserError where a tool is missing or
-    fails.
+    sample_words: 16-bit words of sample memory.  notify hears of the steps that take long.
+    Raises UserError where a tool is missing or fails.
     """
+    notify("making the simulated board's Verilog (the first time Yosys itself is compiled, too)")
     config = CoreConfig(network, lanes)
     top = Top(config, sample_words + sample_words % 2, CLOCKS_PER_BIT, CLOCK_HZ)
     text = to_verilog(top, "top")
@@ -90,10 +100,10 @@ def build(network: Network, lanes: int, sample_words: int) -> Path:
         f"constexpr int PROBE_COST = {places['cost_valid']};\n"
         f"constexpr int PROBE_DELTA = {places['delta_valid']};\n"
     )
-    return compiled(text, header, "simulated.cpp")
+    return compiled(text, header, "simulated.cpp", notify)
 
 
-def compiled(design: str, header: str, program: str) -> Path:
+def compiled(design: str, header: str, program: str, notify: Notify = _silent) -> Path:
     """A C++ program of this folder with a Verilog design called top, as an executable.
 
     header: the text of board.h, which the program includes.  Raises UserError where a tool is
@@ -108,6 +118,7 @@ def compiled(design: str, header: str, program: str) -> Path:
         with final.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not final.exists():
+                notify(f"compiling it with Verilator, once; it is kept in {final.parent}")
                 _compile(final, {"top.v": design, "board.h": header, "program.cpp": source})
     except OSError as error:
         raise UserError(
@@ -157,13 +168,18 @@ def _compile(final: Path, sources: dict[str, str]) -> None:
 
 
 def start(
-    network: Network, lanes: int, sample_words: int, trace: Path | None = None
+    network: Network,
+    lanes: int,
+    sample_words: int,
+    trace: Path | None = None,
+    notify: Notify = _silent,
 ) -> SimulatedBoard:
-    """Build and start a board.  trace: a file for the probe's events, for mgd verify.
+    """Build and start a board.
 
-    Raises UserError where it cannot be built or does not start.
+    trace: a file for the probe's events, for mgd verify.  notify hears of the steps that take
+    long.  Raises UserError where it cannot be built or does not start.
     """
-    program = build(network, lanes, sample_words)
+    program = build(network, lanes, sample_words, notify)
     process = subprocess.Popen(
         [str(program), *([str(trace)] if trace else [])],
         stdin=subprocess.PIPE,

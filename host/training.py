@@ -81,6 +81,9 @@ class RunResult:
 class Reporter:
     """Hears how the training goes.  This one says nothing; override what you want to show."""
 
+    def loading(self, samples: int, session: Session) -> None:
+        """Samples and weights are about to be sent."""
+
     def started(self, task: Task, session: Session) -> None:
         """Samples and weights are loaded."""
 
@@ -105,6 +108,7 @@ def run_training(session: Session, task: Task, reporter: Reporter | None = None)
     reporter = reporter or Reporter()
     network, settings = session.network, task.settings()
     prepared = task.prepared
+    reporter.loading(len(prepared.train) + len(prepared.test), session)
     session.load_samples(prepared.train, prepared.test)
     session.write_weights(initial_weights(network, task.seed, task.init_gain))
     session.start(settings, task.seed)

@@ -6,6 +6,8 @@ import os
 from types import TracebackType
 from typing import Any
 
+import click
+
 from golden_model.errors import UserError
 from host.session import Session
 from host.task import Task
@@ -43,6 +45,11 @@ class SimulatedSession:
         self.close()
 
 
+def say(line: str) -> None:
+    """Tell people what takes long, out of the way of the results."""
+    click.echo(line, err=True)
+
+
 def sample_words(task: Task) -> int:
     """16-bit words of sample memory that the task's data sets take, each from an even word on."""
     # A test set that is the training set (xor) is written twice all the same.
@@ -77,7 +84,7 @@ def open_session(task: Task, backend: str) -> Session:
     from boards import simulated
 
     network = task.network()
-    board = simulated.start(network, task.lanes, sample_words(task))
+    board = simulated.start(network, task.lanes, sample_words(task), notify=say)
     try:
         session = BoardSession(board.port, network, backend="sim")
     except BaseException:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from host.session import Session
 from host.task import Task
 from host.training import CurvePoint, Reporter
+from scripts.backends import say
 
 LINE_SECONDS = 2.0
 """Plain lines come no more often than this."""
@@ -23,6 +24,10 @@ class ShownReporter(Reporter):
         self.console = console
         self.steps = 0
         self._begin = time.perf_counter()
+
+    def loading(self, samples: int, session: Session) -> None:
+        if session.backend != "golden":
+            say(f"loading {samples:,} samples over the link")
 
     def started(self, task: Task, session: Session) -> None:
         self.steps = task.steps

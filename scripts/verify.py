@@ -18,7 +18,7 @@ from host.run_folder import check_json, package_version, write_json
 from host.task import Task
 from rtl.config import CoreConfig
 from rtl.lockstep import Lockstep, MismatchError
-from scripts.backends import sample_words
+from scripts.backends import sample_words, say
 
 CHUNK_EVENTS = 100_000
 """Probe events between two looks at the trace: bounds the file's size."""
@@ -114,7 +114,7 @@ def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
     train, test = task.datasets()
     trace_file.touch()
     trace = Trace(trace_file, config)
-    board = simulated.start(network, task.lanes, sample_words(task), trace_file)
+    board = simulated.start(network, task.lanes, sample_words(task), trace_file, say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(train, test)
