@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -46,8 +47,9 @@ class SimulatedSession:
 
 
 def say(line: str) -> None:
-    """Tell people what takes long, out of the way of the results."""
-    click.echo(line, err=True)
+    """Tell people what takes long.  Programs get errors only on standard error."""
+    if sys.stderr.isatty():
+        click.echo(line, err=True)
 
 
 def sample_words(task: Task) -> int:
