@@ -133,4 +133,16 @@ async def equals_golden_cost(dut):
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"
+    if net.cost == "cross_entropy":
+        # The next pass is taken in while the result waits, and then no more.
+        waiting = [0] * net.outputs
+        waiting[-1] = 1 << net.pre_frac
+        await send(dut, "i", packed(waiting, 1), rng=random)
     assert not int(dut.i__ready.value), "the next pass waits for the result to leave"
+    (raw,) = await receive(dut, "o", 1, rng=random)
+    assert unpack(result, raw, "second") == 0
+    assert int(dut.i__ready.value)
+    if net.cost == "cross_entropy":
+        (raw,) = await receive(dut, "o", 1, rng=random)
+        assert unpack(result, raw, "second") == 1
+        assert unpack(result, raw, "category") == net.outputs - 1

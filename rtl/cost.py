@@ -58,7 +58,10 @@ class Cost(wiring.Component):
         )
 
     def _largest(self, m: Module, transfer):
-        """Registers with the largest value so far and its number (lowest of equal ones)."""
+        """Registers with the largest value so far and its number (lowest of equal ones).
+
+        They follow the values that arrive while `transfer` is high.
+        """
         highest = Signal(self.value_shape)
         category = Signal(range(self.network.classes))
         p = self.i.payload
@@ -127,37 +130,59 @@ class CrossEntropy(Cost):
 
     The outputs are kept while they arrive and the largest is found; then the terms
     2^(z − zmax) are summed, one a clock, and the logarithm is taken.  Latency: outputs + 13
-    clocks after the last output.
+    clocks after the last output.  The next pass arrives meanwhile: there are two sets of
+    registers and two halves of the memory, one that collects and one that is worked on.
     """
 
     def elaborate(self, platform):
         m = Module()
         net = self.network
         p = self.i.payload
-        transfer, start = Signal(), Signal()
-        busy = Signal()
+        transfer, ends, leaves, start = Signal(), Signal(), Signal(), Signal()
+        busy, waiting = Signal(), Signal()
+        collects, works = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~busy),
+            self.i.ready.eq(~waiting),
             transfer.eq(self.i.valid & self.i.ready),
-            start.eq(transfer & p.last),
+            ends.eq(transfer & p.last),
+            leaves.eq(self.o.valid & self.o.ready),
+            start.eq((ends | waiting) & (~busy | leaves)),
+        ]
+        with m.If(ends):
+            m.d.sync += [collects.eq(~collects), waiting.eq(1)]
+        with m.If(leaves):
+            m.d.sync += busy.eq(0)
+        with m.If(start):
+            m.d.sync += [busy.eq(1), waiting.eq(0), works.eq(Mux(waiting, ~collects, collects))]
+
+        sets = []
+        for k in range(2):
+            here = transfer & (collects == k)
+            largest, number = self._largest(m, here)
+            wanted, which = Signal(self.value_shape), Signal()
+            with m.If(here & (p.node == self.label)):
+                m.d.sync += wanted.eq(p.value)
+            with m.If(here):
+                m.d.sync += which.eq(p.second)
+            sets.append((largest, number, wanted, which))
+        highest, category, at_label, second = (Mux(works, b, a) for a, b in zip(*sets, strict=True))
+
+        node = Signal(range(max(net.outputs, 2)))
+        m.submodules.outputs = outputs = Memory(
+            shape=self.value_shape, depth=2 << len(node), init=[]
+        )
+        write, read = outputs.write_port(), outputs.read_port()
+        m.d.comb += [
+            write.addr.eq(Cat(p.node, collects)),
+            write.data.eq(p.value),
+            write.en.eq(transfer),
+            read.addr.eq(Cat(node, works)),
         ]
 
-        highest, category = self._largest(m, transfer)
-        at_label = Signal(self.value_shape)
-        second = Signal()
-        with m.If(transfer & (p.node == self.label)):
-            m.d.sync += at_label.eq(p.value)
-
-        m.submodules.outputs = outputs = Memory(shape=self.value_shape, depth=net.outputs, init=[])
-        write, read = outputs.write_port(), outputs.read_port()
-        m.d.comb += [write.addr.eq(p.node), write.data.eq(p.value), write.en.eq(transfer)]
-
         # Terms: read (1), distance from the largest (1), table (3), shift (1), sum (1).
-        node = Signal(range(max(net.outputs, 2)))
         reading = Signal()
-        m.d.comb += read.addr.eq(node)
         with m.If(start):
-            m.d.sync += [busy.eq(1), reading.eq(1), node.eq(0), second.eq(p.second)]
+            m.d.sync += [reading.eq(1), node.eq(0)]
         with m.Elif(reading):
             m.d.sync += node.eq(node + 1)
             with m.If(node == net.outputs - 1):
@@ -206,8 +231,8 @@ class CrossEntropy(Cost):
         done = Signal()
         with m.If(delayed(m, summed, 2 + TABLE_LATENCY)):
             m.d.sync += done.eq(1)
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [done.eq(0), busy.eq(0)]
+        with m.If(leaves):
+            m.d.sync += done.eq(0)
         result = self.o.payload
         m.d.comb += [
             self.o.valid.eq(done),
