@@ -157,7 +157,7 @@ def test_a_closed_session_has_ended_its_board(monkeypatch):
 
 def test_a_board_is_ended_where_its_session_cannot_be_opened(monkeypatch):
     board = start_board(XOR)
-    monkeypatch.setattr(simulated, "start", lambda *_args: board)
+    monkeypatch.setattr(simulated, "start", lambda *_args, **_more: board)
     with pytest.raises(UserError, match="another network"):
         open_session(XOR.with_overrides(rounding="residual"), "sim")
     assert board.process.returncode == 0
