@@ -12,6 +12,8 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from cocotb_tests.streams import receive, send, start_clock
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
+from host.records import sample_records
+from host.session import Samples
 from rtl.config import CoreConfig
 from rtl.core import weight_request_layout
 from rtl.lockstep import Lockstep, signed_fields
@@ -33,12 +35,8 @@ def unpack(layout: data.StructLayout, value: int, name: str) -> int:
 
 def packed_record(config: CoreConfig, codes: np.ndarray, label: int) -> list[int]:
     """A sample as the 16-bit words of its record."""
-    net = config.network
-    words = [int(label)] + [0] * (net.sample_words - 1)
-    for index, code in enumerate(codes):
-        word, slot = divmod(index, net.codes_per_word)
-        words[1 + word] |= (int(code) & ((1 << net.slot_bits) - 1)) << (slot * net.slot_bits)
-    return words
+    one = Samples(np.asarray(codes)[None], np.array([label]))
+    return sample_records(one, config.network)[0].tolist()
 
 
 class CoreDriver:

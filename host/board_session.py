@@ -45,7 +45,6 @@ class BoardSession(Session):
         self.config = CoreConfig(network, self.identity.lanes)
         self.lanes = self.identity.lanes
         self._places: dict[str, tuple[int, int]] = {}
-        self._settings = Settings()
 
     def load_samples(self, train: Samples, test: Samples) -> None:
         base = 0
@@ -78,7 +77,6 @@ class BoardSession(Session):
 
     def start(self, settings: Settings, seed: int) -> None:
         settings.check(self.network)
-        self._settings = settings
         state = start_state(seed)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from golden_model.errors import UserError
-from golden_model.network import ACT_BITS, Network
+from golden_model.network import Network
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,3 @@ class CoreConfig:
         if self.network.accumulators:
             return max(self.change_bits, self.network.contribution_bits)
         return self.change_bits
-
-    def memory_bits(self) -> int:
-        """All memory of the core but the samples, in bits."""
-        weight = (
-            self.lanes * self.lane_words * (self.network.weight_bits + self.network.gradient_bits)
-        )
-        return weight + (2 * self.plus_words + self.hidden_nodes) * ACT_BITS

@@ -8,13 +8,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import Network
+from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
 from rtl.config import CoreConfig
 from rtl.core import weight_request_layout
 from rtl.protocol import REGISTERS, Flag, Identity, Register, Space, Status
 from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, evaluation_layout
-
-WORD = 32
 
 
 def status_layout() -> data.StructLayout:

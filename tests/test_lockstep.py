@@ -17,6 +17,7 @@ from golden_model.trainer import Step, Trainer
 from rtl.config import CoreConfig
 from rtl.core import probe_layout
 from rtl.lockstep import Lockstep, MismatchError, signed_fields
+from rtl.schedule import packed_fields
 
 SEED = 11
 LANES = 2
@@ -299,10 +300,7 @@ def test_other_numbers(pair):
 
 def pack(core: Core, **values: int) -> int:
     """The probe's packed bits with these fields, all others 0."""
-    probe = 0
-    for name, field in probe_layout(core.config):
-        probe |= (values.get(name, 0) & ((1 << field.width) - 1)) << field.offset
-    return probe
+    return packed_fields(probe_layout(core.config), **values)
 
 
 def packed(values: list[int], bits: int) -> int:
