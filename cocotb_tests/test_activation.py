@@ -32,12 +32,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_activation(name):
+@pytest.mark.parametrize(
+    ("name", "dsp"),
+    [(name, dsp) for name in CASES for dsp in (True, False) if dsp or "tanh" in name],
+)
+def test_activation(name, dsp):
     network = CASES[name]
-    simulate(
-        Activation(network_of(network), TAG_BITS), __name__, "equals_activate", {"network": network}
-    )
+    unit = Activation(network_of(network), TAG_BITS, dsp=dsp)
+    simulate(unit, __name__, "equals_activate", {"network": network})
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

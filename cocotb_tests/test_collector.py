@@ -44,7 +44,8 @@ class Ring:
         self.dut, self.config = dut, config
         self.values: list[tuple[int, int]] = [(0, 0)] * config.lanes
         self.load: list[tuple[int, int]] | None = None
-        self.done_at: list[int] = []
+        self.turned_at: list[int] = []
+        self.left = [0, 0]
         self.first_valid: int | None = None
 
     async def run(self):
@@ -54,8 +55,10 @@ class Ring:
             dut.sign_sum.value = self.values[0][1] & ((1 << net.sign_sum_bits) - 1)
             await ReadOnly()
             turns = int(dut.shift.value)
-            if int(dut.done.value):
-                self.done_at.append(clock_number())
+            if turns:
+                self.turned_at.append(clock_number())
+            for k in (0, 1):
+                self.left[k] += int(dut.leaves.value) >> k & 1
             if int(dut.o__valid.value) and self.first_valid is None:
                 self.first_valid = clock_number()
             await FallingEdge(dut.clk)
@@ -121,7 +124,8 @@ async def equals_pre_activation(dut):
             groups, node=first, active=active, passes=passes, last=last, output=output
         )
         dut.take.value = 1
-        ring.load, ring.done_at, ring.first_valid = sums, [], None
+        ring.load, ring.turned_at, ring.first_valid = sums, [], None
+        ring.left = [0, 0]
         taken_at = clock_number()
         await FallingEdge(dut.clk)
         # The group is looked at with `take` only.
@@ -136,12 +140,13 @@ async def equals_pre_activation(dut):
                 *(unpack(tags, tag, name) for name in ("node", "second", "last")),
             )
             assert actual == wanted, f"group {number} of {active}, passes {passes}"
-        assert len(ring.done_at) == 1
+        turned = (config.lanes if passes == 3 else 0) + active
+        assert len(ring.turned_at) == turned
+        assert ring.left == [0 if output else active * (passes >> k & 1) for k in (0, 1)]
         if not stall:
             # The first lane's sum is there one clock after `take`; then one a clock.
             assert ring.first_valid == taken_at + 1 + Collector.LATENCY
-            turned = (config.lanes if passes == 3 else 0) + active
-            assert ring.done_at == [taken_at + turned]
+            assert ring.turned_at == list(range(taken_at + 1, taken_at + 1 + turned))
         for _ in range(random.randint(0, 4)):
             dut.o__ready.value = 1
             await ReadOnly()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import cocotb
 import numpy as np
 import pytest
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, ReadOnly
 
 from cocotb_tests.core_driver import unpack
 from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
-from cocotb_tests.values import clocks_until, network_of, payload_layout, spread
+from cocotb_tests.values import network_of, payload_layout, spread
 from golden_model import costs
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
 from golden_model.tables import TABLE_FRAC
-from rtl.cost import cost_unit
+from rtl.cost import SOON, cost_unit, output_bound
 from rtl.schedule import packed_fields
 
 CASES = {
@@ -30,18 +30,16 @@ CASES = {
     "entropy_10": {"layers": (32, 10), "pre_frac": 12, "cost_frac": 12},
     "entropy_3": {"layers": (5, 3), "pre_frac": 14, "cost_frac": 14, "weight_bits": 18},
 }
-MSE_LATENCY = 4
-"""Clocks from the last output to the result."""
-CROSS_ENTROPY_LATENCY = 13
-"""The same, besides one per output."""
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_cost(name):
+@pytest.mark.parametrize("dsp", [True, False], ids=("dsp", "logic"))
+def test_cost(name, dsp):
     network = dict(CASES[name])
     if name.startswith("entropy"):
         network["cost"] = "cross_entropy"
-    simulate(cost_unit(network_of(network)), __name__, "equals_golden_cost", {"network": network})
+    unit = cost_unit(network_of(network), dsp=dsp)
+    simulate(unit, __name__, "equals_golden_cost", {"network": network})
 
 
 def cases(net, random) -> list[tuple[list[int], int]]:
@@ -53,7 +51,7 @@ def cases(net, random) -> list[tuple[list[int], int]]:
         middle = (net.target_low + net.target_high) // 2
         points += [middle - 1, middle, middle + 1, middle + 2]
     else:
-        high = (net.sum_bound >> net.pre_shift) + 1
+        high = output_bound(net)
         low, unit = -high, 1 << net.pre_frac
         points = [0, unit, 15 * unit, -unit]
     points = [max(low, min(high, p)) for p in points]
@@ -123,13 +121,24 @@ async def equals_golden_cost(dut):
                 actual = tuple(unpack(result, raw, k) for k in ("cost", "category", "second"))
                 assert actual == wanted(v, label, second), f"{v}, label {label}"
 
-    await send(dut, "i", packed([0] * net.outputs, 0), rng=random)
-    # send() returns one clock after the last output was taken.
-    latency = 1 + await clocks_until(dut, dut.o__valid)
-    if net.cost == "mse":
-        assert latency == MSE_LATENCY
-    else:
-        assert latency == CROSS_ENTROPY_LATENCY + net.outputs
+    for second in (1, 0):
+        await send(dut, "i", packed([0] * net.outputs, second), rng=random)
+        # send() returns one clock after the last output was taken.
+        soon, latency = [], 1
+        while True:
+            await ReadOnly()
+            if int(dut.soon.value):
+                soon.append(latency)
+            if int(dut.o__valid.value):
+                break
+            latency += 1
+            assert latency < 1000
+            await FallingEdge(dut.clk)
+        assert soon == ([latency - SOON] if second else [])
+        await FallingEdge(dut.clk)
+        if second:
+            await receive(dut, "o", 1, rng=random)
+    assert latency == unit.latency
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"

@@ -67,8 +67,8 @@ def test_lane_counts_saturations(name):
 class Driver:
     """Sets pins at given clocks and looks at outputs at given clocks."""
 
-    CONTROLS = ("update", "write", "host_write", "clear", "accumulate", "take", "shift")
-    NOISE = ("share", "previous_sign", "x", "sign", "x_later", "first", "write_address", "add_sign")
+    CONTROLS = ("update", "write", "host_write", "clear", "accumulate", "take", "empty", "shift")
+    NOISE = ("share", "previous_sign", "x", "sign", "x_later", "write_address", "add_sign")
 
     def __init__(self, dut, random):
         self.dut, self.random, self.now = dut, random, 0
@@ -160,7 +160,6 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
                 x_later=int(x[j]),
                 accumulate=1,
                 add_sign=int(add[j]),
-                first=int(j == 0),
             )
         d.counted.add(clock + later)
         d.check(clock + later, "new_weight", int(weights[j]), f"input {j}, {settings}")
@@ -170,9 +169,9 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
             )
         last, clock = clock, clock + 1
     if not flush:
-        done = last + later + 2
+        done = last + later + 1
         scale = net.grid_frac - net.weight_frac
-        d.at(done, take=1)
+        d.at(done, take=1, empty=1)
         d.check(done + 1, "sum", int(weighted_sum(weights[None], x, net)[0]) >> scale, "")
         total = sum(s * int(v) for s, v, a in zip(new_signs, x, add, strict=True) if a)
         d.check(done + 1, "sign_sum", total, "")

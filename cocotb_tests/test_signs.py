@@ -30,7 +30,7 @@ def test_signs(name):
 
 
 class Sweeps:
-    """Sends sweeps of tokens and checks the signs of each, LATENCY clocks later."""
+    """Sends sweeps of tokens and checks the signs of each, at both latencies."""
 
     def __init__(self, dut, config, random):
         self.dut, self.config, self.random = dut, config, random
@@ -41,14 +41,16 @@ class Sweeps:
         """One clock with the pins as they are; `expected`: of the token now on them."""
         self.expected.append(expected)
         await ReadOnly()
-        if len(self.expected) > SignGenerator.LATENCY:
-            due = self.expected[-1 - SignGenerator.LATENCY]
+        for latency, pin, which in (
+            (SignGenerator.LATENCY, self.dut.previous_signs, 1),
+            (SignGenerator.SIGNS_LATENCY, self.dut.signs, 0),
+        ):
+            due = self.expected[-1 - latency] if len(self.expected) > latency else None
             if due is not None:
-                active, where, now, before = due
-                mask = (1 << active) - 1
-                wanted = [sum((s < 0) << p for p, s in enumerate(signs)) for signs in (now, before)]
-                got = [int(pin.value) & mask for pin in (self.dut.signs, self.dut.previous_signs)]
-                assert got == wanted, f"token {where}: {got} instead of {wanted}"
+                active, where, *signs = due
+                wanted = sum((s < 0) << p for p, s in enumerate(signs[which]))
+                got = int(pin.value) & ((1 << active) - 1)
+                assert got == wanted, f"{pin._name} of token {where}: {got} instead of {wanted}"
                 self.checked += 1
         await FallingEdge(self.dut.clk)
 
@@ -88,7 +90,7 @@ class Sweeps:
 
     async def drain(self) -> None:
         self.dut.valid.value = 0
-        for _ in range(SignGenerator.LATENCY + 1):
+        for _ in range(SignGenerator.SIGNS_LATENCY + 1):
             await self.clock()
 
 
@@ -106,8 +108,8 @@ async def equals_sign_source(dut):
         await ReadOnly()
         assert not int(dut.ready.value)
         await FallingEdge(dut.clk)
-        # "About 62 clocks per group", one of which has passed.
-        assert await clocks_until(dut, dut.ready) <= 62 * sum(config.groups) + 1
+        # 63 clocks per group and 61 more, one of which has passed.
+        assert await clocks_until(dut, dut.ready) == 63 * sum(config.groups) + 60
         dut.slot.value = dut.previous_slot.value = 0
         # An evaluation before the first step sweeps with windows that were never written.
         nothing = [s[0] for s in SignSource(config.network, [1], nodes=bool(nodes)).draw()]
@@ -144,4 +146,4 @@ async def equals_sign_source(dut):
         following = [s[0] for s in source.draw()]
         await sweeps.sweep(following, before, slot=slot, previous_slot=1 - slot, save=1, idle=idle)
         await sweeps.drain()
-        assert sweeps.checked >= (DRAWS + 2) * config.lane_words
+        assert sweeps.checked >= 2 * (DRAWS + 2) * config.lane_words

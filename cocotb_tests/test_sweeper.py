@@ -67,88 +67,103 @@ def tokens(config: CoreConfig, passes: int, flush: bool) -> list[tuple[dict, dic
     return found
 
 
+def spacing(config: CoreConfig, finished: dict) -> int:
+    """Clocks from a group's last token to the next one's, while its values leave the lanes."""
+    return finished["active"] + (config.lanes if finished["passes"] == 3 else 0)
+
+
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def issues_every_token(dut):
     config, random = config_of(params()), rng()
+    net = config.network
     layouts = token_layout(config), group_layout(config)
     turnaround = Lane.update_latency(config) + 1
-    # A group is collected after its last token has gone through a lane at the earliest.
-    soonest = Lane.update_latency(config) + 4
     await start_clock(dut)
     for number in range(36):
         passes, flush = (1, 2, 3)[number % 3], number % 4 == 3
         hurry = number < 12
         expected = tokens(config, passes, flush)
         dut.passes.value, dut.flush.value, dut.start.value = passes, int(flush), 1
-        dut.ready.value = dut.collected.value = 0
+        dut.arrives.value = 0
         await FallingEdge(dut.clk)
         dut.start.value = 0
-        ready, outstanding = 0, False
-        set_ready: dict[int, int] = {}
-        collected_at = None
+        # Per pass: the clocks in which activations arrive, and those that are there.
+        coming: tuple[list[int], list[int]] = ([], [])
+        there, read = [0, 0], [0, 0]
         read_at: dict[int, int] = {}
-        at = clock = 0
-        waited_for_nothing = 0
+        free_at = at = clock = last = waited_for_nothing = 0
         while at < len(expected):
             clock += 1
-            assert clock < 40 * len(expected) + 1000, f"stuck before token {at}"
-            ready |= set_ready.pop(clock, 0)
-            collected = collected_at == clock
-            dut.ready.value, dut.collected.value = ready, int(collected)
+            assert clock < 60 * len(expected) + 1000, f"stuck before token {at}"
+            arrives = 0
+            for k in (0, 1):
+                if coming[k] and coming[k][0] <= clock:
+                    coming[k].pop(0)
+                    arrives |= 1 << k
+            dut.arrives.value = arrives
             await ReadOnly()
             assert int(dut.busy.value)
-            taken, valid = int(dut.taken.value), int(dut.valid.value)
             token, finished = expected[at]
             layer = max(
                 k for k in range(len(config.groups)) if config.first_word[k] <= token["word"]
             )
-            starts = token["first"] and token["group"] == config.first_group[layer]
-            needs = token.get("second", 0) if layer and starts and not flush else None
-            where = f"token {at}: {token}, passes {passes}, flush {flush}"
-            if valid:
+            which = token.get("second", 0)
+            first_group = token["group"] == config.first_group[layer]
+            needs = layer and first_group and not token["bias"] and not flush
+            where = f"clock {clock}, token {at}: {token}, passes {passes}, flush {flush}"
+            missing = needs and there[which] == read[which]
+            full = token["bias"] and clock < free_at and not flush
+            age = clock - read_at.get(token["word"], -99)
+            if int(dut.valid.value):
                 raw = int(dut.token.value)
                 got = {name: unpack(layouts[0], raw, name) for name in token}
                 assert got == token, where
+                assert not missing, f"{where}: its input is not there"
+                assert not full, f"{where}: the lanes' outputs are taken until {free_at}"
+                assert age >= turnaround, f"{where}: read {age} clocks after the first read"
+                last = read_at[token["word"]] = clock
+                read[which] += bool(needs)
                 if token["bias"]:
                     raw = int(dut.finished.value)
                     if flush:
                         finished = {k: finished[k] for k in ("node", "active", "last", "output")}
                     assert {k: unpack(layouts[1], raw, k) for k in finished} == finished, where
-                    assert not outstanding, f"{where}: the lanes' outputs are taken"
-                if needs is not None:
-                    assert ready >> needs & 1, f"{where}: its inputs are not there"
-                if token["word"] in read_at:
-                    age = clock - read_at[token["word"]]
-                    assert age >= turnaround, f"{where}: read {age} clocks after the first read"
-                read_at[token["word"]] = clock
+                    if not flush:
+                        free_at = clock + spacing(config, finished)
+                        if not finished["output"]:
+                            plan(config, finished, clock, hurry, random, coming)
+                if token["bias"] and layer and not flush:
+                    # The next layer counts from zero.
+                    assert read[which] == there[which] == net.layers[layer] or not first_group
+                    if first_group:
+                        read[which] = there[which] = 0
                 at += 1
             else:
-                # Why it waits: inputs, the turnaround, or the output registers.
-                early = needs == 1 and clock - read_at.get(token["word"], -99) < turnaround
-                missing = needs is not None and not ready >> needs & 1
-                full = token["bias"] and outstanding and not flush
-                waited_for_nothing += not (early or missing or full)
-            wanted = (1 << needs) if valid and needs is not None else 0
-            assert taken == wanted, f"{where}: taken = {taken}"
-            ready &= ~taken
-            if collected:
-                outstanding, collected_at = False, None
-            if valid and token["bias"] and not flush:
-                outstanding = True
-                # Realistic ends included: at once, and much later than the next group's sweep.
-                delay = soonest + (0 if hurry else random.choice((0, 1, random.randint(0, 60))))
-                collected_at = clock + delay
-                if finished["last"] and not finished["output"]:
-                    for k in (0, 1):
-                        if finished["passes"] >> k & 1:
-                            later = 0 if hurry else random.randint(0, 40)
-                            moment = clock + delay + 1 + later
-                            set_ready[moment] = set_ready.get(moment, 0) | 1 << k
+                # The first token waits for the last one's turnaround, so that none has to later.
+                ahead = config.groups[layer] * (net.layers[layer] + 1)
+                due = last + 1 + max(turnaround - ahead, 0)
+                early = token["first"] and first_group and which and clock < due
+                waited_for_nothing += not (missing or full or early)
+            for k in (0, 1):
+                there[k] += arrives >> k & 1
             await FallingEdge(dut.clk)
         assert waited_for_nothing == 0, f"{waited_for_nothing} clocks for no reason"
         for _ in range(4):
-            dut.collected.value = int(random.random() < 0.5)
             await ReadOnly()
             assert not int(dut.valid.value), "more tokens than a sweep has"
             assert not int(dut.busy.value)
             await FallingEdge(dut.clk)
+
+
+def plan(config, finished, clock, hurry, random, coming) -> None:
+    """When a group's activations arrive: in order, a clock apart at least, per pass."""
+    soonest = clock + Lane.update_latency(config) + 8
+    for k in (0, 1):
+        if not finished["passes"] >> k & 1:
+            continue
+        moment = soonest + (config.lanes if k and finished["passes"] == 3 else 0)
+        moment = max(moment, coming[k][-1] + 1 if coming[k] else 0)
+        for _ in range(finished["active"]):
+            moment += 0 if hurry else random.choice((0, 0, 0, 1, random.randint(0, 20)))
+            coming[k].append(moment)
+            moment += 1

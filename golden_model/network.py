@@ -21,6 +21,8 @@ ACT_MIN = -(1 << (ACT_BITS - 1))
 ONE = 1 << ACT_FRAC
 """1.0 as an activation.  A bias is the weight of an input that is always this value."""
 
+TAU_MAX = (1 << 16) - 1
+"""Largest time constant, in steps."""
 DELTA_EXP_MAX = 12
 """Largest exponent d of the perturbation size δ = 2^-d that every core accepts."""
 SHIFT_MIN = -4
@@ -102,7 +104,7 @@ class Network:
             ("pre_frac", self.pre_frac, 8, 14),
             ("cost_frac", self.cost_frac, 8, 16),
             ("sample_bits", self.sample_bits, 1, 16),
-            ("tau_theta_max", self.tau_theta_max, 1, 1 << 20),
+            ("tau_theta_max", self.tau_theta_max, 1, TAU_MAX),
             ("shift_max", self.shift_max, 0, 32),
         ):
             if not low <= value <= high:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from golden_model.errors import UserError
-from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, DELTA_EXP_MAX, SHIFT_MIN, Network
+from golden_model.network import (
+    ACT_FRAC,
+    ACT_MAX,
+    ACT_MIN,
+    DELTA_EXP_MAX,
+    SHIFT_MIN,
+    TAU_MAX,
+    Network,
+)
 
 METHODS = ("wp", "np")
 DIFFERENCES = ("antithetic", "forward")
 ROUNDINGS = ("stochastic", "residual")
-TAU_MAX = (1 << 32) - 1
+STEPS_MAX = (1 << 32) - 1
+"""Most steps of a run: the core counts them in 32 bits."""
 
 
 @dataclass(frozen=True)

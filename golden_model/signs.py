@@ -82,28 +82,47 @@ def stream_states(start_state: int, neurons: int) -> list[int]:
     return states
 
 
+def _extended(known: np.ndarray, length: int) -> np.ndarray:
+    """`known` continued to `length` items or more along its last axis, 61 or more at first.
+
+    The items are bits of the sequence or, since squaring a polynomial over GF(2) spreads its
+    exponents, any others for which the recurrence holds, such as its 64-bit words.
+    """
+    while known.shape[-1] < length:
+        # With 61·2^k known items it holds with every distance times 2^k: more at once.
+        scale = 1 << ((known.shape[-1] // STATE_BITS).bit_length() - 1)
+        fresh = (STATE_BITS - TAPS[-1]) * scale
+        base = known.shape[-1] - STATE_BITS * scale
+        new = known[..., base : base + fresh].copy()
+        for tap in TAPS[1:]:
+            new ^= known[..., base + tap * scale : base + tap * scale + fresh]
+        known = np.concatenate([known, new], axis=-1)
+    return known
+
+
 class BitReader:
     """Reads many stretches of the sequence in parallel, some bits at a time."""
+
+    WORD = 64
 
     def __init__(self, windows: np.ndarray) -> None:
         """windows: 61-bit start windows, any shape, uint64."""
         shifts = np.arange(STATE_BITS, dtype=np.uint64)
-        self._bits = ((windows[..., None] >> shifts) & np.uint64(1)).astype(np.uint8)
+        bits = ((windows[..., None] >> shifts) & np.uint64(1)).astype(np.uint8)
+        bits = _extended(bits, STATE_BITS * self.WORD)[..., : STATE_BITS * self.WORD]
+        packed = np.packbits(bits, axis=-1, bitorder="little")
+        self._words = packed.view("<u8")
+        self._position = 0
 
     def take(self, count: int) -> np.ndarray:
         """The next `count` bits of each stretch, shape windows.shape + (count,), uint8."""
-        pieces, length = [self._bits], self._bits.shape[-1]
-        while length < count + STATE_BITS:
-            # Squaring a polynomial over GF(2) spreads its exponents, so with 61·2^k known
-            # bits the recurrence holds with every distance times 2^k: more bits at once.
-            known = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
-            scale = 1 << ((length // STATE_BITS).bit_length() - 1)
-            fresh = (STATE_BITS - TAPS[-1]) * scale
-            base = length - STATE_BITS * scale
-            new = known[..., base : base + fresh].copy()
-            for tap in TAPS[1:]:
-                new ^= known[..., base + tap * scale : base + tap * scale + fresh]
-            pieces, length = [known, new], length + fresh
-        known = np.concatenate(pieces, axis=-1) if len(pieces) > 1 else pieces[0]
-        self._bits = known[..., count:]
-        return known[..., :count]
+        first, end = self._position // self.WORD, self._position + count
+        self._words = _extended(self._words, -(-end // self.WORD))
+        part = np.ascontiguousarray(self._words[..., first : -(-end // self.WORD)])
+        bits = np.unpackbits(part.view(np.uint8), axis=-1, bitorder="little")
+        bits = bits[..., self._position - first * self.WORD : end - first * self.WORD]
+        # Words that were read go, all but those that the recurrence needs.
+        gone = min(end // self.WORD, self._words.shape[-1] - STATE_BITS)
+        self._words = self._words[..., gone:]
+        self._position = end - gone * self.WORD
+        return bits

@@ -47,6 +47,8 @@ class SignSource:
     """Signs and random bytes of consecutive draws, for several seeds."""
 
     BLOCK_BITS = 4096
+    BLOCK_SIGNS = 1 << 17
+    """Draws made at once: few calls for small networks, but no more than caches hold."""
 
     def __init__(self, network: Network, start_states: Sequence[int], nodes: bool) -> None:
         self.network = network
@@ -62,7 +64,7 @@ class SignSource:
         self._random = BitReader(windows[:, network.neurons])
         widest = 1 if nodes else max(network.layers[:-1]) + 1
         total = (network.neurons if nodes else network.parameters) * len(start_states)
-        self._block = max(1, min(self.BLOCK_BITS // widest, (1 << 24) // total))
+        self._block = max(1, min(self.BLOCK_BITS // widest, self.BLOCK_SIGNS // total))
         self._signs: list[np.ndarray] = []
         self._left = 0
         self._bytes = np.zeros((len(start_states), 0), dtype=np.int64)
@@ -75,7 +77,9 @@ class SignSource:
                 width = 1 if self.nodes else fan_in + 1
                 bits = reader.take(self._block * width)
                 bits = bits.reshape(*bits.shape[:-1], self._block, width)
-                self._signs.append(np.moveaxis(1.0 - 2.0 * bits, -2, 0).copy())
+                self._signs.append(
+                    np.moveaxis((1 - 2 * bits.view(np.int8)).astype(np.float64), -2, 0)
+                )
             self._left = self._block
         index = self._block - self._left
         self._left -= 1

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from golden_model.network import ACT_FRAC, DELTA_EXP_MAX
-from golden_model.settings import TAU_MAX
+from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, TAU_MAX
+from golden_model.settings import STEPS_MAX
 
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
-Steps = Annotated[int, Field(ge=1, le=TAU_MAX)]
-"""The core counts steps in 32 bits."""
+Steps = Annotated[int, Field(ge=1, le=STEPS_MAX)]
 
 
 def _auto_or_bool(value: object) -> object:
@@ -82,7 +81,7 @@ class MethodSection(Section):
     eta_exp: Annotated[int, Field(ge=0, le=31)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     tau_p: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
-    tau_theta: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    tau_theta: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     steps: Steps | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     eval_every: Steps | None = None
@@ -100,7 +99,7 @@ class CoreSection(Section):
     lanes: Annotated[int, Field(ge=1, le=256)] | None = None
     """The link addresses a lane in 8 bits.  8, or the widest layer's nodes if that has fewer."""
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
-    tau_theta_max: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    tau_theta_max: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
 
 
 class TaskFile(Section):

@@ -6,10 +6,11 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, Network
+from golden_model.network import ACT_BITS, ACT_FRAC, Network
 from golden_model.tables import TANH, TANH_RANGE_LOG2
-from rtl.lane import saturated
-from rtl.piecewise import LATENCY, interpolate, rescaled
+from rtl.arithmetic import saturated
+from rtl.piecewise import LATENCY as TABLE_LATENCY
+from rtl.piecewise import interpolate, rescaled
 
 
 class Activation(wiring.Component):
@@ -17,13 +18,14 @@ class Activation(wiring.Component):
 
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
     saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
-    The network's hidden and output activations are both there, chosen by `output`.
+    The network's hidden and output activations are both there, chosen by `output`.  tanh takes
+    a multiplier, with `dsp` in a DSP block.
     """
 
-    LATENCY = LATENCY
+    LATENCY = 1 + TABLE_LATENCY
 
-    def __init__(self, network: Network, tag_shape) -> None:
-        self.network = network
+    def __init__(self, network: Network, tag_shape, *, dsp: bool = True) -> None:
+        self.network, self.dsp = network, dsp
         common = {"output": 1, "tag": tag_shape}
         super().__init__(
             {
@@ -54,7 +56,7 @@ class Activation(wiring.Component):
 
         valid = self.i.valid
         output, tag = self.i.payload.output, self.i.payload.tag
-        for _ in range(LATENCY):
+        for _ in range(self.LATENCY):
             valid_next, output_next = Signal(), Signal()
             tag_next = Signal.like(tag)
             with m.If(enable):
@@ -86,28 +88,26 @@ class Activation(wiring.Component):
         return hidden, net.output if has_output else hidden
 
     def _tanh(self, m: Module, z, enable):
-        pre_frac = self.network.pre_frac
-        half_width = 1 << (pre_frac + TANH_RANGE_LOG2)
-        bits = pre_frac + TANH_RANGE_LOG2 + 1
-        position = Signal(bits)
-        beyond = Signal()
-        # −4 + offset of the low bits: flipping the sign bit turns [−4, 4) into [0, 8).
-        m.d.comb += [
-            beyond.eq(z >= half_width),
-            position.eq(Mux(z < -half_width, 0, z[:bits] ^ half_width)),
-        ]
-        y = interpolate(m, TANH, position, enable, beyond=beyond)
+        # The position is z + 4, limited to the table's range [0, 8): flipping the sign bit of
+        # [−4, 4) adds 4.  So near its end the table rounds to its last value, that from 4 on.
+        bits = self.network.pre_frac + TANH_RANGE_LOG2 + 1
+        assert 2 * (TANH.values[-1] - TANH.values[-2]) < 1 << (bits - TANH.segment_bits)
+        limited, _ = saturated(z, bits)
+        position = Cat(limited[:-1], ~limited[-1])
+        y = Signal(signed(ACT_BITS))
+        found = interpolate(m, [TANH], position, enable=enable, dsp=self.dsp)
+        with m.If(enable):
+            m.d.sync += y.eq(found)
         return y, Signal()
 
     def _identity(self, m: Module, z, enable):
         wide = Signal(signed(len(z) + ACT_FRAC))
         m.d.comb += wide.eq(rescaled(z, self.network.pre_frac, ACT_FRAC))
         y, over = Signal(signed(ACT_BITS)), Signal()
-        limited = Signal(signed(ACT_BITS))
-        m.d.comb += limited.eq(saturated(wide, ACT_MIN, ACT_MAX))
+        limited, overflow = saturated(wide, ACT_BITS)
         with m.If(enable):
-            m.d.sync += [y.eq(limited), over.eq(wide != limited)]
-        for _ in range(LATENCY - 1):
+            m.d.sync += [y.eq(limited), over.eq(overflow)]
+        for _ in range(self.LATENCY - 1):
             y_next, over_next = Signal.like(y), Signal()
             with m.If(enable):
                 m.d.sync += [y_next.eq(y), over_next.eq(over)]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_BITS, SHIFT_MIN
+from rtl.arithmetic import saturated
 from rtl.config import CoreConfig
-from rtl.lane import saturated
+from rtl.cost import delta_bits
+from rtl.product import product
 
 
 class Broadcast(wiring.Component):
     """Equals golden_model.formats.stochastic_round of D·x in Trainer._update.
 
     x (the input's activation in the step being applied) enters, `share` leaves LATENCY clocks
-    later, one per clock.  All other inputs are stable during a sweep: `delta` is D, `random`
-    the step's random byte.  Weight perturbation gives every input the share of a bias, D·1.0.
-    `shift` is S, for the lanes.  Cost: one multiplier.
+    later, one per clock.  x may come straight out of a memory, since it goes into a register
+    first.  All other inputs are stable during a sweep, from the clock behind the first x on:
+    `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
+    share of a bias, D·1.0.  `shift` is S, for the lanes.
+
+    A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
+    from there on any such number of the same sign may leave.  Contributions are always exact.
+    Cost: one multiplier.
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
@@ -46,20 +53,51 @@ class Broadcast(wiring.Component):
         m.d.sync += self.shift.eq(
             self.eta_exp - self.delta_exp + (net.cost_frac + 1 - net.weight_frac)
         )
-        # (D·x << ROUND_BITS) >> (S + ACT_FRAC); S >= SHIFT_MIN makes it a plain right shift.
-        assert SHIFT_MIN + ACT_FRAC >= ROUND_BITS
-        amount = Signal(range(net.shift_max + ACT_FRAC + 1))
-        m.d.sync += amount.eq(Mux(self.accumulates, 0, self.shift) + (ACT_FRAC - ROUND_BITS))
+        # (D·x << ROUND_BITS) >> (S + ACT_FRAC); S >= SHIFT_MIN makes it a plain right shift, of
+        # `least` bits and `amount` more.
+        least = SHIFT_MIN + ACT_FRAC - ROUND_BITS
+        assert least >= 0
+        amount = Signal(range(net.shift_max - SHIFT_MIN + 1))
+        above = self.shift - SHIFT_MIN
+        if net.accumulators:
+            above = Mux(self.accumulates, -SHIFT_MIN, above)
+        m.d.sync += amount.eq(above)
 
-        product = Signal(signed(net.product_bits))
-        shifted = Signal(signed(net.product_bits))
-        whole = Signal(signed(net.product_bits))
-        m.d.sync += [
-            product.eq(self.delta * Mux(self.nodes, self.x, ONE)),
-            shifted.eq(product >> amount),
-        ]
-        m.d.comb += whole.eq((shifted + self.random) >> ROUND_BITS)
-        # Beyond ±2^weight_bits every weight clips; a contribution always fits.
-        limit = (1 << (cfg.share_bits - 1)) - 1
-        m.d.sync += self.share.eq(saturated(whole, -limit, limit))
+        delta = self.delta[: delta_bits(net)].as_signed()
+        x = Mux(self.nodes, self.x, ONE)
+        value = product(m, delta, x, dsp=cfg.shared_dsp)[least:]
+        sign = value[-1]
+
+        # Of the shifted product only `kept` bits and the sign are wanted, and whether they are
+        # all of it: bits that a step can no longer bring down to them are looked at and left.
+        kept = ROUND_BITS + cfg.change_bits - 2
+        if net.accumulators:
+            kept = max(kept, ROUND_BITS + net.contribution_bits - 1)
+        beyond = 0
+        # The product in logic is half behind its register: then more of the shift comes later.
+        early = 3 if cfg.shared_dsp else 1
+        for number, k in enumerate(reversed(range(len(amount)))):
+            if number == early:
+                value_2, sign_2 = Signal.like(value), Signal()
+                m.d.sync += [value_2.eq(value), sign_2.eq(sign)]
+                value, sign = value_2, sign_2
+            if number >= early:
+                cut = kept + (2 << k) - 1
+                beyond |= (value[cut:] ^ sign.replicate(len(value[cut:]))).any()
+                value = value[:cut]
+            step = min(1 << k, len(value))
+            value = Mux(amount[k], Cat(value[step:], sign.replicate(step)), value)
+        beyond |= (value[kept:] ^ sign.replicate(len(value[kept:]))).any()
+        value = value[:kept]
+        if cfg.share_bits > kept - ROUND_BITS + 1:
+            # Room for one bit more than `kept`: it tells that the number is beyond, and a 0 below
+            # it keeps the rounding from getting there.
+            value = Cat(value[:-1], value[-1] & ~beyond, sign ^ beyond, sign)
+            share = (value.as_signed() + self.random) >> ROUND_BITS
+        else:
+            whole = (Cat(value, sign).as_signed() + self.random) >> ROUND_BITS
+            limited, _ = saturated(whole, cfg.share_bits)
+            ends = Cat((~sign).replicate(cfg.share_bits - 1), sign)
+            share = Mux(beyond, ends, limited)
+        m.d.sync += self.share.eq(share)
         return m

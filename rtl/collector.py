@@ -7,13 +7,12 @@ come from one sum: W·x + δ·Σs·x and W·x − δ·Σs·x.
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import DELTA_EXP_MAX
 from rtl.config import CoreConfig
-from rtl.piecewise import rounded
 
 
 def tag_layout(config: CoreConfig) -> data.StructLayout:
@@ -44,12 +43,12 @@ class Collector(wiring.Component):
     """Equals golden_model.forward.pre_activation.
 
     `take` (one clock) starts on a group; sum and sign_sum are the first lane's output
-    registers, `shift` turns the ring.  `done` is high for the clock in which the group's last
-    value leaves the ring.  o: {value: pre-activation, output, tag}, LATENCY clocks after its
-    sum.  factor_0 and factor_1 are the factors of δ of the two passes.
+    registers, `shift` turns the ring.  `leaves` has a bit per pass, high for the clock in which a
+    hidden node's sum of that pass leaves the ring.  o: {value: pre-activation, output, tag},
+    LATENCY clocks after its sum.  factor_0 and factor_1 are the factors of δ of the two passes.
     """
 
-    LATENCY = 3
+    LATENCY = 2
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
@@ -61,7 +60,7 @@ class Collector(wiring.Component):
                 "sum": In(signed(net.acc_bits)),
                 "sign_sum": In(signed(net.sign_sum_bits)),
                 "shift": Out(1),
-                "done": Out(1),
+                "leaves": Out(2),
                 "factor_0": In(signed(2)),
                 "factor_1": In(signed(2)),
                 "delta_exp": In(range(DELTA_EXP_MAX + 1)),
@@ -85,65 +84,77 @@ class Collector(wiring.Component):
         enable = Signal()
         m.d.comb += enable.eq(~self.o.valid | self.o.ready)
 
-        group = Signal(group_layout(cfg))
-        busy, second = Signal(), Signal()
-        lane = Signal(range(cfg.lanes + 1))
-        node = Signal.like(group.node)
-        more = Signal()
-        ends = Signal()
-        valid = Signal()
+        # Of the group: what is left of its description, and where in the ring it is read.
+        first_node, last_lane = Signal.like(self.group.node), Signal(range(cfg.lanes))
+        both, last_group, output = Signal(), Signal(), Signal()
+        busy, second, valid = Signal(), Signal(), Signal()
+        lane = Signal(range(cfg.lanes))
+        last_value, ends, more = Signal(), Signal(), Signal()
         # A second pass over the ring must start at lane 0, so the first one turns it fully.
         m.d.comb += [
-            more.eq(~second & group.passes.all()),
-            ends.eq(lane == Mux(more, cfg.lanes, group.active) - 1),
-            valid.eq(busy & (lane < group.active)),
+            more.eq(both & ~second),
+            last_value.eq(lane == last_lane),
+            ends.eq(Mux(more, lane == cfg.lanes - 1, last_value)),
             self.shift.eq(busy & enable),
-            self.done.eq(busy & enable & ends & ~more),
+            self.leaves.eq(Mux(valid & enable & ~output, Mux(second, 2, 1), 0)),
         ]
         with m.If(self.take):
             m.d.sync += [
+                first_node.eq(self.group.node),
+                last_lane.eq(self.group.active - 1),
+                both.eq(self.group.passes.all()),
+                last_group.eq(self.group.last),
+                output.eq(self.group.output),
                 busy.eq(1),
-                group.eq(self.group),
+                valid.eq(1),
                 second.eq(~self.group.passes[0]),
                 lane.eq(0),
-                node.eq(self.group.node),
             ]
         with m.Elif(self.shift):
-            m.d.sync += [lane.eq(lane + 1), node.eq(node + 1)]
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(last_value):
+                m.d.sync += valid.eq(0)
             with m.If(ends):
-                m.d.sync += [lane.eq(0), second.eq(1), node.eq(group.node), busy.eq(more)]
+                m.d.sync += [lane.eq(0), second.eq(1), busy.eq(more), valid.eq(more)]
 
+        # Everything modulo 2^bits, which holds the result.  W·x and what rounds it half up; δ·Σs·x
+        # or its inverse, to which the carry adds 1.
+        bits = net.pre_shift + net.pre_bits
         scale = net.grid_frac - net.weight_frac
-        perturbation = Signal(signed(net.sum_bits))
-        base, total = Signal(signed(net.sum_bits)), Signal(signed(net.sum_bits))
+        base, perturbation, minus = Signal(bits), Signal(bits), Signal()
+        total = Signal(bits + 1)
+        factor = Mux(second, self.factor_1, self.factor_0)
+        shifted = self.sign_sum << (net.grid_frac - DELTA_EXP_MAX)
+        left = Signal(range(DELTA_EXP_MAX))
+        m.d.comb += [
+            left.eq(DELTA_EXP_MAX - self.delta_exp),
+            total.eq(Cat(1, base) + Cat(minus, perturbation)),
+        ]
         value = Signal(signed(net.pre_bits))
-        factor = Signal(signed(2))
         tag0 = Signal(tag_layout(cfg))
         m.d.comb += [
-            tag0.node.eq(node),
+            tag0.node.eq(first_node + lane),
             tag0.second.eq(second),
-            tag0.last.eq(group.last & (lane == group.active - 1)),
+            tag0.last.eq(last_group & last_value),
         ]
-        factor0 = Mux(second, self.factor_1, self.factor_0)
-        stages = [(valid, group.output, tag0)]
+        stages = [(valid, output, tag0)]
         with m.If(enable):
             m.d.sync += [
-                base.eq(self.sum << scale),
-                perturbation.eq((self.sign_sum << net.grid_frac) >> self.delta_exp),
-                factor.eq(factor0),
-                total.eq(base + Mux(factor == 0, 0, Mux(factor < 0, -perturbation, perturbation))),
-                value.eq(rounded(total, net.pre_shift)),
+                base.eq((self.sum + (1 << (net.pre_shift - 1 - scale))) << scale),
+                perturbation.eq(Mux(factor == 0, 0, (shifted << left) ^ factor[1].replicate(bits))),
+                minus.eq(factor[1]),
+                value.eq(total[1 + net.pre_shift :]),
             ]
             for _ in range(self.LATENCY):
                 valid_1, output_1, tag_1 = Signal(), Signal(), Signal(tag_layout(cfg))
                 valid_0, output_0, tag_0 = stages[-1]
                 m.d.sync += [valid_1.eq(valid_0), output_1.eq(output_0), tag_1.eq(tag_0)]
                 stages.append((valid_1, output_1, tag_1))
-        valid_3, output_3, tag_3 = stages[-1]
+        valid_2, output_2, tag_2 = stages[-1]
         m.d.comb += [
-            self.o.valid.eq(valid_3),
+            self.o.valid.eq(valid_2),
             self.o.payload.value.eq(value),
-            self.o.payload.output.eq(output_3),
-            self.o.payload.tag.eq(tag_3),
+            self.o.payload.output.eq(output_2),
+            self.o.payload.tag.eq(tag_2),
         ]
         return m

@@ -24,6 +24,8 @@ class CoreConfig:
 
     network: Network
     lanes: int = 8
+    shared_dsp: bool = True
+    """Whether units outside the lanes may use DSP blocks; False where the lanes take them all."""
 
     def __post_init__(self) -> None:
         widest = max(self.network.layers[1:])

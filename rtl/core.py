@@ -17,7 +17,15 @@ from rtl.delay import delayed
 from rtl.lane import Lane
 from rtl.loader import Loader
 from rtl.samples import WORD_BITS
-from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, Schedule, evaluation_layout
+from rtl.schedule import (
+    CLOCK_BITS,
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    STEP_BITS,
+    Schedule,
+    cost_sum_bits,
+    evaluation_layout,
+)
 from rtl.signs import SignGenerator
 from rtl.sweeper import Sweeper
 
@@ -85,9 +93,9 @@ class FoldedCore(wiring.Component):
                 "weight_request": In(stream.Signature(weight_request_layout(config))),
                 "weight_reply": Out(stream.Signature(signed(config.network.weight_bits))),
                 "busy": Out(1),
-                "step": Out(32),
-                "cost_sum": Out(64),
-                "train_clocks": Out(64),
+                "step": Out(STEP_BITS),
+                "cost_sum": Out(cost_sum_bits(config.network)),
+                "train_clocks": Out(CLOCK_BITS),
                 "weight_saturations": Out(32),
                 "activation_saturations": Out(32),
                 "probe": Out(probe_layout(config)),
@@ -103,8 +111,10 @@ class FoldedCore(wiring.Component):
         m.submodules.signs = signs = SignGenerator(cfg)
         m.submodules.broadcast = broadcast = Broadcast(cfg)
         m.submodules.collector = collector = Collector(cfg)
-        m.submodules.activation = activation = Activation(cfg.network, tag_layout(cfg))
-        m.submodules.cost = cost = cost_unit(cfg.network)
+        m.submodules.activation = activation = Activation(
+            cfg.network, tag_layout(cfg), dsp=cfg.shared_dsp
+        )
+        m.submodules.cost = cost = cost_unit(cfg.network, dsp=cfg.shared_dsp)
         lanes = [Lane(cfg) for _ in range(cfg.lanes)]
         for p, lane in enumerate(lanes):
             m.submodules[f"lane_{p}"] = lane
@@ -115,6 +125,7 @@ class FoldedCore(wiring.Component):
         connect(m, flipped(self.sample_request), loader.request)
         connect(m, loader.record, flipped(self.record))
         connect(m, schedule.cost, cost.o)
+        m.d.comb += schedule.cost_soon.eq(cost.soon)
         m.d.comb += [
             schedule.settings.eq(s),
             self.restart_train.eq(schedule.restart_train),
@@ -138,15 +149,18 @@ class FoldedCore(wiring.Component):
         ]
 
         self._results(m, schedule, sweeper, collector, activation, cost, lanes)
-        x_now, x_before = self._activations(m, schedule, sweeper, loader, activation)
         self._signs(m, schedule, sweeper, signs)
 
         # Clock of a token at each place: 0 sweeper, 2 activations read, 5 share and signs.
-        shared = 2 + Broadcast.LATENCY
+        shared = 1 + Broadcast.LATENCY
         assert shared == SignGenerator.LATENCY
         address_clock = shared - 2
         use = address_clock + Lane.update_latency(cfg)
         token, valid = sweeper.token, sweeper.valid
+        # Both come out of the activation memories 2 clocks after they are addressed.
+        x, x_before = self._activations(
+            m, schedule, sweeper, loader, collector, activation, late=use - 2
+        )
         m.d.comb += [
             broadcast.x.eq(x_before),
             broadcast.delta.eq(schedule.delta),
@@ -162,12 +176,10 @@ class FoldedCore(wiring.Component):
         written = delayed(m, update, use - shared)
         word = delayed(m, token.word, address_clock)
         written_word = delayed(m, word, use - address_clock)
-        x = delayed(m, x_now, use - 2)
         x_later = delayed(m, x, 1)
         bias = delayed(m, token.bias, use + 1)
         accumulate = delayed(m, valid & ~schedule.flush, use + 1)
-        first = delayed(m, token.first, use + 1)
-        current_signs = delayed(m, signs.signs, use + 1 - shared)
+        current_signs = delayed(m, signs.signs, use + 1 - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
@@ -209,16 +221,17 @@ class FoldedCore(wiring.Component):
                 lane.sign.eq(current_signs[p]),
                 lane.accumulate.eq(accumulate),
                 lane.add_sign.eq(~s.nodes | bias),
-                lane.first.eq(first),
                 lane.chain_sum.eq(following.sum),
                 lane.chain_sign_sum.eq(following.sign_sum),
             ]
 
-        take = delayed(m, accumulate & bias, 1)
+        take = accumulate & bias
+        empty = take | ~schedule.busy
         m.d.comb += [lane.take.eq(take) for lane in lanes]
+        m.d.comb += [lane.empty.eq(empty) for lane in lanes]
         m.d.comb += [lane.shift.eq(collector.shift) for lane in lanes]
         m.d.comb += collector.take.eq(take)
-        m.d.comb += collector.group.eq(delayed(m, sweeper.finished, use + 2))
+        m.d.comb += collector.group.eq(delayed(m, sweeper.finished, use + 1))
 
         # Saturations, and the host's way to the weights.
         clipped = Cat(*(lane.clipped & (active > p) for p, lane in enumerate(lanes)))
@@ -276,7 +289,6 @@ class FoldedCore(wiring.Component):
             collector.factor_0.eq(schedule.factor_0),
             collector.factor_1.eq(schedule.factor_1),
             collector.delta_exp.eq(self.settings.delta_exp),
-            sweeper.collected.eq(collector.done),
             activation.i.payload.value.eq(z.payload.value),
             activation.i.payload.output.eq(z.payload.output),
             activation.i.payload.tag.eq(z.payload.tag),
@@ -303,65 +315,74 @@ class FoldedCore(wiring.Component):
                 activation.o.ready.eq(~activation.o.payload.output | cost.i.ready),
             ]
 
-    def _activations(self, m, schedule, sweeper, loader, activation):
-        """Activation memories; returns x of this step and of the one before, 2 clocks late."""
-        cfg, net = self.config, self.config.network
-        inputs, hidden = net.layers[0], max(cfg.hidden_nodes, 1)
-        m.submodules.plus = plus = Memory(shape=signed(ACT_BITS), depth=cfg.plus_words, init=[])
-        m.submodules.minus = minus = Memory(shape=signed(ACT_BITS), depth=hidden, init=[])
-        write, read_now, read_before = plus.write_port(), plus.read_port(), plus.read_port()
-        write_minus, read_minus = minus.write_port(), minus.read_port()
+    def _activations(self, m, schedule, sweeper, loader, collector, activation, late):
+        """Activation memories; returns x of the step before, 2 clocks after the token, and x of
+        this step `late` clocks after that.
 
-        def base(sample, hidden_set):
-            sample_base = Array([Const(k * inputs) for k in range(4)])[sample]
-            hidden_base = 3 * inputs + Mux(hidden_set, cfg.hidden_nodes, 0)
-            return Mux(token.layer_0, sample_base, hidden_base + token.hidden)
+        They are two, written alike: one is read for the forward pass, the other for the update
+        of the step before.  Only the first holds the second pass's activations.
+        """
+        cfg, net = self.config, self.config.network
+        inputs = net.layers[0]
+        minus = cfg.plus_words
+        depth = minus + max(cfg.hidden_nodes, 1)
+        m.submodules.now = now = Memory(shape=signed(ACT_BITS), depth=depth, init=[])
+        m.submodules.before = before = Memory(shape=signed(ACT_BITS), depth=minus, init=[])
+        ports = now.write_port(), before.write_port()
+        read_now, read_before = now.read_port(), before.read_port()
+
+        def sample_base(number):
+            return Array([Const(k * inputs) for k in range(4)])[number]
+
+        def hidden_base(hidden_set):
+            return 3 * inputs + Mux(hidden_set, cfg.hidden_nodes, 0)
 
         token = sweeper.token
+        address = Signal(range(depth))
+        hidden_now = Mux(token.second, minus, hidden_base(schedule.hidden_now)) + token.hidden
+        hidden_before = hidden_base(schedule.hidden_before) + token.hidden
         m.d.comb += [
-            read_now.addr.eq(base(schedule.sample_now, schedule.hidden_now) + token.input),
-            read_before.addr.eq(base(schedule.sample_before, schedule.hidden_before) + token.input),
-            read_minus.addr.eq(token.hidden + token.input),
+            address.eq(
+                Mux(token.layer_0, sample_base(schedule.sample_now), hidden_now) + token.input
+            ),
+            read_now.addr.eq(delayed(m, address, late)),
+            read_before.addr.eq(
+                Mux(token.layer_0, sample_base(schedule.sample_before), hidden_before) + token.input
+            ),
         ]
         bias_1 = delayed(m, token.bias, 1)
-        from_minus_1 = delayed(m, token.second & ~token.layer_0, 1)
-        x_now, x_before = Signal(signed(ACT_BITS)), Signal(signed(ACT_BITS))
-        m.d.sync += [
-            x_now.eq(Mux(bias_1, ONE, Mux(from_minus_1, read_minus.data, read_now.data))),
-            x_before.eq(Mux(bias_1, ONE, read_before.data)),
-        ]
+        x_now = Signal(signed(ACT_BITS), reset_less=True)
+        x_before = Signal(signed(ACT_BITS))
+        m.d.sync += x_now.eq(Mux(delayed(m, bias_1, late), ONE, read_now.data))
+        # The broadcast has the register behind this memory.
+        m.d.comb += x_before.eq(Mux(bias_1, ONE, read_before.data))
 
+        # Results come first, the next sample's inputs are written when none is there.
         y = activation.o.payload
-        stored = Signal()
-        m.d.comb += [
-            stored.eq(activation.o.valid & activation.o.ready & ~y.output),
-            write_minus.addr.eq(y.tag.node),
-            write_minus.data.eq(y.value),
-            write_minus.en.eq(stored & y.tag.second),
-        ]
-        # Results come first, the next sample's inputs use the write port when it is free.
-        hidden_base = 3 * inputs + Mux(schedule.hidden_now, cfg.hidden_nodes, 0)
-        sample_base = Array([Const(k * inputs) for k in range(4)])[schedule.sample_next]
-        with m.If(stored & ~y.tag.second):
-            m.d.comb += [
-                write.addr.eq(hidden_base + y.tag.node),
-                write.data.eq(y.value),
-                write.en.eq(1),
-            ]
+        stored, write, data = Signal(), Signal(), Signal(signed(ACT_BITS))
+        written = Signal(range(depth))
+        m.d.comb += stored.eq(activation.o.valid & ~y.output)
+        with m.If(stored):
+            base = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
+            m.d.comb += [write.eq(1), data.eq(y.value), written.eq(base + y.tag.node)]
         with m.Else():
             m.d.comb += [
                 loader.o.ready.eq(1),
-                write.addr.eq(sample_base + loader.o.payload.index),
-                write.data.eq(loader.o.payload.value),
-                write.en.eq(loader.o.valid),
+                write.eq(loader.o.valid),
+                data.eq(loader.o.payload.value),
+                written.eq(sample_base(schedule.sample_next) + loader.o.payload.index),
             ]
+        for port in ports:
+            m.d.comb += [port.addr.eq(written), port.data.eq(data)]
+        m.d.comb += [
+            ports[0].en.eq(write),
+            ports[1].en.eq(write & ~(stored & y.tag.second)),
+        ]
 
-        complete = Signal(2)
-        m.d.comb += sweeper.ready.eq(complete)
-        ends = Mux(stored & y.tag.last, Mux(y.tag.second, 2, 1), 0)
-        m.d.sync += complete.eq((complete & ~sweeper.taken) | ends)
-        with m.If(sweeper.start):
-            m.d.sync += complete.eq(0)
+        # An activation is written `way` clocks after its sum has left the first lane, and a token
+        # reads it `late` clocks after it was issued: it need not wait for what is under way.
+        way = Collector.LATENCY + Activation.LATENCY
+        m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, max(way - late, 0)))
         return x_now, x_before
 
     def _signs(self, m, schedule, sweeper, signs) -> None:

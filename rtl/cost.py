@@ -9,11 +9,15 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.costs import exp_sum_bits
 from golden_model.formats import round_half_up
-from golden_model.network import ACT_BITS, ACT_FRAC, Network
+from golden_model.network import ACT_BITS, ACT_FRAC, ONE, Network, signed_bits
 from golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from rtl.delay import delayed
 from rtl.piecewise import LATENCY as TABLE_LATENCY
 from rtl.piecewise import interpolate, rescaled
+from rtl.product import product
+
+SOON = 3
+"""Clocks from `soon` to the result."""
 
 
 def result_layout(network: Network) -> data.StructLayout:
@@ -27,17 +31,37 @@ def result_layout(network: Network) -> data.StructLayout:
     )
 
 
+def output_bound(network: Network) -> int:
+    """Largest absolute pre-activation of an output node: network.sum_bound is of all layers."""
+    inputs = network.layers[-2] * network.input_bound(network.depth - 1) + ONE
+    weight = -network.weight_min << (network.grid_frac - network.weight_frac)
+    perturbed = weight + (1 << (network.grid_frac - 1))
+    return (perturbed * inputs >> network.pre_shift) + 1
+
+
+def delta_bits(network: Network) -> int:
+    """Width of D, the difference of two costs or twice that; network.delta_cost_bits or less."""
+    bound = network.cost_bound
+    if network.cost == "cross_entropy":
+        spread = 2 * output_bound(network) << (network.cost_frac - network.pre_frac)
+        bound = spread + ((network.outputs.bit_length() + 1) << network.cost_frac)
+    return signed_bits(-2 * bound, 2 * bound)
+
+
 class Cost(wiring.Component):
     """Common ports of the cost units.
 
     i: the outputs of one pass in the order of their numbers, {value, node, second, last};
-    o: {cost, category, second} once per pass.  `label` is stable from the first value to the
-    result.
+    o: {cost, category, second} once per pass.  `soon` is high for one clock, SOON clocks before
+    the result of a second pass is offered.  `label` is stable from the first value to `soon`,
+    or to the result of a first pass.  `dsp`: whether the multiplier may be a DSP block.
     """
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.value_shape = signed(network.pre_bits if network.cost == "cross_entropy" else ACT_BITS)
+    def __init__(self, network: Network, *, dsp: bool = True) -> None:
+        self.network, self.dsp = network, dsp
+        entropy = network.cost == "cross_entropy"
+        bound = output_bound(network)
+        self.value_bits = signed_bits(-bound, bound) if entropy else ACT_BITS
         super().__init__(
             {
                 "label": In(range(network.classes)),
@@ -45,7 +69,7 @@ class Cost(wiring.Component):
                     stream.Signature(
                         data.StructLayout(
                             {
-                                "value": self.value_shape,
+                                "value": signed(network.pre_bits if entropy else ACT_BITS),
                                 "node": range(max(network.outputs, 2)),
                                 "second": 1,
                                 "last": 1,
@@ -54,31 +78,57 @@ class Cost(wiring.Component):
                     )
                 ),
                 "o": Out(stream.Signature(result_layout(network))),
+                "soon": Out(1),
             }
         )
 
-    def _largest(self, m: Module, transfer):
+    @property
+    def latency(self) -> int:
+        """Clocks from a pass's last output to its result."""
+        raise NotImplementedError
+
+    @property
+    def spacing(self) -> int:
+        """Clocks from a pass's last output to that of the next, for the latency to hold again."""
+        raise NotImplementedError
+
+    def _largest(self, m: Module, transfer, value):
         """Registers with the largest value so far and its number (lowest of equal ones).
 
-        They follow the values that arrive while `transfer` is high.
+        They follow the values that arrive while `transfer` is high.  The third result: whether
+        the value that is arriving is the largest.
         """
-        highest = Signal(self.value_shape)
+        highest = Signal(signed(self.value_bits))
         category = Signal(range(self.network.classes))
-        p = self.i.payload
-        with m.If(transfer & ((p.node == 0) | (p.value > highest))):
-            m.d.sync += [highest.eq(p.value), category.eq(p.node)]
-        return highest, category
+        node, larger = self.i.payload.node, Signal()
+        m.d.comb += larger.eq(transfer & ((node == 0) | (value > highest)))
+        with m.If(larger):
+            m.d.sync += [highest.eq(value), category.eq(node)]
+        return highest, category, larger
 
 
 class MeanSquaredError(Cost):
-    """Equals golden_model.costs.mse.  Latency 4 clocks after the last output."""
+    """Equals golden_model.costs.mse.  Passes may follow each other without a gap; a result that
+    is not taken stops everything."""
+
+    @property
+    def latency(self) -> int:
+        return 4
+
+    @property
+    def spacing(self) -> int:
+        return self.network.outputs
 
     def elaborate(self, platform):
         m = Module()
         net = self.network
         p = self.i.payload
-        transfer = Signal()
-        m.d.comb += transfer.eq(self.i.valid & self.i.ready)
+        enable, transfer = Signal(), Signal()
+        m.d.comb += [
+            enable.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(enable),
+            transfer.eq(self.i.valid & enable),
+        ]
 
         wanted = 1 if net.outputs == 1 else p.node
         target = Mux(
@@ -86,41 +136,49 @@ class MeanSquaredError(Cost):
             Const(net.target_high, signed(ACT_BITS)),
             Const(net.target_low, signed(ACT_BITS)),
         )
-        error = Signal(signed(ACT_BITS + 1))
-        square = Signal(2 * ACT_BITS + 1)
-        total = Signal((net.outputs << (2 * ACT_BITS + 2)).bit_length())
-        m.d.sync += [error.eq(p.value - target), square.eq(error * error)]
-        squared = delayed(m, transfer, 2)
-        begins = delayed(m, transfer & (p.node == 0), 2)
-        ended = delayed(m, transfer & p.last, 3)
-        with m.If(squared):
-            m.d.sync += total.eq(Mux(begins, 0, total) + square)
-
         if net.outputs == 1:
             middle = round_half_up(net.target_low + net.target_high, 1)
-            category = Signal(1)
-            with m.If(transfer):
-                m.d.sync += category.eq(p.value >= middle)
+            category = p.value >= middle
         else:
-            _, category = self._largest(m, transfer)
+            _, before, larger = self._largest(m, transfer, p.value)
+            category = Mux(larger, p.node, before)
 
-        # One pass at a time: the next one's first value waits for the result to leave.
-        busy, done, second = Signal(), Signal(), Signal()
-        m.d.comb += [self.i.ready.eq(~busy), self.o.valid.eq(done)]
-        with m.If(transfer & p.last):
-            m.d.sync += [busy.eq(1), second.eq(p.second)]
-        with m.If(ended):
-            m.d.sync += done.eq(1)
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [busy.eq(0), done.eq(0)]
-        result = self.o.payload
-        cost = Signal(unsigned(net.cost_bits))
-        m.d.sync += cost.eq(rescaled(total, 2 * ACT_FRAC, net.cost_frac))
-        # `total` is complete in the clock of `ended`, so `cost` is in the next one.
+        # Error (1), square (1), sum (1), rounding (1).
+        now = Signal(
+            data.StructLayout(
+                {"valid": 1, "first": 1, "ends": 1, "category": range(net.classes), "second": 1}
+            )
+        )
         m.d.comb += [
-            result.cost.eq(cost),
-            result.category.eq(category),
-            result.second.eq(second),
+            now.valid.eq(transfer),
+            now.first.eq(p.node == 0),
+            now.ends.eq(transfer & p.last),
+            now.category.eq(category),
+            now.second.eq(p.second),
+        ]
+        stages = [now]
+        error, difference = Signal(signed(ACT_BITS + 1)), Signal(signed(ACT_BITS + 1))
+        m.d.comb += difference.eq(p.value - target)
+        square = product(m, error, difference, dsp=self.dsp, enable=enable)
+        total = Signal((net.outputs << (2 * ACT_BITS + 2)).bit_length())
+        cost = Signal(unsigned(net.cost_bits))
+        with m.If(enable):
+            m.d.sync += [
+                error.eq(difference),
+                cost.eq(rescaled(total, 2 * ACT_FRAC, net.cost_frac)),
+            ]
+            for number in range(1, self.latency + 1):
+                stage = Signal(now.shape(), name=f"stage_{number}")
+                m.d.sync += stage.eq(stages[-1])
+                stages.append(stage)
+            with m.If(stages[2].valid):
+                m.d.sync += total.eq(Mux(stages[2].first, 0, total) + square)
+        m.d.comb += [
+            self.soon.eq(stages[self.latency - SOON].ends & stages[self.latency - SOON].second),
+            self.o.valid.eq(stages[-1].ends),
+            self.o.payload.cost.eq(cost),
+            self.o.payload.category.eq(stages[-1].category),
+            self.o.payload.second.eq(stages[-1].second),
         ]
         return m
 
@@ -129,118 +187,135 @@ class CrossEntropy(Cost):
     """Equals golden_model.costs.cross_entropy.
 
     The outputs are kept while they arrive and the largest is found; then the terms
-    2^(z − zmax) are summed, one a clock, and the logarithm is taken.  Latency: outputs + 13
-    clocks after the last output.  The next pass arrives meanwhile: there are two sets of
-    registers and two halves of the memory, one that collects and one that is worked on.
+    2^(z − zmax) are summed, one a clock, and the logarithm is taken.  The next pass arrives
+    meanwhile: the memory has two halves, one that collects and one that is worked on.
+    Cost: one multiplier for both tables.
     """
+
+    @property
+    def latency(self) -> int:
+        return self.network.outputs + 8
+
+    @property
+    def spacing(self) -> int:
+        return self.latency
 
     def elaborate(self, platform):
         m = Module()
         net = self.network
         p = self.i.payload
         transfer, ends, leaves, start = Signal(), Signal(), Signal(), Signal()
-        busy, waiting = Signal(), Signal()
-        collects, works = Signal(), Signal()
+        busy, waiting, reading = Signal(), Signal(), Signal()
+        collects, works, half = Signal(), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~waiting),
             transfer.eq(self.i.valid & self.i.ready),
             ends.eq(transfer & p.last),
             leaves.eq(self.o.valid & self.o.ready),
             start.eq((ends | waiting) & (~busy | leaves)),
+            half.eq(Mux(reading, works, waiting ^ collects)),
         ]
         with m.If(ends):
             m.d.sync += [collects.eq(~collects), waiting.eq(1)]
         with m.If(leaves):
             m.d.sync += busy.eq(0)
+
+        # The largest so far, and of the pass that is worked on.
+        value = p.value[: self.value_bits].as_signed()
+        highest, category, larger = self._largest(m, transfer, value)
+        last_second, second = Signal(), Signal()
+        top, top_category = Signal.like(highest), Signal.like(category)
+        with m.If(transfer):
+            m.d.sync += last_second.eq(p.second)
         with m.If(start):
-            m.d.sync += [busy.eq(1), waiting.eq(0), works.eq(Mux(waiting, ~collects, collects))]
+            m.d.sync += [
+                busy.eq(1),
+                waiting.eq(0),
+                works.eq(half),
+                second.eq(Mux(waiting, last_second, p.second)),
+                top.eq(Mux(larger, value, highest)),
+                top_category.eq(Mux(larger, p.node, category)),
+            ]
 
-        sets = []
-        for k in range(2):
-            here = transfer & (collects == k)
-            largest, number = self._largest(m, here)
-            wanted, which = Signal(self.value_shape), Signal()
-            with m.If(here & (p.node == self.label)):
-                m.d.sync += wanted.eq(p.value)
-            with m.If(here):
-                m.d.sync += which.eq(p.second)
-            sets.append((largest, number, wanted, which))
-        highest, category, at_label, second = (Mux(works, b, a) for a, b in zip(*sets, strict=True))
-
+        # A pass is read from the clock of its last output on, node 0 first; no word is read in
+        # the clock in which it is written.
         node = Signal(range(max(net.outputs, 2)))
         m.submodules.outputs = outputs = Memory(
-            shape=self.value_shape, depth=2 << len(node), init=[]
+            shape=signed(self.value_bits),
+            depth=2 << len(node),
+            init=[],
+            attrs={"no_rw_check": True},
         )
         write, read = outputs.write_port(), outputs.read_port()
+        last_read = reading & (node == net.outputs - 1)
         m.d.comb += [
             write.addr.eq(Cat(p.node, collects)),
-            write.data.eq(p.value),
+            write.data.eq(value),
             write.en.eq(transfer),
-            read.addr.eq(Cat(node, works)),
+            read.addr.eq(Cat(node, half)),
         ]
+        with m.If(last_read):
+            m.d.sync += [reading.eq(0), node.eq(0)]
+        with m.Elif(start | reading):
+            m.d.sync += [reading.eq(1), node.eq(node + 1)]
 
-        # Terms: read (1), distance from the largest (1), table (3), shift (1), sum (1).
-        reading = Signal()
-        with m.If(start):
-            m.d.sync += [reading.eq(1), node.eq(0)]
-        with m.Elif(reading):
-            m.d.sync += node.eq(node + 1)
-            with m.If(node == net.outputs - 1):
-                m.d.sync += reading.eq(0)
-        distance = Signal(unsigned(net.pre_bits))
-        m.d.sync += distance.eq(highest - read.data)
-        power = interpolate(m, EXP2, distance[: net.pre_frac], Const(1))
-        whole = Signal(range(TABLE_FRAC + 2))
-        m.d.comb += whole.eq(
-            Mux(distance[net.pre_frac :] > TABLE_FRAC, TABLE_FRAC + 1, distance[net.pre_frac :])
-        )
-        term = Signal(unsigned(TABLE_FRAC + 1))
-        m.d.sync += term.eq(power[: TABLE_FRAC + 1] >> delayed(m, whole, TABLE_LATENCY))
+        # Terms: read (1), distance from the largest (1), table (2 + 1), shift and sum (1).
+        distance, margin = Signal(unsigned(self.value_bits)), Signal(unsigned(self.value_bits))
+        m.d.sync += distance.eq(top - read.data)
+        with m.If(delayed(m, (start | reading) & (node == self.label), 2)):
+            m.d.sync += margin.eq(distance)
+        position, logarithm = Signal(unsigned(exp_sum_bits(net) - 1)), Signal()
+        found = interpolate(m, [EXP2, LOG2], position, which=logarithm, dsp=self.dsp)
+        power, whole = Signal(unsigned(TABLE_FRAC + 1)), Signal(4)
+        # Shifts of TABLE_FRAC + 1 and more leave nothing.
+        assert (1 << len(whole)) - 1 == TABLE_FRAC + 1
+        far = distance[net.pre_frac + len(whole) :].any()
+        m.d.comb += whole.eq(distance[net.pre_frac :] | far.replicate(len(whole)))
+        m.d.sync += power.eq(found)
         at_sum = 2 + TABLE_LATENCY + 1
-        width = exp_sum_bits(net)
-        total = Signal(unsigned(width))
-        adding = delayed(m, reading, at_sum)
+        total = Signal(unsigned(exp_sum_bits(net)))
+        term = power >> delayed(m, whole, TABLE_LATENCY + 1)
+        adds = delayed(m, start | reading, at_sum)
         with m.If(start):
             m.d.sync += total.eq(0)
-        with m.Elif(adding):
+        with m.Elif(adds):
             m.d.sync += total.eq(total + term)
-        summed = delayed(m, reading & (node == net.outputs - 1), at_sum + 1)
 
-        # Logarithm: leading one (1), normalise (1), table (3), add the whole part (1).
-        exponent = Signal(range(width))
-        found = Signal.like(exponent)
-        for k in range(TABLE_FRAC, width):
-            with m.If(total[k]):
-                m.d.comb += found.eq(k)
-        mantissa = Signal(unsigned(width - 1))
-        leading_zeros = Signal.like(exponent)
-        m.d.sync += [exponent.eq(found), leading_zeros.eq(width - 1 - found)]
-        m.d.sync += mantissa.eq(total << leading_zeros)
-        fraction = interpolate(m, LOG2, mantissa, Const(1))
-        whole_log = Signal(unsigned(width.bit_length() + TABLE_FRAC))
-        m.d.comb += whole_log.eq(
-            (delayed(m, exponent, 1 + TABLE_LATENCY) - TABLE_FRAC) << TABLE_FRAC
-        )
-        log_sum = Signal(unsigned(len(whole_log) + 1))
-        m.d.comb += log_sum.eq(whole_log + fraction)
-        margin = Signal(unsigned(net.cost_bits))
-        m.d.sync += margin.eq((highest - at_label) << (net.cost_frac - net.pre_frac))
+        # Logarithm: normalise and table (2), then everything is added up (1).
+        exponent = Signal(range(len(total) - TABLE_FRAC))
+        m.d.comb += logarithm.eq(delayed(m, last_read, at_sum + 1))
+        with m.If(logarithm):
+            for k in range(TABLE_FRAC, len(total)):
+                with m.If(total[k:] == 1):
+                    m.d.comb += position.eq(total[:k] << (len(position) - k))
+                    m.d.comb += exponent.eq(k - TABLE_FRAC)
+        with m.Else():
+            fraction = distance[: net.pre_frac]
+            m.d.comb += position.eq(fraction << (len(position) - net.pre_frac))
+        log_sum = found + (delayed(m, exponent, TABLE_LATENCY) << TABLE_FRAC)
         cost = Signal(unsigned(net.cost_bits))
-        m.d.sync += cost.eq(margin + rescaled(log_sum, TABLE_FRAC, net.cost_frac))
-
-        done = Signal()
-        with m.If(delayed(m, summed, 2 + TABLE_LATENCY)):
-            m.d.sync += done.eq(1)
+        finishes, done = delayed(m, logarithm, TABLE_LATENCY), Signal()
+        with m.If(finishes):
+            m.d.sync += [
+                cost.eq(
+                    (margin << (net.cost_frac - net.pre_frac))
+                    + rescaled(log_sum, TABLE_FRAC, net.cost_frac)
+                ),
+                done.eq(1),
+            ]
         with m.If(leaves):
             m.d.sync += done.eq(0)
-        result = self.o.payload
         m.d.comb += [
+            self.soon.eq(delayed(m, last_read, at_sum + 1 + TABLE_LATENCY + 1 - SOON) & second),
             self.o.valid.eq(done),
-            Cat(result.cost, result.category, result.second).eq(Cat(cost, category, second)),
+            self.o.payload.cost.eq(cost),
+            self.o.payload.category.eq(top_category),
+            self.o.payload.second.eq(second),
         ]
         return m
 
 
-def cost_unit(network: Network) -> Cost:
-    """The cost unit of a network."""
-    return CrossEntropy(network) if network.cost == "cross_entropy" else MeanSquaredError(network)
+def cost_unit(network: Network, *, dsp: bool = True) -> Cost:
+    """The cost unit of a network; `dsp`: its multiplier may be a DSP block."""
+    kind = CrossEntropy if network.cost == "cross_entropy" else MeanSquaredError
+    return kind(network, dsp=dsp)

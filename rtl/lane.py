@@ -15,13 +15,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, SHIFT_MIN
+from rtl.arithmetic import add_or_subtract, saturated
 from rtl.config import CoreConfig
 from rtl.delay import delayed
-
-
-def saturated(value, low: int, high: int):
-    """`value` limited to [low, high]."""
-    return Mux(value > high, high, Mux(value < low, low, value))
 
 
 class Lane(wiring.Component):
@@ -32,11 +28,11 @@ class Lane(wiring.Component):
     * clock 0: address; clock 2: share, previous_sign, update, change;
     * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
       token's address again; write is high when the memory takes the new values;
-    * clock UPDATE + 1: sign, x_later, accumulate, first.  The sums are complete one clock
-      after the last token of a group.
+    * clock UPDATE + 1: sign, x_later, accumulate and, with a group's last token, take and
+      empty: both sums go to the output registers, and the next group's begin at 0.
 
-    UPDATE is 3, or 5 with accumulators.  `take` copies both sums to the output registers,
-    `shift` loads these from the next lane's (`chain_*`).
+    UPDATE is 3, or 5 with accumulators.  `empty` is high with `take`, and once before the first
+    group.  `shift` loads the output registers from the next lane's (`chain_*`).
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -63,8 +59,8 @@ class Lane(wiring.Component):
                 "x_later": In(signed(ACT_BITS)),
                 "accumulate": In(1),
                 "add_sign": In(1),
-                "first": In(1),
                 "take": In(1),
+                "empty": In(1),
                 "shift": In(1),
                 "chain_sum": In(signed(net.acc_bits)),
                 "chain_sign_sum": In(signed(net.sign_sum_bits)),
@@ -96,20 +92,17 @@ class Lane(wiring.Component):
         m.d.sync += weight.eq(read.data)
         m.d.comb += self.read_weight.eq(weight)
 
-        share = Signal(signed(cfg.share_bits + 1))
-        m.d.comb += share.eq(Mux(self.previous_sign, -self.share, self.share))
+        # The weight change, saturating: UPDATE − 1 → UPDATE.  Without accumulators the share is
+        # 0 where nothing is to change, and its sign is applied in the subtraction.
         if net.accumulators:
-            change, weight = self._accumulate(m, share, weight)
+            change, weight = self._accumulate(m, weight)
+            moved = add_or_subtract(weight, change, Const(1))
         else:
-            change = Signal.like(share)
-            m.d.comb += change.eq(Mux(self.update, share, 0))
-
-        # The weight change, saturating: UPDATE − 1 → UPDATE.
-        moved = Signal(signed(max(net.weight_bits, len(change)) + 1))
-        limited = Signal(signed(net.weight_bits))
-        m.d.comb += moved.eq(weight - change)
-        m.d.comb += limited.eq(saturated(moved, net.weight_min, net.weight_max))
-        m.d.sync += [self.new_weight.eq(limited), self.clipped.eq(moved != limited)]
+            share = Signal.like(self.share)
+            m.d.comb += share.eq(Mux(self.update, self.share, 0))
+            moved = add_or_subtract(weight, share, ~self.previous_sign)
+        limited, clipped = saturated(moved, net.weight_bits)
+        m.d.sync += [self.new_weight.eq(limited), self.clipped.eq(clipped)]
         m.d.comb += [
             write.addr.eq(self.write_address),
             write.data.eq(Mux(self.host_write, self.host_data, self.new_weight)),
@@ -118,22 +111,29 @@ class Lane(wiring.Component):
 
         # Multiply and accumulate: one register after the product, so that Yosys may take it
         # into the DSP block (two make iCE40 synthesis fail silently).
-        product = Signal(signed(net.weight_bits + ACT_BITS))
-        total, sign_sum = Signal(signed(net.acc_bits)), Signal(signed(net.sign_sum_bits))
-        signed_x = Signal(signed(ACT_BITS + 1))
+        product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
+        total = Signal(signed(net.acc_bits), reset_less=True)
+        sign_sum = Signal(signed(net.sign_sum_bits), reset_less=True)
+        next_total, next_sign_sum = Signal.like(total), Signal.like(sign_sum)
+        signed_x = Mux(self.add_sign, self.x_later, 0)
         m.d.sync += product.eq(self.new_weight * self.x)
-        m.d.comb += signed_x.eq(Mux(self.sign, -self.x_later, self.x_later))
-        with m.If(self.accumulate):
-            m.d.sync += total.eq(Mux(self.first, 0, total) + product)
-            m.d.sync += sign_sum.eq(Mux(self.first, 0, sign_sum) + Mux(self.add_sign, signed_x, 0))
-
+        m.d.comb += [
+            next_total.eq(total + product),
+            next_sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign)),
+        ]
+        # Cleared behind the last token, by the registers' reset, and not before the first, which
+        # would take a gate in front of every bit of the adders.
+        with m.If(self.empty):
+            m.d.sync += [total.eq(0), sign_sum.eq(0)]
+        with m.Elif(self.accumulate):
+            m.d.sync += [total.eq(next_total), sign_sum.eq(next_sign_sum)]
         with m.If(self.take):
-            m.d.sync += [self.sum.eq(total), self.sign_sum.eq(sign_sum)]
+            m.d.sync += [self.sum.eq(next_total), self.sign_sum.eq(next_sign_sum)]
         with m.Elif(self.shift):
             m.d.sync += [self.sum.eq(self.chain_sum), self.sign_sum.eq(self.chain_sign_sum)]
         return m
 
-    def _accumulate(self, m: Module, share, weight):
+    def _accumulate(self, m: Module, weight):
         """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.
 
         Returns the change q and the weight it belongs to, two clocks later.
@@ -147,28 +147,27 @@ class Lane(wiring.Component):
         m.d.comb += read.addr.eq(self.address)
         m.d.sync += gradient.eq(read.data)
 
+        # Without accumulation the share goes past G: 0 ± share where G ± share would be.
         accumulated = Signal(signed(net.gradient_bits))
-        with m.If(self.update & self.accumulates):
-            m.d.sync += accumulated.eq(gradient + share)
-        with m.Else():
-            m.d.sync += accumulated.eq(gradient)
-        direct = Signal.like(share)
-        m.d.sync += direct.eq(Mux(self.update & ~self.accumulates, share, 0))
+        share = Mux(self.update & self.accumulates, self.share, 0)
+        m.d.sync += accumulated.eq(add_or_subtract(gradient, share, self.previous_sign))
+        direct = Signal(signed(cfg.share_bits + 1))
+        past = Mux(self.update & ~self.accumulates, self.share, 0)
+        m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign))
         gives = delayed(m, self.update & self.accumulates & self.change, 1)
 
-        # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited to what makes every weight clip.
-        limit = 1 << net.weight_bits
+        # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited to more than what makes every weight clip.
         whole = Signal(signed(net.gradient_bits - SHIFT_MIN))
         change = Signal(signed(cfg.change_bits))
         m.d.comb += whole.eq((accumulated << -SHIFT_MIN) >> self.shift_right)
         kept = Signal(signed(net.gradient_bits))
         with m.If(gives):
             m.d.sync += [
-                change.eq(saturated(whole, -limit, limit)),
+                change.eq(saturated(whole, cfg.change_bits)[0]),
                 kept.eq(accumulated & self.residual_mask),
             ]
         with m.Else():
-            m.d.sync += [change.eq(saturated(direct, -limit, limit)), kept.eq(accumulated)]
+            m.d.sync += [change.eq(saturated(direct, cfg.change_bits)[0]), kept.eq(accumulated)]
         m.d.sync += self.new_gradient.eq(kept)
         m.d.comb += [
             write.addr.eq(self.write_address),

@@ -1,15 +1,18 @@
-"""Interpolation in a golden_model.tables.PiecewiseLinear, as a three-clock pipeline."""
+"""Interpolation in golden_model.tables.PiecewiseLinear, as a pipeline."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
-from amaranth import Array, Const, Module, Mux, Signal, signed, unsigned
+from amaranth import Array, Cat, Const, Module, Shape, Signal, signed
 
 from golden_model.network import ACT_BITS
 from golden_model.tables import PiecewiseLinear
+from rtl.arithmetic import as_signed
+from rtl.product import product
 
-LATENCY = 3
+LATENCY = 2
 
 
 def rounded(value, shift: int):
@@ -26,38 +29,35 @@ def rescaled(value, from_frac: int, to_frac: int):
     return rounded(value, from_frac - to_frac)
 
 
-def interpolate(m: Module, table: PiecewiseLinear, position, enable, beyond=None):
-    """table(position) LATENCY clocks later (clocks with `enable` low do not count).
+def interpolate(
+    m: Module, tables: Sequence[PiecewiseLinear], position, *, which=None, enable=1, dsp: bool
+):
+    """tables[which](position) LATENCY clocks later (clocks with `enable` low do not count).
 
-    position: unsigned; its width is the golden function's `bits`.  Where `beyond` is high
-    the last table value comes out instead.  Cost: one multiplier of slope × offset bits.
+    The result comes out of an adder: put it into a register.  position: unsigned; its width is
+    the golden function's `bits`.  All tables have the same number of segments; `which` may be
+    left out where there is one.  Cost: one product of slope × offset bits, by rtl.product.
     """
-    bits = len(position)
-    offset_bits = bits - table.segment_bits
-    values = table.values
-    slopes = [b - a for a, b in itertools.pairwise(values)]
-    index = position[offset_bits:]
+    segment_bits = tables[0].segment_bits
+    assert all(table.segment_bits == segment_bits for table in tables)
+    offset_bits = len(position) - segment_bits
+    values = [v for table in tables for v in table.values[:-1]]
+    slopes = [b - a for table in tables for a, b in itertools.pairwise(table.values)]
+    lowest, highest = min(slopes), max(slopes)
+    slope_shape = Shape.cast(range(min(lowest, 0), max(highest, 0) + 1))
 
-    base1, slope1 = Signal(signed(ACT_BITS)), Signal(signed(ACT_BITS))
-    offset1 = Signal(unsigned(offset_bits))
-    base2, product2 = Signal(signed(ACT_BITS)), Signal(signed(ACT_BITS + offset_bits))
-    result = Signal(signed(ACT_BITS))
-    base, slope, offset = Signal.like(base1), Signal.like(slope1), Signal.like(offset1)
-    m.d.comb += [
-        base.eq(Array([Const(v, signed(ACT_BITS)) for v in values[:-1]])[index]),
-        slope.eq(Array([Const(v, signed(ACT_BITS)) for v in slopes])[index]),
-        offset.eq(position[:offset_bits]),
-    ]
-    if beyond is not None:
-        end = Const(values[-1], signed(ACT_BITS))
-        base, offset = Mux(beyond, end, base), Mux(beyond, 0, offset)
+    index = Signal(range(len(values)))
+    index1, slope1, base2 = Signal.like(index), Signal(slope_shape), Signal(signed(ACT_BITS))
+    m.d.comb += index.eq(Cat(position[offset_bits:], 0 if which is None else which))
     with m.If(enable):
         m.d.sync += [
-            base1.eq(base),
-            slope1.eq(slope),
-            offset1.eq(offset),
-            base2.eq(base1),
-            product2.eq(slope1 * offset1),
-            result.eq(base2 + rounded(product2, offset_bits)),
+            index1.eq(index),
+            slope1.eq(Array([Const(v, slope_shape) for v in slopes])[index]),
+            base2.eq(Array([Const(v, signed(ACT_BITS)) for v in values])[index1]),
         ]
+    rise2 = as_signed(product(m, slope1, position[:offset_bits], dsp=dsp, enable=enable))
+    # Half up: the highest bit of what is cut off is the carry into what is kept.
+    total = Cat(1, base2).as_signed() + rise2[offset_bits - 1 :].as_signed()
+    result = Signal(signed(ACT_BITS))
+    m.d.comb += result.eq(total[1:])
     return result

@@ -6,16 +6,20 @@ shows: an update is applied in the sweep that follows it (the next step's, or a 
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import DELTA_EXP_MAX, ROUND_BITS
-from golden_model.settings import Settings
+from golden_model.network import DELTA_EXP_MAX, ROUND_BITS, TAU_MAX, Network
+from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
 from rtl.cost import result_layout
 from rtl.protocol import Command
+
+STEP_BITS = STEPS_MAX.bit_length()
+CLOCK_BITS = 48
+"""A run's steps and clocks; 48 bits of clocks are 32 days at 100 MHz."""
 
 COMMAND_SHAPE = data.StructLayout({"code": range(max(Command) + 1)})
 
@@ -27,11 +31,11 @@ SETTINGS_LAYOUT = data.StructLayout(
         "delta_exp": range(DELTA_EXP_MAX + 1),
         "eta_exp": 5,
         "input_shift": 4,
-        "tau_x": 32,
-        "tau_p": 32,
-        "tau_theta": 32,
-        "step_target": 32,
-        "eval_count": 32,
+        "tau_x": TAU_MAX.bit_length(),
+        "tau_p": TAU_MAX.bit_length(),
+        "tau_theta": TAU_MAX.bit_length(),
+        "step_target": STEP_BITS,
+        "eval_count": 24,
         "seed": STATE_BITS,
     }
 )
@@ -71,12 +75,19 @@ def evaluation_layout(config: CoreConfig) -> data.StructLayout:
     )
 
 
+def cost_sum_bits(network: Network) -> int:
+    """Width of the training cost summed over a run, two passes a step."""
+    return network.cost_bits + 1 + STEP_BITS
+
+
 class Schedule(wiring.Component):
     """The state machine of the core.
 
     Commands are accepted while idle (`command.ready`).  It starts the sweeper, the loader and
     the sign generator, receives the costs, and holds D and the random byte of the step whose
-    update is pending.  A step takes 2 clocks here beyond sweep and cost.
+    update is pending.  `cost_soon` announces the second pass's cost (rtl.cost.SOON clocks ahead):
+    the next sweep starts in the clock after, and its first share needs D when it is there.
+    `step` counts the steps begun; it is the number of steps done when the core is idle.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -126,14 +137,15 @@ class Schedule(wiring.Component):
                 "clear_word": Out(range(max(config.lane_words, 2))),
                 # cost
                 "cost": In(stream.Signature(result_layout(net))),
+                "cost_soon": In(1),
                 "delta": Out(signed(net.delta_cost_bits)),
                 "delta_valid": Out(1),
                 "step_random": Out(ROUND_BITS),
                 # status
                 "busy": Out(1),
-                "step": Out(32),
-                "cost_sum": Out(64),
-                "train_clocks": Out(64),
+                "step": Out(STEP_BITS),
+                "cost_sum": Out(cost_sum_bits(net)),
+                "train_clocks": Out(CLOCK_BITS),
             }
         )
 
@@ -142,23 +154,31 @@ class Schedule(wiring.Component):
         cfg, net, s = self.config, self.config.network, self.settings
 
         # What is left from the steps so far.
-        pending = Signal()
-        change_pending = Signal()
+        pending, change_pending = Signal(), Signal()
+        awaits_cost = Signal()
         dirty = Signal()
         draw_slot = Signal()
-        phase_x, phase_p, phase_theta = Signal(32), Signal(32), Signal(32)
-        cost_0 = Signal(unsigned(net.cost_bits))
         # Three sample buffers trade places: in use, used before, loaded next.
         now, before, following = Signal(2, init=0), Signal(2, init=1), Signal(2, init=2)
         hidden = Signal()
         sample_changed, hidden_changed = Signal(), Signal()
         evaluating = Signal()
-        left = Signal(32)
+        evaluated = Signal(len(s.eval_count), reset_less=True)
         then_evaluate = Signal()
         label_train, label_evaluate = Signal.like(self.label), Signal.like(self.label)
+        # What INIT clears needs no reset of the clock domain; the registers' own then serves INIT.
+        step = Signal(STEP_BITS, reset_less=True)
+        cost_sum = Signal(len(self.cost_sum), reset_less=True)
+        train_clocks = Signal(CLOCK_BITS, reset_less=True)
+        clear_word = Signal(len(self.clear_word), reset_less=True)
+        m.d.comb += [
+            self.step.eq(step),
+            self.cost_sum.eq(cost_sum),
+            self.train_clocks.eq(train_clocks),
+            self.clear_word.eq(clear_word),
+        ]
 
         m.d.comb += [
-            self.change.eq(change_pending),
             self.slot.eq(draw_slot),
             self.sample_now.eq(Mux(evaluating, before, now)),
             self.sample_before.eq(Mux(sample_changed, before, now)),
@@ -170,18 +190,27 @@ class Schedule(wiring.Component):
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
-        new_sample, renew = Signal(), Signal()
-        last_step_with_sample = Signal()
+        # The phases of the time constants; a core without accumulators knows tau_theta = 1 only.
+        next_phases, ends_period = [], []
+        shapes = (len(s.tau_x), len(s.tau_p), range(net.tau_theta_max))
+        phases = [Signal(shape, reset_less=True) for shape in shapes]
+        for phase, period in zip(phases, (s.tau_x, s.tau_p, s.tau_theta), strict=True):
+            following_phase = Signal(len(phase) + 1)
+            ends = Signal()
+            m.d.comb += [following_phase.eq(phase + 1), ends.eq(following_phase == period)]
+            next_phases.append(phase.eq(Mux(ends, 0, following_phase)))
+            ends_period.append(ends)
+        phase_x, phase_p, _ = phases
+
+        new_sample, renew, finished = Signal(), Signal(), Signal()
         m.d.comb += [
             new_sample.eq(phase_x == 0),
             renew.eq(new_sample | dirty | (pending & change_pending)),
-            # Load ahead only what a step of this command will use.
-            last_step_with_sample.eq(s.step_target - self.step <= s.tau_x - phase_x),
         ]
+        # A long carry chain, in a register: `step` has changed two clocks before it is asked.
+        m.d.sync += finished.eq(step >= s.step_target)
 
-        def wrapped(phase, period):
-            return Mux(phase == period - 1, 0, phase + 1)
-
+        m.d.comb += self.cost.ready.eq(self.training)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
@@ -190,39 +219,39 @@ class Schedule(wiring.Component):
                     with m.Case(Command.INIT):
                         m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
                         m.d.sync += [
-                            self.step.eq(0),
-                            phase_x.eq(0),
-                            phase_p.eq(0),
-                            phase_theta.eq(0),
+                            step.eq(0),
+                            *(phase.eq(0) for phase in phases),
                             pending.eq(0),
                             dirty.eq(1),
                             draw_slot.eq(1),
-                            self.cost_sum.eq(0),
-                            self.train_clocks.eq(0),
-                            self.clear_word.eq(0),
+                            cost_sum.eq(0),
+                            train_clocks.eq(0),
+                            clear_word.eq(0),
                         ]
                         m.next = "CLEAR"
                     with m.Case(Command.TRAIN):
                         m.next = "STEP"
                     with m.Case(Command.EVALUATE):
                         m.d.comb += self.restart_evaluate.eq(1)
-                        m.d.sync += [then_evaluate.eq(1), left.eq(s.eval_count)]
+                        m.d.sync += [then_evaluate.eq(1), evaluated.eq(0)]
                         m.next = "FLUSH"
                     with m.Case(Command.FLUSH):
                         m.next = "FLUSH"
 
             with m.State("CLEAR"):
                 m.d.comb += self.clear.eq(1)
-                m.d.sync += self.clear_word.eq(self.clear_word + 1)
-                with m.If(self.clear_word == cfg.lane_words - 1):
+                m.d.sync += clear_word.eq(clear_word + 1)
+                with m.If(clear_word == cfg.lane_words - 1):
                     m.next = "SIGNS"
             with m.State("SIGNS"), m.If(self.signs_ready):
                 m.next = "IDLE"
 
             with m.State("STEP"):
                 m.d.sync += self.training.eq(1)
-                with m.If(self.step >= s.step_target):
+                with m.If(finished & ~awaits_cost):
                     m.next = "IDLE"
+                with m.Elif(finished):
+                    pass
                 with m.Elif(new_sample & ~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)
                 with m.Else():
@@ -231,12 +260,16 @@ class Schedule(wiring.Component):
                         self.passes.eq(2 | (s.antithetic | renew)),
                         self.flush.eq(0),
                         self.update.eq(pending),
-                        pending.eq(0),
+                        self.change.eq(change_pending),
+                        pending.eq(1),
+                        change_pending.eq(ends_period[2]),
                         dirty.eq(0),
                         self.previous_slot.eq(draw_slot),
                         sample_changed.eq(new_sample),
                         hidden_changed.eq(s.antithetic | renew),
                         hidden.eq(hidden ^ (s.antithetic | renew)),
+                        step.eq(step + 1),
+                        *next_phases,
                     ]
                     with m.If(new_sample):
                         m.d.sync += [
@@ -249,34 +282,21 @@ class Schedule(wiring.Component):
                         m.d.sync += draw_slot.eq(~draw_slot)
                     m.next = "PREFETCH"
             with m.State("PREFETCH"):
-                with m.If(~self.loaded & ~self.loading & ~last_step_with_sample):
-                    m.d.comb += self.load.eq(1)
                 m.next = "COST"
             with m.State("COST"):
-                m.d.comb += self.cost.ready.eq(1)
-                value = self.cost.payload.cost
-                with m.If(self.cost.valid & ~self.cost.payload.second):
-                    m.d.sync += cost_0.eq(value)
-                    with m.If(s.antithetic):
-                        m.d.sync += self.cost_sum.eq(self.cost_sum + value)
-                with m.If(self.cost.valid & self.cost.payload.second):
-                    m.d.comb += [self.next_random.eq(1), self.delta_valid.eq(1)]
-                    m.d.sync += [
-                        self.cost_sum.eq(self.cost_sum + Mux(s.antithetic, value, value << 1)),
-                        self.step_random.eq(self.random),
-                        self.step.eq(self.step + 1),
-                        pending.eq(1),
-                        change_pending.eq(phase_theta == s.tau_theta - 1),
-                        phase_x.eq(wrapped(phase_x, s.tau_x)),
-                        phase_p.eq(wrapped(phase_p, s.tau_p)),
-                        phase_theta.eq(wrapped(phase_theta, s.tau_theta)),
-                    ]
+                # The next sample is fetched during the last step before it, if that is not the
+                # last one of this command: the next command may be another one.
+                wanted = new_sample & ~finished & ~self.loaded & ~self.loading
+                m.d.comb += self.load.eq(wanted)
+                with m.If(self.cost_soon):
+                    m.d.sync += awaits_cost.eq(1)
                     m.next = "STEP"
 
             with m.State("FLUSH"):
                 m.d.sync += [
                     self.flush.eq(1),
                     self.update.eq(pending),
+                    self.change.eq(change_pending),
                     self.previous_slot.eq(draw_slot),
                     sample_changed.eq(0),
                     hidden_changed.eq(0),
@@ -298,7 +318,7 @@ class Schedule(wiring.Component):
 
             with m.State("SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
-                with m.If(left == 0):
+                with m.If(evaluated == s.eval_count):
                     m.next = "IDLE"
                 with m.Elif(~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)
@@ -306,7 +326,7 @@ class Schedule(wiring.Component):
                     m.d.comb += [self.taken.eq(1), self.sweep.eq(1)]
                     m.d.sync += [
                         self.passes.eq(1),
-                        left.eq(left - 1),
+                        evaluated.eq(evaluated + 1),
                         label_evaluate.eq(self.next_label),
                         before.eq(following),
                         following.eq(before),
@@ -314,34 +334,50 @@ class Schedule(wiring.Component):
                     m.next = "PREFETCH_SAMPLE"
             with m.State("PREFETCH_SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
-                with m.If(left != 0):
+                with m.If(evaluated != s.eval_count):
                     m.d.comb += self.load.eq(1)
                 m.next = "RESULT"
             with m.State("RESULT"):
-                result = self.cost.payload
                 m.d.comb += [
                     self.load_evaluate.eq(1),
                     self.evaluation.valid.eq(self.cost.valid),
-                    self.evaluation.payload.cost.eq(result.cost),
-                    self.evaluation.payload.category.eq(result.category),
-                    self.evaluation.payload.correct.eq(result.category == self.label),
                     self.cost.ready.eq(self.evaluation.ready),
                 ]
                 with m.If(self.cost.valid & self.evaluation.ready):
                     m.next = "SAMPLE"
 
-        delta = Signal(signed(net.delta_cost_bits))
-        second_cost = self.cost.payload.cost
-        difference = Signal(signed(net.cost_bits + 1))
+        result = self.cost.payload
         m.d.comb += [
-            difference.eq(Mux(s.antithetic, cost_0 - second_cost, second_cost - cost_0)),
-            delta.eq(Mux(s.antithetic, difference, difference << 1)),
+            self.evaluation.payload.cost.eq(result.cost),
+            self.evaluation.payload.category.eq(result.category),
+            self.evaluation.payload.correct.eq(result.category == self.label),
         ]
+        # The costs of a step; the second one may come when the next step has begun.
+        arrives = Signal()
+        m.d.comb += [
+            arrives.eq(self.training & self.cost.valid),
+            self.delta_valid.eq(arrives & result.second),
+            self.next_random.eq(self.delta_valid),
+        ]
+        with m.If(arrives):
+            both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
+            m.d.sync += cost_sum.eq(cost_sum + both)
+        # One adder for both differences: with n = ~C₀ (or ~C⁺), C − C0 = C + n + 1, and
+        # C⁺ − C⁻ = ~(C⁻ + n).
+        negative = Signal(signed(net.cost_bits + 1), reset_less=True)
+        with m.If(arrives & ~result.second):
+            m.d.sync += negative.eq(~Cat(result.cost, 0))
+        total = Cat(1, negative).as_signed() + Cat(~s.antithetic, result.cost, 0).as_signed()
+        total = total[1:].as_signed()
         with m.If(self.delta_valid):
-            m.d.sync += self.delta.eq(delta)
+            m.d.sync += [
+                awaits_cost.eq(0),
+                self.step_random.eq(self.random),
+                self.delta.eq(Mux(s.antithetic, ~total, total << 1)),
+            ]
         with m.If(self.weights_written):
             m.d.sync += dirty.eq(1)
         with m.If(self.training):
-            m.d.sync += self.train_clocks.eq(self.train_clocks + 1)
+            m.d.sync += train_clocks.eq(train_clocks + 1)
         m.d.comb += self.busy.eq(~self.command.ready)
         return m

@@ -47,9 +47,11 @@ class Sweeper(wiring.Component):
     and flush (one sweep per layer, no results) are stable while busy.  A token is issued
     whenever `valid` is high; `finished` describes the group of a bias token.
 
-    It waits where a pass needs the previous layer's activations: `ready` has a bit per pass,
-    `taken` clears it.  It waits before a group's last token until the previous group has left
-    the lanes' output registers (`collected`).
+    It waits where a token needs an activation of the previous layer that is not there yet:
+    `arrives` has a bit per pass, high for a clock when the next one in order is being written,
+    so that the token may follow in the next clock.  And it waits before a group's last token, so
+    that the previous group has left the lanes' output registers when this one's sums get there:
+    two last tokens are as far apart as the first one's values take to leave, one a clock.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -60,9 +62,7 @@ class Sweeper(wiring.Component):
                 "busy": Out(1),
                 "passes": In(2),
                 "flush": In(1),
-                "ready": In(2),
-                "taken": Out(2),
-                "collected": In(1),
+                "arrives": In(2),
                 "valid": Out(1),
                 "token": Out(token_layout(config)),
                 "finished": Out(group_layout(config)),
@@ -83,13 +83,17 @@ class Sweeper(wiring.Component):
         token = self.token
         j, word, group = Signal.like(token.input), Signal.like(token.word), Signal.like(token.group)
         node = Signal.like(self.finished.node)
-        outstanding = Signal()
+        # Clocks until the lanes' output registers are free for a group that ends now.
+        leaving = Signal(range(2 * cfg.lanes))
 
         is_bias, last_group, first_layer = Signal(), Signal(), Signal()
-        starts_pass, may_go = Signal(), Signal()
-        # A weight may be read again once it was written: a short layer's second pass waits.
+        first_group, may_go = Signal(), Signal()
+        # A weight may be read again once it was written: a short layer's second pass waits, for
+        # what the layer's own length does not cover.
         turnaround = Lane.update_latency(cfg) + 1
-        since_first = Signal(range(turnaround + 1))
+        lengths = [g * (n + 1) for g, n in zip(cfg.groups, net.layers, strict=False)]
+        waits = [max(turnaround - length, 0) for length in lengths]
+        wait = Signal(range(max(waits) + 1))
         # The first layer's sums serve both passes.  Where it is also the last one, the passes
         # must reach the cost unit one after the other, as those of any last layer.
         both = Signal()
@@ -101,21 +105,30 @@ class Sweeper(wiring.Component):
             first_layer.eq(layer == 0),
             both.eq(first_layer & (depth > 1)),
             second.eq(~both & ~self.flush & (first_pass_done | ~self.passes[0])),
-            starts_pass.eq((j == 0) & (group_in_layer == 0)),
+            first_group.eq(group_in_layer == 0),
         ]
-        with m.If(~self.flush):
-            with m.If(starts_pass):
-                m.d.comb += may_go.eq(
-                    (first_layer | Mux(second, self.ready[1], self.ready[0]))
-                    & (~(second & self.passes[0]) | (since_first == turnaround))
-                )
-            with m.Else():
-                m.d.comb += may_go.eq(~is_bias | ~outstanding)
-        with m.Else():
+        # Activations that are there and were not read yet.  The first group of a pass reads them
+        # as they come; all are there when the next group asks.
+        there = Signal(2)
+        reads = Signal()
+        m.d.comb += reads.eq(self.valid & first_group & ~first_layer & ~is_bias & ~self.flush)
+        for k in range(2):
+            count = Signal(range(max(net.layers[1:-1], default=0) + 1), name=f"there_{k}")
+            used = reads & (second == k)
+            with m.If(self.start):
+                m.d.sync += count.eq(0)
+            with m.Elif(self.arrives[k] != used):
+                m.d.sync += count.eq(Mux(used, count - 1, count + 1))
+            m.d.comb += there[k].eq(count != 0)
+        with m.If(self.flush):
             m.d.comb += may_go.eq(1)
+        with m.Elif(is_bias):
+            m.d.comb += may_go.eq(leaving == 0)
+        with m.Else():
+            m.d.comb += may_go.eq(
+                (~first_group | first_layer | there.bit_select(second, 1)) & (wait == 0)
+            )
         m.d.comb += self.valid.eq(self.busy & may_go)
-        with m.If(self.valid & starts_pass & ~first_layer & ~self.flush):
-            m.d.comb += self.taken.eq(Mux(second, 2, 1))
 
         m.d.comb += [
             token.input.eq(j),
@@ -140,12 +153,10 @@ class Sweeper(wiring.Component):
             self.finished.output.eq(layer == depth - 1),
         ]
 
-        with m.If(since_first != turnaround):
-            m.d.sync += since_first.eq(since_first + 1)
-        with m.If(self.valid & starts_pass & ~second):
-            m.d.sync += since_first.eq(1)
-        with m.If(self.collected):
-            m.d.sync += outstanding.eq(0)
+        with m.If(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
+        with m.If(leaving != 0):
+            m.d.sync += leaving.eq(leaving - 1)
         with m.If(self.valid):
             m.d.sync += [j.eq(j + 1), word.eq(word + 1)]
             with m.If(is_bias):
@@ -154,13 +165,17 @@ class Sweeper(wiring.Component):
                     group.eq(group + 1),
                     group_in_layer.eq(group_in_layer + 1),
                     node.eq(node + cfg.lanes),
-                    outstanding.eq(~self.flush),
                 ]
+                # Values of two passes: a full turn of the ring, then those of the second.
+                with m.If(~self.flush):
+                    turn = Mux(pass_bits.all(), cfg.lanes, 0)
+                    m.d.sync += leaving.eq(self.finished.active + turn - 1)
                 with m.If(last_group):
                     m.d.sync += group_in_layer.eq(0)
                     with m.If(~both & ~second & self.passes[1] & ~self.flush):
                         m.d.sync += [
                             first_pass_done.eq(1),
+                            wait.eq(of_layer(waits)),
                             word.eq(of_layer(cfg.first_word)),
                             group.eq(of_layer(cfg.first_group)),
                             node.eq(of_layer(self._first_nodes())),
@@ -183,7 +198,6 @@ class Sweeper(wiring.Component):
                 word.eq(0),
                 group.eq(0),
                 node.eq(0),
-                outstanding.eq(0),
             ]
         return m
 

@@ -9,19 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from amaranth import Module
 from amaranth.back import rtlil
-from amaranth.lib.wiring import connect
-from amaranth.sim import Simulator
 
 from golden_model.network import Network
-from golden_model.settings import Settings
 from host.task import Task
 from rtl.config import CoreConfig
-from rtl.core import FoldedCore
 from rtl.lane import Lane
-from rtl.protocol import Command
-from rtl.samples import SampleMemory
+from rtl.step_clocks import step_clocks
 from scripts.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +25,6 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 WATCHDOG_SECONDS = 600
 """For two compiled boards on a busy machine."""
-WATCHDOG_CLOCKS = 20_000
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -165,79 +158,6 @@ def test_snippet_of_the_readme_elaborates():
     assert "lane_7" in text
 
 
-def measured_clocks_per_step(config: CoreConfig, settings: Settings) -> int:
-    """Clocks between the ends of two steps, in Amaranth's own simulator."""
-    m = Module()
-    m.submodules.core = core = FoldedCore(config)
-    m.submodules.samples = samples = SampleMemory(config.network, 2 * config.network.sample_words)
-    connect(m, core.sample_request, samples.request)
-    connect(m, samples.record, core.record)
-    m.d.comb += samples.train_count.eq(2)
-    m.d.comb += samples.restart_train.eq(core.restart_train)
-    ends: list[int] = []
-
-    async def run(ctx):
-        for name, value in {
-            "nodes": settings.perturbs_nodes,
-            "antithetic": settings.antithetic,
-            "accumulates": settings.accumulates,
-            "delta_exp": settings.delta_exp,
-            "eta_exp": settings.eta_exp,
-            "tau_x": settings.tau_x,
-            "tau_p": settings.tau_p,
-            "tau_theta": settings.tau_theta,
-            "seed": 1,
-            "step_target": 3,
-        }.items():
-            ctx.set(core.settings[name], value)
-        clocks = 0
-        for command in (Command.INIT, Command.TRAIN):
-            ctx.set(core.command.payload.code, command)
-            ctx.set(core.command.valid, 1)
-            await ctx.tick()
-            ctx.set(core.command.valid, 0)
-            while ctx.get(core.busy):
-                if command == Command.TRAIN and ctx.get(core.step) > len(ends):
-                    ends.append(clocks)
-                await ctx.tick()
-                clocks += 1
-                assert clocks < WATCHDOG_CLOCKS
-
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(run)
-    simulator.run()
-    assert len(ends) == 3
-    assert ends[2] - ends[1] == ends[1] - ends[0]
-    return ends[1] - ends[0]
-
-
-def documented_clocks_per_step(config: CoreConfig) -> int:
-    """The formula of docs/architecture.md."""
-    names: dict = {}
-    exec(block(ARCHITECTURE, "python"), names)
-    return names["clocks_per_step"](config)
-
-
-CE = {"cost": "cross_entropy"}
-
-
-@pytest.mark.parametrize(
-    ("layers", "lanes", "options", "method"),
-    [
-        ((64, 32, 10), 8, CE | {"sample_bits": 5}, "np"),
-        ((64, 32, 10), 8, CE | {"sample_bits": 5}, "wp"),
-        ((24, 40, 9), 5, {}, "np"),
-        ((24, 40, 20, 9), 4, CE, "np"),
-        ((30, 17, 3), 3, CE | {"accumulators": True}, "np"),
-    ],
-)
-def test_clocks_per_step_where_nothing_waits(layers, lanes, options, method):
-    config = CoreConfig(Network(layers, **options), lanes)
-    settings = Settings(method=method)
-    assert measured_clocks_per_step(config, settings) == documented_clocks_per_step(config)
-
-
 def table_rows(page: Path, first: str) -> list[list[str]]:
     """The rows of the table whose first column is headed `first`."""
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -253,12 +173,11 @@ def table_rows(page: Path, first: str) -> list[list[str]]:
 def test_table_of_clocks_per_step():
     rows = table_rows(ARCHITECTURE, "task")
     assert len(rows) >= 3
-    for name, lanes, without_stalls, measured in rows:
+    for name, lanes, clocks in rows:
         task = Task.load(name)
         assert task.lanes == int(lanes)
         config = CoreConfig(task.network(), task.lanes)
-        assert documented_clocks_per_step(config) == int(without_stalls), name
-        assert measured_clocks_per_step(config, task.settings()) == int(measured), name
+        assert step_clocks(config) == int(clocks), name
 
 
 def test_memory_map_of_the_architecture():

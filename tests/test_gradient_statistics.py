@@ -21,13 +21,13 @@ import pytest
 
 from golden_model import reference
 from golden_model.forward import evaluate, predict
-from golden_model.network import ONE, Network
+from golden_model.network import ONE, TAU_MAX, Network
 from golden_model.reference import FloatTrainer, float_inputs, float_weights
 from golden_model.seeds import initial_weights
-from golden_model.settings import TAU_MAX, Settings
+from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 
-NEVER = 1 << 20
+NEVER = TAU_MAX
 NETWORK = Network(
     (8, 6, 4),
     cost="cross_entropy",

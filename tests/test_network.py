@@ -9,7 +9,7 @@ import pytest
 
 from golden_model.errors import UserError
 from golden_model.forward import pre_activation, predict, weighted_sum, with_bias
-from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, Network, signed_bits
+from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, TAU_MAX, Network, signed_bits
 
 REFUSED = [
     ({"layers": ()}, ["layers = []", "at least", "[2, 2, 1]"]),
@@ -29,8 +29,8 @@ REFUSED = [
     ({"cost_frac": 17}, ["cost_frac = 17", "between 8 and 16"]),
     ({"sample_bits": 0}, ["sample_bits = 0", "between 1 and 16"]),
     ({"sample_bits": 17}, ["sample_bits = 17", "between 1 and 16"]),
-    ({"tau_theta_max": 0}, ["tau_theta_max = 0", "between 1 and 1048576"]),
-    ({"tau_theta_max": 2**20 + 1, "accumulators": True}, ["1048577", "between 1 and 1048576"]),
+    ({"tau_theta_max": 0}, ["tau_theta_max = 0", "between 1 and 65535"]),
+    ({"tau_theta_max": 2**16, "accumulators": True}, ["65536", "between 1 and 65535"]),
     ({"shift_max": -1}, ["shift_max = -1", "between 0 and 32"]),
     ({"shift_max": 33}, ["shift_max = 33", "between 0 and 32"]),
     (
@@ -67,7 +67,7 @@ def test_refused_in_one_line(fields, fragments):
         {"cost": "cross_entropy", "cost_frac": 12},
         {"cost_frac": 11},
         {"target_low": ACT_MIN, "target_high": ACT_MAX},
-        {"accumulators": True, "tau_theta_max": 1 << 20},
+        {"accumulators": True, "tau_theta_max": TAU_MAX},
     ],
 )
 def test_the_limits_themselves_are_accepted(fields):

@@ -1,0 +1,85 @@
+"""Products outside the lanes, in a DSP block or, where the lanes take them all, in logic."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+
+from rtl.arithmetic import as_signed
+
+
+def product(m: Module, a, b, *, dsp: bool, enable=1):
+    """a·b, exact, of a `b` that comes one clock before its `a`, one clock after `a`.
+
+    Clocks with `enable` low do not count.  With `dsp` the result is a register, which Yosys may
+    take into the DSP block.  Without, the last one or two of the adders are behind the register.
+
+    In logic b is cut into base-4 digits −1, 0, 1 and 2: a digit's share of the product is then
+    one four-input LUT per bit of a, and so is adding it up.
+    Cost: about (bits of a + 2)·(bits of b + 1) LUTs.
+    """
+    exact = a * b
+    result = Signal.like(exact)
+    if dsp:
+        later = Signal.like(b)
+        with m.If(enable):
+            m.d.sync += [later.eq(b), result.eq(a * later)]
+        return result
+
+    x, signed_b = as_signed(a), b.shape().signed
+    bits = len(b) - signed_b  # the sign bit has a term of its own
+    digits = -(-bits // 2)
+    # With b + 1 + 4 + 16 + ... the base-4 digits are those of −1 ... 2, each one higher.
+    recoded, minus = Signal(2 * digits + 1), Signal()
+    with m.If(enable):
+        m.d.sync += [
+            recoded.eq(b[:bits] + Const(sum(1 << 2 * k for k in range(digits)))),
+            minus.eq(b[-1]),
+        ]
+    terms = []
+    for k in range(digits):
+        low, high = recoded[2 * k], recoded[2 * k + 1]
+        double, inverse = Cat(0, x).as_signed(), ~x
+        term = Mux(high, Mux(low, double, x), Mux(low, 0, inverse))
+        # −x is the inverse plus 1.  The top digit of an odd number of bits is never −1.
+        ones = [] if 2 * k + 1 == bits else [(2 * k, ~low & ~high)]
+        terms.append((2 * k, term, ones))
+    if bits % 2 == 0:
+        terms.append((bits, Mux(recoded[bits], x, 0), []))
+
+    while len(terms) > 2:
+        pairs = [_sum(m, *terms[k : k + 2]) for k in range(0, len(terms) - 1, 2)]
+        terms = pairs + terms[2 * len(pairs) :]
+    kept = []
+    for at, term, ones in terms:
+        register, carried = Signal.like(term), [(k, Signal(name="one")) for k, _ in ones]
+        with m.If(enable):
+            m.d.sync += register.eq(term)
+            m.d.sync += [to.eq(one) for (_, to), (_, one) in zip(carried, ones, strict=True)]
+        kept.append((at, register, carried))
+    _, total, _ = kept[0] if len(kept) == 1 else _sum(m, *kept)
+    if signed_b:
+        negative, minus_x = Signal(), Signal.like(x)
+        with m.If(enable):
+            m.d.sync += [negative.eq(minus), minus_x.eq(Mux(minus, ~x, 0))]
+        upper = Cat(1, total[bits:]).as_signed() + Cat(negative, minus_x).as_signed()
+        total = Cat(total[:bits], upper[1:]).as_signed()
+    m.d.comb += result.eq(total)
+    return result
+
+
+def _sum(m: Module, low, high):
+    """The sum of two terms (place, value, ones to add), `high` at the higher place.
+
+    The ones that belong to `low` take the places that `high` leaves free: no further adder.
+    """
+    (at, a, ones), (above, b, later) = low, high
+    free = {place - at: one for place, one in ones}
+    assert all(place < above - at for place in free)
+    # Cutting off what nothing is added to also keeps Yosys from adding three terms in one
+    # go, which takes more LUTs than two adders.
+    cut = min(free, default=above - at)
+    filled = Cat(*(free.get(k, Const(0, 1)) for k in range(cut, above - at)), b).as_signed()
+    upper = a[cut:].as_signed() + filled
+    total = Signal(signed(cut + len(upper)))
+    m.d.comb += total.eq(Cat(a[:cut], upper))
+    return at, total, later

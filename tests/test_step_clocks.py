@@ -1,0 +1,105 @@
+"""rtl.step_clocks against the clocks that a core takes, in Amaranth's own simulator."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from amaranth import Module
+from amaranth.lib.wiring import connect
+from amaranth.sim import Simulator
+
+from golden_model.network import Network
+from golden_model.settings import Settings
+from rtl.config import CoreConfig
+from rtl.core import FoldedCore
+from rtl.protocol import Command
+from rtl.samples import SampleMemory
+from rtl.step_clocks import step_clocks
+
+WATCHDOG_CLOCKS = 60_000
+CE = {"cost": "cross_entropy"}
+WIDE = {"accumulators": True, "tau_theta_max": 4}
+
+
+def starts_of_steps(config: CoreConfig, settings: Settings, steps: int) -> list[int]:
+    """The clocks in which each step begins."""
+    m = Module()
+    m.submodules.core = core = FoldedCore(config)
+    m.submodules.samples = samples = SampleMemory(config.network, 2 * config.network.sample_words)
+    connect(m, core.sample_request, samples.request)
+    connect(m, samples.record, core.record)
+    m.d.comb += samples.train_end.eq(2 * config.network.sample_words)
+    m.d.comb += samples.restart_train.eq(core.restart_train)
+    starts: list[int] = []
+
+    async def run(ctx):
+        for name, value in {
+            "nodes": settings.perturbs_nodes,
+            "antithetic": settings.antithetic,
+            "accumulates": settings.accumulates,
+            "delta_exp": settings.delta_exp,
+            "eta_exp": settings.eta_exp,
+            "tau_x": settings.tau_x,
+            "tau_p": settings.tau_p,
+            "tau_theta": settings.tau_theta,
+            "seed": 1,
+            "step_target": steps,
+        }.items():
+            ctx.set(core.settings[name], value)
+        clocks = 0
+        for command in (Command.INIT, Command.TRAIN):
+            ctx.set(core.command.payload.code, command)
+            ctx.set(core.command.valid, 1)
+            await ctx.tick()
+            ctx.set(core.command.valid, 0)
+            while ctx.get(core.busy):
+                if command == Command.TRAIN and ctx.get(core.step) > len(starts):
+                    starts.append(clocks)
+                await ctx.tick()
+                clocks += 1
+                assert clocks < WATCHDOG_CLOCKS
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    assert len(starts) == steps
+    return starts
+
+
+@pytest.mark.parametrize(
+    ("layers", "lanes", "options", "method"),
+    [
+        ((64, 32, 10), 8, CE | {"sample_bits": 5}, "np"),
+        ((49, 4, 4), 4, CE, "wp"),
+        ((49, 4, 4), 4, CE | WIDE, "np"),
+        ((9, 2, 1), 2, {}, "np"),
+        ((9, 2, 1), 1, WIDE, "np"),
+        ((24, 40, 9), 5, {}, "np"),
+        ((24, 40, 20, 9), 4, CE, "np"),
+        ((30, 17, 3), 3, CE | WIDE, "np"),
+        ((20, 3, 2, 7), 7, CE, "wp"),
+        ((20, 1, 1, 1), 1, {}, "np"),
+        ((40, 16), 16, CE, "np"),
+        ((12, 5), 2, {}, "np"),
+    ],
+)
+def test_two_passes(layers, lanes, options, method):
+    config = CoreConfig(Network(layers, **options), lanes)
+    starts = starts_of_steps(config, Settings(method=method, tau_x=2), 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
+@pytest.mark.parametrize(
+    ("layers", "lanes", "options"),
+    [((24, 40, 9), 5, CE | WIDE), ((9, 2, 1), 2, WIDE), ((49, 4, 4), 4, CE | WIDE)],
+)
+def test_one_pass(layers, lanes, options):
+    """The forward difference with a C0 that stays."""
+    config = CoreConfig(Network(layers, **options), lanes)
+    settings = Settings(difference="forward", rounding="residual", tau_theta=4, tau_x=4)
+    starts = starts_of_steps(config, settings, 8)
+    lengths = [b - a for a, b in itertools.pairwise(starts[4:])]
+    assert lengths == [step_clocks(config), *[step_clocks(config, passes=1)] * 2]
