@@ -55,7 +55,7 @@ class CoreWithSamples(wiring.Component):
             core.settings.eq(settings),
             core.command.payload.eq(command),
             samples.restart_train.eq(core.restart_train),
-            samples.train_count.eq(self.depth // network.sample_words),
+            samples.train_end.eq(self.depth // network.sample_words * network.sample_words),
             core.evaluation.ready.eq(1),
             self.busy.eq(core.busy),
         ]

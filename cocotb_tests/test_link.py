@@ -1,13 +1,12 @@
-"""rtl.link against the packages `cobs` and `zlib`, and a bus with random delays."""
+"""rtl.link against `zlib` and RFC 1662's escapes written out, and a bus with random delays."""
 
 import zlib
 
 import cocotb
 import pytest
-from cobs import cobs
 from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 
-from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock, words_to_bytes
 from rtl.link import Link
 from rtl.protocol import MAX_WORDS, Op, Space, Status
@@ -16,9 +15,26 @@ REFUSED_ADDRESS = 0xBAD
 """The bus model answers BAD_ADDRESS here and BUSY at the next one."""
 
 
+def escaped(data: bytes) -> bytes:
+    """A whole frame of these bytes."""
+    return data.replace(b"\x7d", b"\x7d\x5d").replace(b"\x7e", b"\x7d\x5e") + b"\x7e"
+
+
+def plain(frame: bytes) -> bytes:
+    """The bytes of a frame without its flag, which must be escaped right."""
+    out, bytes_left = bytearray(), iter(frame)
+    for byte in bytes_left:
+        assert byte != 0x7E
+        if byte == 0x7D:
+            byte = next(bytes_left) ^ 0x20
+            assert byte in (0x7D, 0x7E)
+        out.append(byte)
+    return bytes(out)
+
+
 def frame(body: bytes, crc: int | None = None) -> bytes:
     crc = zlib.crc32(body) if crc is None else crc
-    return cobs.encode(body + crc.to_bytes(4, "little")) + b"\0"
+    return escaped(body + crc.to_bytes(4, "little"))
 
 
 def request(seq, op, space, address, count, words=(), zero=0) -> bytes:
@@ -36,7 +52,8 @@ class Bus:
 
     def now(self):
         names = ("space", "address", "write", "write_data")
-        return tuple(int(getattr(self.dut, f"bus__{name}").value) for name in names)
+        asked = [int(getattr(self.dut, f"bus__{name}").value) for name in names]
+        return tuple(asked if asked[2] else asked[:3])
 
     async def run(self):
         dut = self.dut
@@ -56,13 +73,13 @@ class Bus:
             await FallingEdge(dut.clk)
             dut.bus__ack.value = 0
             # Nobody may look at these without an ack.
-            dut.bus__status.value = self.random.getrandbits(3)
+            dut.bus__status.value = self.random.getrandbits(2)
             dut.bus__read_data.value = self.random.getrandbits(32)
             await ReadOnly()
             assert not int(dut.bus__strobe.value)
             await FallingEdge(dut.clk)
 
-    def answer(self, space, address, write, write_data):
+    def answer(self, space, address, write, write_data=0):
         self.accesses.append((space, address, write))
         status = {REFUSED_ADDRESS: Status.BAD_ADDRESS, REFUSED_ADDRESS + 1: Status.BUSY}
         self.dut.bus__ack.value = 1
@@ -92,9 +109,9 @@ class Peer:
     async def reply(self) -> bytes:
         """The next reply without its CRC, which is checked."""
         got = bytearray()
-        while not got or got[-1]:
+        while not got or got[-1] != 0x7E:
             got += bytes(await receive(self.dut, "o", 1, stall=self.stall, rng=self.random))
-        body = cobs.decode(bytes(got[:-1]))
+        body = plain(bytes(got[:-1]))
         assert int.from_bytes(body[-4:], "little") == zlib.crc32(body[:-4])
         return body[:-4]
 
@@ -102,9 +119,9 @@ class Peer:
         """One request; returns the reply's words."""
         self.seq = (self.seq + 1) % 256
         cocotb.start_soon(self.send(request(self.seq, op, space, address, count, words)))
-        seq, status, got_op, got_count, *rest = await with_timeout(self.reply(), 200, "us")
+        seq, got_op, *rest, result = await with_timeout(self.reply(), 400, "us")
         done = count if done is None else done
-        assert (seq, status, got_op, got_count) == (self.seq, expect, op, done)
+        assert (seq, got_op, result) == (self.seq, op, expect | (count - done) << 2)
         assert len(rest) == (4 * done if op == Op.READ else 0)
         return [int.from_bytes(rest[k : k + 4], "little") for k in range(0, len(rest), 4)]
 
@@ -112,8 +129,8 @@ class Peer:
         return int(self.dut.errors.value)
 
     def random_words(self, count: int) -> list[int]:
-        """Words with many zero bytes, as COBS has its special case there."""
-        choices = (0, 1, 0xFF, 0xFF00FF00, 0x00FF00FF, 0x01000000, self.random.getrandbits(32))
+        """Words with many bytes that must be escaped, and their neighbours."""
+        choices = (0, 0x7D7E7D7E, 0x007E007D, 0x5E7D5D7D, 0x7F7C3E3D, 0x7E000000)
         return [self.random.choice([*choices, self.random.getrandbits(32)]) for _ in range(count)]
 
     async def still_answers(self):
@@ -141,12 +158,11 @@ async def reads_and_writes(dut):
             words = peer.random_words(count)
             peer.bus.accesses.clear()
             await peer.ask(Op.WRITE, space, address, count, words)
-            step = 2 if space == Space.SAMPLES else 1
-            expected = [(space, address + k * step, 1) for k in range(count)]
+            expected = [(space, address + k, 1) for k in range(count)]
             assert peer.bus.accesses == expected
-            assert [peer.bus.words[space, address + k * step] for k in range(count)] == words
+            assert [peer.bus.words[space, address + k] for k in range(count)] == words
             assert await peer.ask(Op.READ, space, address, count) == words
-    for words in ([0] * MAX_WORDS, [0xFFFFFFFF] * MAX_WORDS):
+    for words in ([0] * MAX_WORDS, [0x7E7E7E7E] * MAX_WORDS, [0x7D7D7D7D] * MAX_WORDS):
         await peer.ask(Op.WRITE, Space.SAMPLES, 0, MAX_WORDS, words)
         assert await peer.ask(Op.READ, Space.SAMPLES, 0, MAX_WORDS) == words
     assert peer.errors() == 0
@@ -186,23 +202,25 @@ async def bad_requests(dut):
         "op 3": request(9, 3, 0, 0, 1, [0]),
         "op 0x81": request(9, 0x81, 0, 0, 1),
         "space 4": request(9, Op.READ, 4, 0, 1),
-        "space 8": request(9, Op.READ, 8, 0, 1),
+        "space 0x80": request(9, Op.READ, 0x80, 0, 1),
         "count 0": request(9, Op.READ, 0, 0, 0),
         "count 0, write": request(9, Op.WRITE, 0, 0, 0),
         "count 61": request(9, Op.READ, 0, 0, MAX_WORDS + 1),
+        "count 65": request(9, Op.READ, 0, 0, 65),
         "count 65, a word": request(9, Op.WRITE, 0, 0, 65, [0]),
+        "count 61, all words": request(9, Op.WRITE, 0, 0, 61, [0] * 61),
         "word missing": request(9, Op.WRITE, 0, 0, 3, [1, 2]),
         "word too many": request(9, Op.WRITE, 0, 0, 3, [1, 2, 3, 4]),
         "read with words": request(9, Op.READ, 0, 0, 1, [1]),
         "last byte not zero": request(9, Op.READ, 0, 0, 1, zero=1),
         "byte too many": frame(bytes([9, Op.WRITE, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5])),
+        "256 bytes": frame(bytes([9, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(244)),
     }
     for name, data in cases.items():
         cocotb.start_soon(peer.send(data))
-        seq, status, op, count = await with_timeout(peer.reply(), 100, "us")
-        assert (seq, status, op, count) == (9, Status.BAD_REQUEST, cobs.decode(data[:-1])[1], 0), (
-            name
-        )
+        seq, op, result = await with_timeout(peer.reply(), 100, "us")
+        sent = plain(data[:-1])
+        assert (seq, op, result) == (9, sent[1], Status.BAD_REQUEST | sent[3] << 2 & 0xFF), name
     assert peer.bus.accesses == []
     assert peer.errors() == 0
     await peer.still_answers()
@@ -220,36 +238,36 @@ async def damaged(dut):
     header = bytes([1, Op.WRITE, 0, 1, 0, 0, 0, 0])
     longest = bytes([1, Op.WRITE, 0, MAX_WORDS, 0, 0, 0, 0]) + b"\x11" * (4 * MAX_WORDS)
     cases = {
-        "a byte behind the CRC of the longest": cobs.encode(
+        "a byte behind the CRC of the longest": escaped(
             longest + zlib.crc32(longest).to_bytes(4, "little") + b"\x01"
-        )
-        + b"\0",
+        ),
         "bad CRC": frame(header + b"abcd", crc=zlib.crc32(header + b"abcd") ^ 1),
-        "CRC in the other order": cobs.encode(
+        "CRC in the other order": escaped(
             header + b"abcd" + zlib.crc32(header + b"abcd").to_bytes(4, "big")
-        )
-        + b"\0",
-        "cut short": good[:-3] + b"\0",
+        ),
+        "cut short": good[:-3] + b"\x7e",
         "start missing": good[2:],
-        "one byte": b"\x01\0",
-        "only a code": b"\x05\0",
+        "one byte": b"\x01\x7e",
+        "only an escape": b"\x7d\x7e",
+        "an escape at the end": good[:-1] + b"\x7d\x7e",
         "eleven bytes, CRC right": frame(header[:7]),
-        "253 bytes, CRC right": frame(header + bytes(range(1, 242))),
-        "a second block, CRC right": frame(header + b"\x11" * 300),
+        "257 bytes, CRC right": frame(header + bytes(245)),
+        "300 bytes, CRC right": frame(header + b"\x11" * 300),
         "256 bytes more than a request": frame(bytes([1, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(256)),
+        "512 bytes more than a request": frame(bytes([1, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(512)),
     }
     for bit in range(8 * (len(good) - 1)):
         changed = bytearray(good)
         changed[bit // 8] ^= 1 << bit % 8
-        if 0 not in changed[:-1]:
+        if 0x7E not in changed[:-1]:
             cases[f"bit {bit} changed"] = bytes(changed)
     for number, (name, data) in enumerate(cases.items(), 1):
         await with_timeout(peer.send(data), 100, "us")
         await FallingEdge(dut.clk)
         assert peer.errors() == number, name
     assert peer.bus.accesses == []
-    # Zero bytes alone are no frames.
-    await peer.send(bytes(10))
+    # Flags alone are no frames.
+    await peer.send(b"\x7e" * 10)
     assert peer.errors() == len(cases)
     await peer.still_answers()
 
@@ -266,8 +284,8 @@ async def garbage(dut):
     for _ in range(25):
         data = bytearray(peer.random.randbytes(peer.random.randint(1, 700)))
         for _ in range(peer.random.randint(0, 12)):
-            data[peer.random.randrange(len(data))] = 0
-        await with_timeout(peer.send(bytes(data) + b"\0"), 100, "us")
+            data[peer.random.randrange(len(data))] = peer.random.choice(b"\x7d\x7e")
+        await with_timeout(peer.send(bytes(data) + b"\x7e"), 100, "us")
         assert peer.bus.accesses == []
         await peer.still_answers()
         peer.bus.accesses.clear()
@@ -291,10 +309,10 @@ async def two_under_way(dut):
     cocotb.start_soon(peer.send(b"".join(frames)))
     for number, block in enumerate(words):
         wrote = await with_timeout(peer.reply(), 200, "us")
-        assert wrote == bytes([2 * number, Status.OK, Op.WRITE, MAX_WORDS])
+        assert wrote == bytes([2 * number, Op.WRITE, Status.OK])
         read = await with_timeout(peer.reply(), 200, "us")
-        assert read[:4] == bytes([2 * number + 1, Status.OK, Op.READ, MAX_WORDS])
-        assert read[4:] == bytes(words_to_bytes(block))
+        assert read[:2] == bytes([2 * number + 1, Op.READ])
+        assert read[2:] == bytes(words_to_bytes(block)) + bytes([Status.OK])
     assert peer.errors() == 0
 
 
@@ -307,27 +325,31 @@ async def latency(dut):
     peer = Peer(dut)
     await start_clock(dut)
     dut.bus__ack.value = 1  # a responder that answers in the same clock
-    for op, count, to_strobe, to_reply in (
-        (Op.READ, 1, 13, 2 * 12 + 8),
-        (Op.READ, 3, 13, 2 * 20 + 8),
-        (Op.WRITE, 1, 18, 2 * 8 + 4),
-        (Op.WRITE, 2, 18, 2 * 8 + 4),
+    dut.o__ready.value = 1
+    for op, count, first, per_word in (
+        (Op.READ, 1, 33, 37),
+        (Op.READ, 3, 33, 37),
+        (Op.WRITE, 1, 38, 6),
+        (Op.WRITE, 2, 38, 6),
     ):
-        words = range(count) if op == Op.WRITE else ()
+        words = range(1, 1 + count) if op == Op.WRITE else ()
         await peer.send(request(1, op, 0, 0, count, words))
-        # send() returns half a clock after the zero byte was taken.
-        strobes, clock = [], 0
-        while True:
+        # send() returns half a clock after the flag was taken.
+        strobes, offers, clock, byte = [], [], 0, None
+        while byte != 0x7E:
             await ReadOnly()
             clock += 1
             if int(dut.bus__strobe.value):
                 strobes.append(clock)
             if int(dut.o__valid.value):
-                break
+                byte = int(dut.o__payload.value)
+                offers.append(clock)
             await FallingEdge(dut.clk)
-        assert strobes[0] == to_strobe, (op, strobes)
-        per_word = 5 if op == Op.READ else 6
-        assert [b - strobes[0] for b in strobes] == [per_word * k for k in range(count)]
-        assert clock - strobes[-1] == to_reply, (op, count, clock - strobes[-1])
-        await FallingEdge(dut.clk)
-        await with_timeout(peer.reply(), 100 * CLOCK_NS * 10, "ns")
+        assert strobes == [first + per_word * k for k in range(count)]
+        expected = [9, 18]
+        if op == Op.READ:
+            expected += [strobe + 1 + 9 * k for strobe in strobes for k in range(4)]
+            expected += [expected[-1] + 9 * k for k in range(1, 7)]
+        else:
+            expected += [strobes[-1] + 1 + 9 * k for k in range(6)]
+        assert offers == expected

@@ -12,6 +12,7 @@ from cocotb_tests.core_driver import packed_record, unpack
 from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import field, network_of, payload_layout
+from golden_model.errors import UserError
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 from rtl.config import CoreConfig
@@ -24,15 +25,46 @@ MEMORIES = {
 }
 
 
+@pytest.mark.parametrize("storage", ["block", "spram-model"])
 @pytest.mark.parametrize("name", MEMORIES)
-def test_sample_memory(name):
+def test_sample_memory(name, storage):
     network, depth = MEMORIES[name]
     simulate(
-        SampleMemory(network_of(network), depth),
+        SampleMemory(network_of(network), depth, storage),
         __name__,
         "brings_records",
         {"network": network, "depth": depth},
     )
+
+
+class Memory:
+    """The memory's contents, and the host's side of it."""
+
+    def __init__(self, dut, random):
+        self.dut, self.random = dut, random
+        self.words: dict[int, int] = {}
+
+    async def write(self, address: int, pair: tuple[int, int]) -> None:
+        """Two words from an even address on."""
+        dut = self.dut
+        dut.host_address.value = address // 2
+        dut.host_write_data.value = pair[0] | pair[1] << 16
+        dut.host_write.value = 1
+        await FallingEdge(dut.clk)
+        dut.host_write.value = 0
+        dut.host_write_data.value = self.random.getrandbits(32)
+        dut.host_address.value = self.random.getrandbits(len(dut.host_address))
+        self.words[address], self.words[address + 1] = pair
+
+    async def check(self, addresses) -> None:
+        for address in addresses:
+            self.dut.host_address.value = address // 2
+            await FallingEdge(self.dut.clk)
+            wanted = self.words[address] | self.words[address + 1] << 16
+            assert int(self.dut.host_read_data.value) == wanted, f"host's read of {address}"
+
+    def record(self, start: int, stride: int) -> list[int]:
+        return [self.words[start + k] for k in range(stride)]
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -40,56 +72,41 @@ async def brings_records(dut):
     net, depth, random = network_of(params()["network"]), params()["depth"], rng()
     stride = net.sample_words
     await start_clock(dut)
-    memory = [random.getrandbits(16) for _ in range(depth)]
+    memory = Memory(dut, random)
     for address in range(0, depth, 2):
-        dut.host_address.value = address
-        dut.host_write_data.value = memory[address] | memory[address + 1] << 16
-        dut.host_write.value = 1
-        await FallingEdge(dut.clk)
-        dut.host_write.value = 0
-        dut.host_write_data.value = random.getrandbits(32)
-        dut.host_address.value = random.randrange(0, depth, 2)
-        await FallingEdge(dut.clk)
-
-    async def read_back():
-        for address in range(0, depth, 2):
-            dut.host_address.value = address
-            for _ in range(2):
-                await FallingEdge(dut.clk)
-            wanted = memory[address] | memory[address + 1] << 16
-            assert int(dut.host_read_data.value) == wanted, f"host's read of {address}"
-
-    await read_back()
+        await memory.write(address, (random.getrandbits(16), random.getrandbits(16)))
+    await memory.check(range(0, depth, 2))
     records = depth // stride
     for stall in (0.0, 0.5):
-        for train_count, train_base, eval_base in (
-            (records, depth - records * stride, 0),  # up to the very end
-            (1, 1, stride),
-            (3, 0, 3 * stride),
-            (records - 1, 1, depth - 2 * stride),
-        ):
-            dut.train_base.value, dut.train_count.value = train_base, train_count
-            dut.eval_base.value = eval_base
-            next_train, next_evaluate = 0, -1  # -1: not started yet
-            for number in range(5 * train_count + 4):
-                if number == 0 or random.random() < 0.1:
+        for train_count in (records - 2, 1, records, 3):
+            # An address is as wide as the depth needs: the end of a full memory may be 0.
+            dut.train_end.value = train_count * stride % (1 << len(dut.train_end))
+            next_train, next_evaluate = 0, None  # None: not started since the last training one
+            dut.restart_train.value = 1
+            await FallingEdge(dut.clk)
+            dut.restart_train.value = 0
+            for _ in range(5 * train_count + 8):
+                if random.random() < 0.1:
                     dut.restart_train.value, next_train = 1, 0
-                evaluations_left = (depth - eval_base) // stride
-                if next_evaluate in (-1, evaluations_left) or random.random() < 0.1:
-                    dut.restart_evaluate.value, next_evaluate = 1, 0
-                await FallingEdge(dut.clk)
-                dut.restart_train.value = dut.restart_evaluate.value = 0
-                evaluate = int(random.random() < 0.4)
+                    await FallingEdge(dut.clk)
+                    dut.restart_train.value = 0
+                evaluate = int(random.random() < 0.5)
+                if evaluate and (next_evaluate in (None, records) or random.random() < 0.1):
+                    test = int(train_count < records and random.random() < 0.5)
+                    next_evaluate = train_count if test else 0
+                    dut.eval_test.value, dut.restart_evaluate.value = test, 1
+                    await FallingEdge(dut.clk)
+                    dut.eval_test.value, dut.restart_evaluate.value = 1 - test, 0
                 if evaluate:
-                    start, next_evaluate = eval_base + next_evaluate * stride, next_evaluate + 1
+                    start, next_evaluate = next_evaluate * stride, next_evaluate + 1
                 else:
-                    start = train_base + next_train * stride
+                    start, next_evaluate = next_train * stride, None
                     next_train = (next_train + 1) % train_count
                 await send(dut, "request", [evaluate], rng=random)
                 dut.request__payload.value = 1 - evaluate
                 began = get_sim_time("ns")
                 got = await receive(dut, "record", stride, stall=stall, rng=random)
-                assert got == memory[start : start + stride], f"record at {start}"
+                assert got == memory.record(start, stride), f"record at {start}"
                 if not stall:
                     # One word a clock, the first one clock after the memory's read.
                     assert get_sim_time("ns") - began == (stride + 1) * CLOCK_NS
@@ -99,6 +116,9 @@ async def brings_records(dut):
                     assert not int(dut.record__valid.value), "more words than a record has"
                     await FallingEdge(dut.clk)
                 dut.record__ready.value = 0
+                # The host's reads between two records do not disturb the order of them.
+                if random.random() < 0.3:
+                    await memory.check([random.randrange(0, depth, 2)])
             # A second request is not taken while the record of the first is under way.
             await send(dut, "request", [0], rng=random)
             dut.request__valid.value = 1
@@ -108,7 +128,53 @@ async def brings_records(dut):
                 await FallingEdge(dut.clk)
             dut.request__valid.value = 0
             await receive(dut, "record", stride, stall=stall, rng=random)
-            await read_back()
+            await memory.check(range(0, depth, 2))
+
+
+DEEP = {"layers": (7, 3), "sample_bits": 2}
+
+
+@pytest.mark.parametrize("depth", [2 * 16384, 2 * 16384 + 2, 4 * 16384])
+def test_banks_of_spram(depth):
+    simulate(
+        SampleMemory(network_of(DEEP), depth, "spram-model"), __name__, "banks", {"depth": depth}
+    )
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def banks(dut):
+    """Rows around every power of two, among them where one bank ends and another begins."""
+    depth, random = params()["depth"], rng()
+    stride = network_of(DEEP).sample_words
+    await start_clock(dut)
+    memory = Memory(dut, random)
+    places = {2 * row for bit in range(16) for row in range((1 << bit) - 3, (1 << bit) + 3)}
+    addresses = [a for a in {*places, *range(depth - 6, depth, 2)} if 0 <= a < depth]
+    random.shuffle(addresses)
+    for address in addresses:
+        await memory.write(address, (random.getrandbits(16), random.getrandbits(16)))
+    await memory.check(addresses)
+    dut.eval_test.value = 1
+    for start in sorted(addresses):
+        if not all(start + k in memory.words for k in range(2 * stride)):
+            continue
+        dut.train_end.value = start
+        dut.restart_evaluate.value = 1
+        await FallingEdge(dut.clk)
+        dut.restart_evaluate.value = 0
+        for k in range(2):
+            await send(dut, "request", [1], rng=random)
+            got = await receive(dut, "record", stride, stall=0.3, rng=random)
+            assert got == memory.record(start + k * stride, stride)
+
+
+def test_what_spram_cannot_hold_is_refused():
+    network = network_of(DEEP)
+    with pytest.raises(UserError, match=r"65538 words of sample memory: .* 65536") as error:
+        SampleMemory(network, 65538, "spram")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="storage = 'sram': must be one of block, spram"):
+        SampleMemory(network, 64, "sram")
 
 
 LOADERS = {

@@ -19,7 +19,16 @@ from host.records import paired, sample_records
 from host.session import Counters, Evaluation, Samples, Session
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
-from rtl.protocol import REGISTERS, Command, Flag, Identity, Register, Space, Status
+from rtl.protocol import (
+    FIRST_READABLE,
+    REGISTERS,
+    Command,
+    Flag,
+    Identity,
+    Register,
+    Space,
+    Status,
+)
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
@@ -44,24 +53,21 @@ class BoardSession(Session):
             raise
         self.config = CoreConfig(network, self.identity.lanes)
         self.lanes = self.identity.lanes
-        self._places: dict[str, tuple[int, int]] = {}
+        self._samples: dict[str, int] = {}
+        self._train_words = 0
 
     def load_samples(self, train: Samples, test: Samples) -> None:
-        base = 0
-        blocks = []
-        for name, samples in (("train", train), ("test", test)):
-            words = paired(sample_records(samples, self.network))
-            self._places[name] = (base, len(samples))
-            blocks.append((base, words))
-            base += 2 * len(words)
-        if base > self.identity.sample_memory:
+        records = [sample_records(samples, self.network) for samples in (train, test)]
+        words = paired(np.concatenate(records))
+        if 2 * len(words) > self.identity.sample_memory:
             raise UserError(
-                f"{len(train)} training and {len(test)} test samples take {base} words of 16 bits, "
-                f"the board's sample memory has {self.identity.sample_memory}; use fewer samples "
-                "or a board built with more sample memory"
+                f"{len(train)} training and {len(test)} test samples take {2 * len(words)} words "
+                f"of 16 bits, the board's sample memory has {self.identity.sample_memory}; use "
+                "fewer samples or a board built with more sample memory"
             )
-        for start, words in blocks:
-            self.link.write(Space.SAMPLES, start, words)
+        self.link.write(Space.SAMPLES, 0, words)
+        self._samples = {"train": len(train), "test": len(test)}
+        self._train_words = records[0].size
 
     def write_weights(self, weights: list[np.ndarray]) -> None:
         for lane, row in enumerate(self.config.to_lanes(weights)):
@@ -73,7 +79,9 @@ class BoardSession(Session):
         rows = [
             self.link.read(Space.WEIGHTS, lane << 16, count) for lane in range(self.config.lanes)
         ]
-        return self.config.from_lanes(np.array(rows, dtype=np.uint32).view(np.int32).astype(int))
+        sign = 1 << (self.network.weight_bits - 1)
+        weights = np.array(rows, dtype=np.int64) & (2 * sign - 1)
+        return self.config.from_lanes((weights ^ sign) - sign)
 
     def start(self, settings: Settings, seed: int) -> None:
         settings.check(self.network)
@@ -94,8 +102,7 @@ class BoardSession(Session):
             Register.TAU_THETA: settings.tau_theta,
             Register.SEED: state & 0xFFFFFFFF,
             Register.SEED + 1: state >> 32,
-            Register.TRAIN_BASE: self._places["train"][0],
-            Register.TRAIN_COUNT: self._places["train"][1],
+            Register.TRAIN_END: self._train_words,
         }
         first = min(values)
         self.link.write(
@@ -109,26 +116,30 @@ class BoardSession(Session):
         self._run(Command.TRAIN, passes=2 * (until_step - step) + 1, on_progress=on_progress)
 
     def evaluate(self, on: str = "test") -> Evaluation:
-        base, count = self._places[on]
-        self.link.write(Space.REGISTERS, Register.EVAL_BASE, [base, count])
+        count = self._samples[on]
+        self.link.write(Space.REGISTERS, Register.EVAL_TEST, [int(on == "test"), count])
         self._run(Command.EVALUATE, passes=count + 1)
         correct, low, high = self.link.read(Space.REGISTERS, Register.EVAL_CORRECT, 3)
         return Evaluation(correct, low | high << 32, count, self.network.cost_frac)
 
     def counters(self) -> Counters:
-        words = self.link.read(Space.REGISTERS, 0, REGISTERS)
+        count = REGISTERS - FIRST_READABLE
+        words = self.link.read(Space.REGISTERS, FIRST_READABLE, count)
+
+        def word(register: int) -> int:
+            return words[register - FIRST_READABLE]
 
         def wide(register: Register) -> int:
-            return words[register] | words[register + 1] << 32
+            return word(register) | word(register + 1) << 32
 
         return Counters(
-            step=words[Register.STEP],
+            step=word(Register.STEP),
             cost_sum=wide(Register.COST_SUM),
-            weight_saturations=words[Register.WEIGHT_SATURATIONS],
-            activation_saturations=words[Register.ACTIVATION_SATURATIONS],
-            clocks=wide(Register.CLOCKS),
+            weight_saturations=word(Register.WEIGHT_SATURATIONS),
+            activation_saturations=word(Register.ACTIVATION_SATURATIONS),
+            clocks=self._clocks(),
             train_clocks=wide(Register.TRAIN_CLOCKS),
-            link_errors=words[Register.FRAME_ERRORS] + self.link.errors,
+            link_errors=word(Register.FRAME_ERRORS) + self.link.errors,
         )
 
     def close(self) -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import struct
 import time
-import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cobs import cobs
-
 from golden_model.errors import UserError
+from host.framing import decode, encode
 from host.transport import Transport
 from rtl.protocol import (
-    ADDRESS_STEP,
-    CRC_BYTES,
+    FLAG,
     MAX_WORDS,
     REPLY_HEADER,
+    RESULT_LEFT,
     Identity,
     Op,
     Register,
@@ -29,8 +27,8 @@ WINDOW = 2
 """Requests without a reply: the board has room for one beside that which it works on."""
 ADDRESS_END = 1 << 24
 IDENTITY_WORDS_MAX = 256
-REPLY_BYTES_MAX = 256
-"""Encoded, without the closing zero byte."""
+REPLY_BYTES_MAX = 512
+"""With every byte escaped, without the closing flag."""
 
 
 class RefusedError(UserError):
@@ -74,17 +72,14 @@ class Link:
         self._frames: deque[bytes] = deque()
 
     def read(self, space: Space, address: int, count: int) -> list[int]:
-        """`count` words from `address` on, each 0 to 2^32 − 1.
-
-        In Space.SAMPLES a word is two addresses, so the words are at address, address + 2, ...
-        """
+        """`count` words from `address` on, each 0 to 2^32 − 1."""
         requests = [
             _Request(Op.READ, space, at, size, b"") for at, size in _split(space, address, count)
         ]
         return [word for words in self._exchange(requests) for word in words]
 
     def write(self, space: Space, address: int, words: Sequence[int]) -> None:
-        """Write words of 0 to 2^32 − 1 to `address` on; see read() for Space.SAMPLES."""
+        """Write words of 0 to 2^32 − 1 to `address` on."""
         words = [int(word) for word in words]
         requests, done = [], 0
         for at, size in _split(space, address, len(words)):
@@ -104,16 +99,12 @@ class Link:
         """One 32-bit register."""
         return self.read(Space.REGISTERS, register, 1)[0]
 
-    def read_registers(self, first: Register, count: int) -> list[int]:
-        """`count` consecutive registers, read in one frame but not in one clock."""
-        return self.read(Space.REGISTERS, first, count)
-
     def write_register(self, register: Register, value: int) -> None:
         """One 32-bit register."""
         self.write(Space.REGISTERS, register, [value])
 
     def read_register64(self, register: Register) -> int:
-        """A 64-bit register, also one that counts while it is read."""
+        """A register of two words, also one that counts while it is read."""
         high = self.read(Space.REGISTERS, register + 1, 1)[0]
         while True:
             low, again = self.read(Space.REGISTERS, register, 2)
@@ -121,17 +112,13 @@ class Link:
                 return low | high << 32
             high = again  # a carry passed between the two reads
 
-    def write_register64(self, register: Register, value: int) -> None:
-        """A 64-bit register, low word first."""
-        self.write(Space.REGISTERS, register, [value & 0xFFFFFFFF, value >> 32])
-
     def identify(self) -> Identity:
         """What the board says of itself.
 
         Raises UserError where it is no board of ours or speaks another protocol version.
         """
         try:
-            size = self.read(Space.IDENTITY, 0, 3)[2]
+            size = self.read(Space.IDENTITY, 0, 4)[3]
             words = self.read(Space.IDENTITY, 0, min(size, IDENTITY_WORDS_MAX))
             return Identity.from_words(words)
         except (ValueError, IndexError) as error:
@@ -167,12 +154,13 @@ class Link:
                     self._repeat(seq, requests[index])
                 deadline = time.monotonic() + self.timeout_s
                 continue
-            seq, status, op, count = frame[:REPLY_HEADER]
+            seq, op = frame[:REPLY_HEADER]
             if seq not in under_way:
                 continue  # the late reply to a request that was repeated
             request = requests[under_way[seq]]
-            words = frame[REPLY_HEADER:-CRC_BYTES]
-            if not _fits(request, status, op, count, words):
+            words = frame[REPLY_HEADER:-1]
+            left, status = divmod(frame[-1], RESULT_LEFT)
+            if not _fits(request, op, status, left, words):
                 self.errors += 1
                 continue
             index = under_way.pop(seq)
@@ -180,7 +168,7 @@ class Link:
             if status == Status.OK:
                 results[index] = list(struct.unpack(f"<{len(words) // 4}I", words))
             elif refusal is None:
-                refusal = _refusal(request, Status(status), count)
+                refusal = _refusal(request, Status(status), request.count - left)
                 waiting.clear()  # but wait for what is under way
         if refusal is not None:
             raise refusal
@@ -189,10 +177,9 @@ class Link:
     def _send(self, seq: int, request: _Request) -> None:
         request.attempts += 1
         header = bytes([seq, request.op, request.space, request.count])
-        body = header + request.address.to_bytes(3, "little") + b"\0" + request.words
-        body += zlib.crc32(body).to_bytes(CRC_BYTES, "little")
-        # The first zero ends whatever garbage the board has heard before.
-        self.transport.write(b"\0" + cobs.encode(body) + b"\0")
+        body = header + request.address.to_bytes(4, "little") + request.words
+        # The first flag ends whatever garbage the board has heard before.
+        self.transport.write(bytes([FLAG]) + encode(body))
 
     def _repeat(self, seq: int, request: _Request) -> None:
         if request.attempts >= self.attempts:
@@ -215,60 +202,43 @@ class Link:
             while self._frames:
                 frame = self._frames.popleft()
                 if not frame:
-                    continue  # zero bytes alone are no frames
-                body = _decode(frame)
-                if body is not None:
+                    continue  # flags alone are no frames
+                body = decode(frame)
+                if body is not None and len(body) > REPLY_HEADER:
                     return body
                 self.errors += 1
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
             self._received += self.transport.read(left)
-            *frames, rest = bytes(self._received).split(b"\0")
+            *frames, rest = bytes(self._received).split(bytes([FLAG]))
             self._frames.extend(frames)
-            # Endless garbage without a zero must not fill the memory.
+            # Endless garbage without a flag must not fill the memory.
             self._received = bytearray(rest[-2 * REPLY_BYTES_MAX :])
 
 
 def _split(space: Space, address: int, count: int) -> list[tuple[int, int]]:
     """Address and size of each frame of a transfer."""
-    step = ADDRESS_STEP[space]
-    if count < 0 or address < 0 or address + step * count > ADDRESS_END:
+    if count < 0 or address < 0 or address + count > ADDRESS_END:
         raise UserError(
             f"{count} words at address {address:#x} of space {space.name}: addresses must be "
             f"between 0 and {ADDRESS_END - 1:#x}, as a frame has 24 bits for them"
         )
-    return [
-        (address + step * done, min(MAX_WORDS, count - done)) for done in range(0, count, MAX_WORDS)
-    ]
+    return [(address + done, min(MAX_WORDS, count - done)) for done in range(0, count, MAX_WORDS)]
 
 
-def _decode(frame: bytes) -> bytes | None:
-    """The reply in an encoded frame with its CRC, or None where it is damaged."""
-    try:
-        body = cobs.decode(frame)
-    except cobs.DecodeError:
-        return None
-    if len(body) < REPLY_HEADER + CRC_BYTES:
-        return None
-    if int.from_bytes(body[-CRC_BYTES:], "little") != zlib.crc32(body[:-CRC_BYTES]):
-        return None
-    return body
-
-
-def _fits(request: _Request, status: int, op: int, count: int, words: bytes) -> bool:
-    """Whether a reply can be one to this request."""
-    if status not in list(Status) or op != request.op or count > request.count:
+def _fits(request: _Request, op: int, status: int, left: int, words: bytes) -> bool:
+    """Whether a reply can be one to this request.  left: words not done."""
+    done = request.count - left
+    if op != request.op or done < 0 or (status == Status.OK) != (left == 0):
         return False
-    if status == Status.OK and count != request.count:
-        return False
-    return len(words) == (4 * count if op == Op.READ else 0)
+    return len(words) == (4 * done if op == Op.READ else 0)
 
 
 def _refusal(request: _Request, status: Status, done: int) -> RefusedError:
-    at = request.address + ADDRESS_STEP[request.space] * done
+    at = request.address + done
     reasons = {
-        Status.BAD_REQUEST: "it does not know this request, or the word is read-only",
+        Status.BAD_REQUEST: "it does not know this request, or the register is not for that",
         Status.BAD_ADDRESS: "it has nothing at this address",
         Status.BUSY: "its core is running; wait until it is done",
     }

@@ -5,20 +5,20 @@ from __future__ import annotations
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-SPACE_BITS = 3
+SPACE_BITS = 2
 ADDRESS_BITS = 24
-STATUS_BITS = 3
+STATUS_BITS = 2
 WORD_BITS = 32
 
 
 class BusSignature(wiring.Signature):
     """One word at a time, seen from the initiator.
 
-    The initiator raises `strobe` and holds it and `space`, `address`, `write` and `write_data`
-    until the clock in which the responder raises `ack`, be it the same one or any later.  In that
-    clock `status` (a protocol.Status) and, for a read that is OK, `read_data` are valid.  The
-    next clock `strobe` is low.  A responder acknowledges everything, also what it refuses, and
-    raises `ack` only while `strobe` is high.
+    The initiator raises `strobe` and holds it and `space`, `address`, `write` and, for a write,
+    `write_data` until the clock in which the responder raises `ack`, be it the same one or any
+    later.  In that clock `status` (a protocol.Status) and, for a read that is OK, `read_data` are
+    valid.  The next clock `strobe` is low.  A responder acknowledges everything, also what it
+    refuses, and raises `ack` only while `strobe` is high.
     """
 
     def __init__(self):

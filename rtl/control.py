@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -12,21 +12,29 @@ from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
 from rtl.config import CoreConfig
 from rtl.core import weight_request_layout
-from rtl.protocol import REGISTERS, Flag, Identity, Register, Space, Status
-from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, evaluation_layout
+from rtl.frame_receiver import ERROR_BITS
+from rtl.protocol import FIRST_READABLE, REGISTERS, Flag, Identity, Register, Space, Status
+from rtl.schedule import (
+    CLOCK_BITS,
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    STEP_BITS,
+    cost_sum_bits,
+    evaluation_layout,
+)
 
 
-def status_layout() -> data.StructLayout:
+def status_layout(config: CoreConfig) -> data.StructLayout:
     """What the core and the link report, as read through the registers."""
     return data.StructLayout(
         {
             "busy": 1,
-            "step": 32,
-            "cost_sum": 64,
-            "train_clocks": 64,
+            "step": STEP_BITS,
+            "cost_sum": cost_sum_bits(config.network),
+            "train_clocks": CLOCK_BITS,
             "weight_saturations": 32,
             "activation_saturations": 32,
-            "frame_errors": 32,
+            "frame_errors": ERROR_BITS,
         }
     )
 
@@ -34,9 +42,9 @@ def status_layout() -> data.StructLayout:
 class Control(wiring.Component):
     """Maps rtl.protocol's spaces onto a core and a sample memory.
 
-    Clocks to the acknowledge: registers 2, identity 3, samples 4, weights 3 (write) or 6 (read).
-    While the core is busy only the registers can be read; everything else answers BUSY, so a
-    run cannot be disturbed.
+    Two clocks to the acknowledge, for a read weight two more than the core takes.  While the core
+    is busy only the identity and the registers that are read are there; everything else answers
+    BUSY, so a run cannot be disturbed.
     """
 
     def __init__(self, config: CoreConfig, sample_memory: int, clock_hz: int) -> None:
@@ -46,7 +54,6 @@ class Control(wiring.Component):
         self.identity = Identity.of(
             network, config.lanes, config.lane_words, sample_memory, clock_hz
         )
-        address = range(sample_memory)
         super().__init__(
             {
                 "bus": In(BusSignature()),
@@ -55,11 +62,10 @@ class Control(wiring.Component):
                 "evaluation": In(stream.Signature(evaluation_layout(config))),
                 "weight_request": Out(stream.Signature(weight_request_layout(config))),
                 "weight_reply": In(stream.Signature(signed(network.weight_bits))),
-                "status": In(status_layout()),
-                "train_base": Out(address),
-                "train_count": Out(32),
-                "eval_base": Out(address),
-                "sample_address": Out(address),
+                "status": In(status_layout(config)),
+                "train_end": Out(range(sample_memory)),
+                "eval_test": Out(1),
+                "sample_address": Out(range(max(sample_memory // 2, 2))),
                 "sample_write": Out(1),
                 "sample_write_data": Out(WORD),
                 "sample_read_data": In(WORD),
@@ -69,115 +75,118 @@ class Control(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bus = self.bus
-        address = bus.address
-        writable = self._writable_registers(m)
-        readable = {**writable, **self._read_only_registers(m)}
-
+        address, space = bus.address, bus.space
+        lane, word = address[16:], address[:16]
         identity = self.identity.words()
-        m.submodules.identity = rom = Memory(shape=WORD, depth=len(identity), init=identity)
+        m.submodules.identity = rom = Memory(
+            shape=16, depth=len(identity), init=identity, attrs={"ram_style": "block"}
+        )
         rom_port = rom.read_port()
-        busy = Signal()
-        value, read_only = Signal(WORD), Signal()
         m.d.comb += [
-            busy.eq(self.status.busy | self.command.valid),
             rom_port.addr.eq(address),
-        ]
-        with m.Switch(address):
-            for register, word in readable.items():
-                with m.Case(register):
-                    m.d.comb += [value.eq(word), read_only.eq(register not in writable)]
-            with m.Case(int(Register.COMMAND)):
-                pass
-            with m.Default():
-                m.d.comb += read_only.eq(1)
-        with m.If(self.command.ready):
-            m.d.sync += self.command.valid.eq(0)
-
-        answer, answer_status = Signal(WORD), Signal(range(max(Status) + 1))
-        m.d.comb += [
-            bus.read_data.eq(answer),
-            bus.status.eq(answer_status),
             self.sample_address.eq(address),
             self.sample_write_data.eq(bus.write_data),
-            self.weight_request.payload.lane.eq(address[16:]),
-            self.weight_request.payload.word.eq(address[:16]),
+            self.weight_request.payload.lane.eq(lane),
+            self.weight_request.payload.word.eq(word),
             self.weight_request.payload.write.eq(bus.write),
             self.weight_request.payload.data.eq(bus.write_data),
         ]
-        weight_known = (address[16:] < self.config.lanes) & (address[:16] < self.config.lane_words)
+
+        busy = self.status.busy | self.command.valid
+        found, known, blocked = Signal(), Signal(), Signal()
+        with m.Switch(space):
+            with m.Case(Space.REGISTERS):
+                readable = address >= FIRST_READABLE
+                m.d.comb += [
+                    found.eq(address < REGISTERS),
+                    known.eq(readable ^ bus.write),
+                    blocked.eq(bus.write),
+                ]
+            with m.Case(Space.IDENTITY):
+                m.d.comb += [found.eq(address < len(identity)), known.eq(~bus.write)]
+            with m.Case(Space.SAMPLES):
+                m.d.comb += [found.eq(address < self.sample_memory // 2), known.eq(1)]
+                m.d.comb += blocked.eq(1)
+            with m.Case(Space.WEIGHTS):
+                exists = (lane < self.config.lanes) & (word < self.config.lane_words)
+                m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1)]
+
+        status, granted = Signal(range(max(Status) + 1)), Signal()
+        m.d.comb += [bus.status.eq(status), granted.eq(found & known & ~(blocked & busy))]
+        write_register = Signal()
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += answer_status.eq(Status.OK)
+                with m.If(~found):
+                    m.d.sync += status.eq(Status.BAD_ADDRESS)
+                with m.Elif(~known):
+                    m.d.sync += status.eq(Status.BAD_REQUEST)
+                with m.Elif(blocked & busy):
+                    m.d.sync += status.eq(Status.BUSY)
+                with m.Else():
+                    m.d.sync += status.eq(Status.OK)
                 with m.If(bus.strobe):
-                    m.next = "REFUSE"
-                    with m.Switch(bus.space):
-                        with m.Case(Space.REGISTERS):
-                            with m.If(address >= REGISTERS):
-                                m.d.sync += answer_status.eq(Status.BAD_ADDRESS)
-                            with m.Elif(bus.write & read_only):
-                                m.d.sync += answer_status.eq(Status.BAD_REQUEST)
-                            with m.Elif(bus.write & busy):
-                                m.d.sync += answer_status.eq(Status.BUSY)
-                            with m.Else():
-                                m.d.sync += answer.eq(value)
-                                m.next = "REGISTER"
-                        with m.Case(Space.IDENTITY):
-                            with m.If(bus.write):
-                                m.d.sync += answer_status.eq(Status.BAD_REQUEST)
-                            with m.Elif(address >= len(identity)):
-                                m.d.sync += answer_status.eq(Status.BAD_ADDRESS)
-                            with m.Else():
-                                m.next = "IDENTITY"
-                        with m.Case(Space.SAMPLES):
-                            with m.If(busy):
-                                m.d.sync += answer_status.eq(Status.BUSY)
-                            with m.Elif((address >= self.sample_memory) | address[0]):
-                                m.d.sync += answer_status.eq(Status.BAD_ADDRESS)
-                            with m.Else():
-                                m.next = "SAMPLE"
-                        with m.Case(Space.WEIGHTS):
-                            with m.If(busy):
-                                m.d.sync += answer_status.eq(Status.BUSY)
-                            with m.Elif(~weight_known):
-                                m.d.sync += answer_status.eq(Status.BAD_ADDRESS)
-                            with m.Else():
-                                m.next = "WEIGHT"
-                        with m.Default():
-                            m.d.sync += answer_status.eq(Status.BAD_REQUEST)
-            with m.State("REFUSE"):
+                    m.next = "ANSWER"
+                with m.If(bus.strobe & granted & (space == Space.WEIGHTS)):
+                    m.next = "WEIGHT"
+            with m.State("ANSWER"):
+                with m.If(bus.write & (status == Status.OK)):
+                    m.d.comb += write_register.eq(space == Space.REGISTERS)
+                    m.d.comb += self.sample_write.eq(space == Space.SAMPLES)
                 m.d.comb += bus.ack.eq(1)
                 m.next = "IDLE"
-            with m.State("REGISTER"):
-                m.d.comb += bus.ack.eq(1)
-                with m.If(bus.write):
-                    self._write_register(m, writable)
-                m.next = "IDLE"
-            with m.State("IDENTITY"):
-                m.d.sync += answer.eq(rom_port.data)
-                m.next = "REFUSE"
-            with m.State("SAMPLE"):
-                m.d.comb += self.sample_write.eq(bus.write)
-                m.next = "SAMPLE_READ"
-            with m.State("SAMPLE_READ"):
-                m.d.sync += answer.eq(self.sample_read_data)
-                m.next = "REFUSE"
             with m.State("WEIGHT"):
                 m.d.comb += self.weight_request.valid.eq(1)
                 with m.If(self.weight_request.ready):
                     m.next = "WEIGHT_READ"
                     with m.If(bus.write):
-                        m.next = "REFUSE"
+                        m.d.comb += bus.ack.eq(1)
+                        m.next = "IDLE"
             with m.State("WEIGHT_READ"):
-                m.d.comb += self.weight_reply.ready.eq(1)
+                m.d.comb += [self.weight_reply.ready.eq(1), bus.ack.eq(self.weight_reply.valid)]
                 with m.If(self.weight_reply.valid):
-                    m.d.sync += answer.eq(self.weight_reply.payload)
-                    m.next = "REFUSE"
+                    m.next = "IDLE"
+
+        with m.If(self.command.ready):
+            m.d.sync += self.command.valid.eq(0)
+        self._writable_registers(m, write_register)
+        readable_registers = self._readable_registers(m, busy)
+        # As AND and OR, which LUTs of four inputs hold better than a multiplexer.
+        in_registers = space == Space.REGISTERS
+        number = address[: (REGISTERS - 1).bit_length()]
+        sources = [
+            (in_registers & (number == register), value)
+            for register, value in readable_registers.items()
+        ]
+        sources += [
+            (space == Space.IDENTITY, rom_port.data),
+            (space == Space.SAMPLES, self.sample_read_data),
+            (space == Space.WEIGHTS, self.weight_reply.payload.as_unsigned()),
+        ]
+        read_data = Const(0, WORD)
+        for source, value in sources:
+            chosen = Signal()
+            m.d.comb += chosen.eq(source)
+            read_data |= Mux(chosen, value, 0)
+        m.d.comb += bus.read_data.eq(read_data)
         return m
 
-    def _writable_registers(self, m: Module) -> dict[int, Signal]:
-        """Registers of their fields' widths, wired to the settings."""
-        s = self.settings
-        plain = {
+    def _writable_registers(self, m: Module, write: Signal) -> None:
+        """Registers of their fields' widths, which take the bus's data where `write` is high."""
+        s, address, value = self.settings, self.bus.address, self.bus.write_data
+        mode, low = Signal(len(Flag), name="mode"), Signal(WORD, name="seed_low")
+        high = Signal(len(s.seed) - WORD, name="seed_high")
+        registers: dict[int, Signal] = {
+            Register.MODE: mode,
+            Register.SEED: low,
+            Register.SEED + 1: high,
+        }
+        m.d.comb += [
+            s.nodes.eq((mode & Flag.NODES).any()),
+            s.antithetic.eq((mode & Flag.ANTITHETIC).any()),
+            s.accumulates.eq((mode & Flag.ACCUMULATE).any()),
+            s.seed.eq(Cat(low, high)),
+        ]
+        for register, port in {
             Register.STEP_TARGET: s.step_target,
             Register.DELTA_EXP: s.delta_exp,
             Register.ETA_EXP: s.eta_exp,
@@ -185,72 +194,45 @@ class Control(wiring.Component):
             Register.TAU_X: s.tau_x,
             Register.TAU_P: s.tau_p,
             Register.TAU_THETA: s.tau_theta,
-            Register.TRAIN_BASE: self.train_base,
-            Register.TRAIN_COUNT: self.train_count,
-            Register.EVAL_BASE: self.eval_base,
+            Register.TRAIN_END: self.train_end,
+            Register.EVAL_TEST: self.eval_test,
             Register.EVAL_COUNT: s.eval_count,
-        }
-        registers: dict[int, Signal] = {}
-        for register, field in plain.items():
-            registers[int(register)] = Signal(len(field), name=register.name.lower())
-            m.d.comb += field.eq(registers[int(register)])
-        mode = registers[int(Register.MODE)] = Signal(len(Flag), name="mode")
-        low, high = Signal(WORD, name="seed_low"), Signal(len(s.seed) - WORD, name="seed_high")
-        registers[int(Register.SEED)] = low
-        registers[Register.SEED + 1] = high
-        m.d.comb += [
-            s.nodes.eq((mode & Flag.NODES).any()),
-            s.antithetic.eq((mode & Flag.ANTITHETIC).any()),
-            s.accumulates.eq((mode & Flag.ACCUMULATE).any()),
-            s.seed.eq(Cat(low, high)),
-        ]
-        return registers
+        }.items():
+            registers[register] = Signal(len(port), name=register.name.lower())
+            m.d.comb += port.eq(registers[register])
+        with m.If(write), m.Switch(address[: (FIRST_READABLE - 1).bit_length()]):
+            for number, signal in registers.items():
+                with m.Case(int(number)):
+                    m.d.sync += signal.eq(value)
+            with m.Case(int(Register.COMMAND)):
+                m.d.sync += [self.command.payload.code.eq(value), self.command.valid.eq(1)]
 
-    def _read_only_registers(self, m: Module) -> dict:
-        """What is counted here, and what the core reports."""
+    def _readable_registers(self, m: Module, busy) -> dict:
+        """What is counted here, and what the core reports, by address."""
         s, e = self.status, self.evaluation.payload
-        clocks, correct, cost = Signal(64), Signal(32), Signal(64)
-        last_class, last_cost = Signal(len(e.category)), Signal(len(e.cost))
+        count_bits = len(self.settings.eval_count)
+        clocks, correct = Signal(CLOCK_BITS), Signal(count_bits)
+        cost = Signal(len(e.cost) + count_bits)
         m.d.sync += clocks.eq(clocks + 1)
         m.d.comb += self.evaluation.ready.eq(1)
         with m.If(self.evaluation.valid):
-            m.d.sync += [
-                correct.eq(correct + e.correct),
-                cost.eq(cost + e.cost),
-                last_class.eq(e.category),
-                last_cost.eq(e.cost),
-            ]
+            m.d.sync += [correct.eq(correct + e.correct), cost.eq(cost + e.cost)]
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [correct.eq(0), cost.eq(0)]
 
-        named = {
-            Register.STATUS: s.busy | self.command.valid,
-            Register.STEP: s.step,
-            Register.EVAL_CORRECT: correct,
-            Register.LAST_CLASS: last_class,
-            Register.LAST_COST: last_cost,
-            Register.WEIGHT_SATURATIONS: s.weight_saturations,
-            Register.ACTIVATION_SATURATIONS: s.activation_saturations,
-            Register.FRAME_ERRORS: s.frame_errors,
-        }
-        registers: dict = {int(register): word for register, word in named.items()}
-        for register, wide in (
+        registers: dict = {}
+        for register, value in (
+            (Register.STATUS, busy),
+            (Register.STEP, s.step),
+            (Register.EVAL_CORRECT, correct),
             (Register.EVAL_COST, cost),
             (Register.COST_SUM, s.cost_sum),
             (Register.CLOCKS, clocks),
             (Register.TRAIN_CLOCKS, s.train_clocks),
+            (Register.WEIGHT_SATURATIONS, s.weight_saturations),
+            (Register.ACTIVATION_SATURATIONS, s.activation_saturations),
+            (Register.FRAME_ERRORS, s.frame_errors),
         ):
-            registers[int(register)] = wide[:WORD]
-            registers[register + 1] = wide[WORD:]
+            for k in range(0, len(value), WORD):
+                registers[register + k // WORD] = value[k : k + WORD]
         return registers
-
-    def _write_register(self, m: Module, writable: dict[int, Signal]) -> None:
-        with m.Switch(self.bus.address):
-            for register, signal in writable.items():
-                with m.Case(register):
-                    m.d.sync += signal.eq(self.bus.write_data)
-            with m.Case(int(Register.COMMAND)):
-                m.d.sync += [
-                    self.command.payload.code.eq(self.bus.write_data),
-                    self.command.valid.eq(1),
-                ]

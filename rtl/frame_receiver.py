@@ -1,99 +1,98 @@
 """Turns bytes from the wire into checked frames in a buffer."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import memory, stream, wiring
-from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
-from rtl.protocol import CRC_BYTES, MAX_WORDS, REQUEST_HEADER
+from rtl.crc32 import RESIDUE, SerialCRC32
+from rtl.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG, MAX_WORDS, REQUEST_HEADER
 
 FRAME_MIN = REQUEST_HEADER + CRC_BYTES
-FRAME_MAX = REQUEST_HEADER + 4 * MAX_WORDS + CRC_BYTES
+FRAME_MAX = 256
+assert FRAME_MAX >= FRAME_MIN + 4 * MAX_WORDS
+ERROR_BITS = 16
 
 
 class FrameReceiver(wiring.Component):
-    """Decodes COBS frames and keeps those whose length and CRC-32 are right.
+    """Undoes the escapes of frames and keeps those whose length and CRC-32 are right.
 
-    Takes a byte every clock.  While `valid` is high, a checked frame of `length` bytes (12 to
-    252, CRC included) is in the buffer; its byte at `read_address` is `read_data` one clock
-    later.  `done` for one clock gives it back.  `valid` rises two clocks after the zero byte that
-    ends the frame.  The next frame is received meanwhile into the other half of the buffer; if
-    it is complete before `done`, no more bytes are taken until then.
+    Takes a byte in 8 clocks (one for flags and escapes).  While `valid` is high, a checked frame
+    of 12 to 256 bytes (CRC included), FRAME_MIN + `extra`, is in the buffer.  Its first byte is
+    at FIRST_PLACE, places go round at 256; the byte at `place` is `read_data` one clock later.
+    `done` for one clock gives the frame back.  `valid` rises two clocks after the flag that ends
+    the frame.  The next frame is received meanwhile into the other half of the buffer; if it is
+    complete before `done`, no more bytes are taken until then.
 
     A frame that is cut short, too short or long, or whose CRC is wrong is forgotten and adds one
-    to `errors` (32 bits, wraps).  Zero bytes between frames are not errors.
+    to `errors` (modulo 2^16).  Flags alone are not errors.
     """
+
+    FIRST_PLACE = 256 - FRAME_MIN
+    """So that a byte's place is 0 where the shortest frame is complete."""
 
     i: In(stream.Signature(8))
     valid: Out(1)
-    length: Out(8)
-    read_address: In(8)
+    extra: Out(8)
+    place: In(8)
     read_data: Out(8)
     done: In(1)
-    errors: Out(32)
+    errors: Out(ERROR_BITS)
 
     def elaborate(self, platform) -> Module:
         m = Module()
         # Two halves cost nothing: 512 bytes are the smallest block RAM of an iCE40.
         m.submodules.buffer = buffer = memory.Memory(shape=8, depth=512, init=[])
         write, read = buffer.write_port(), buffer.read_port()
-        m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(data_width=8).create()
+        m.submodules.crc = crc = SerialCRC32()
 
         half = Signal()
         """The half that is being received into."""
-        count = Signal(8)
-        too_long = Signal()
-        started = Signal()
-        until_code = Signal(8)
-        """Data bytes before the next byte that is a COBS code."""
+        count = Signal(8, init=self.FIRST_PLACE)
+        """Place of the next byte."""
+        long_enough, too_long = Signal(), Signal()
+        started, escaped = Signal(), Signal()
+        bit = Signal(3)
         waiting = Signal()
         """A checked frame waits for the other half to be given back."""
-        waiting_length = Signal(8)
-        right = Signal()
-        emit = Signal()
+        flag, escape, taken = Signal(), Signal(), Signal()
         byte = Signal(8)
 
         m.d.comb += [
-            self.i.ready.eq(~waiting),
-            # Between two codes the encoder took a zero out.  (Not after code 255, but a frame
-            # with one is longer than any we accept.)
-            byte.eq(Mux(until_code == 0, 0, self.i.payload)),
-            right.eq(
-                (until_code == 0) & (count >= FRAME_MIN) & ~too_long & crc.match_detected,
-            ),
-            crc.data.eq(byte),
-            crc.valid.eq(emit),
+            flag.eq(self.i.payload == FLAG),
+            escape.eq(self.i.payload == ESCAPE),
+            byte.eq(self.i.payload ^ Cat(escaped.replicate(8) & ESCAPE_XOR)),
+            taken.eq(self.i.valid & ~waiting),
+            self.i.ready.eq(~waiting & (flag | escape | (bit == 7))),
+            crc.start.eq(taken & flag),
+            crc.valid.eq(taken & ~flag & ~escape),
+            crc.bit.eq(byte.bit_select(bit, 1)),
             write.addr.eq(Cat(count, half)),
             write.data.eq(byte),
-            write.en.eq(emit),
-            read.addr.eq(Cat(self.read_address, ~half)),
+            write.en.eq(crc.valid),
+            read.addr.eq(Cat(self.place, ~half)),
             self.read_data.eq(read.data),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            with m.If(self.i.payload == 0):
-                m.d.comb += crc.start.eq(1)
-                m.d.sync += [
-                    count.eq(0),
-                    too_long.eq(0),
-                    started.eq(0),
-                    until_code.eq(0),
-                ]
-                with m.If(right):
-                    m.d.sync += [waiting.eq(1), waiting_length.eq(count)]
-                with m.Elif(started):
-                    m.d.sync += self.errors.eq(self.errors + 1)
+        with m.If(taken):
+            with m.If(flag):
+                m.d.sync += [started.eq(0), escaped.eq(0), too_long.eq(0), long_enough.eq(0)]
+                with m.If(long_enough & ~too_long & ~escaped & (crc.state == RESIDUE)):
+                    m.d.sync += waiting.eq(1)
+                with m.Else():
+                    m.d.sync += count.eq(count.init)
+                    with m.If(started):
+                        m.d.sync += self.errors.eq(self.errors + 1)
             with m.Else():
                 m.d.sync += started.eq(1)
-                m.d.comb += emit.eq(started & (count != FRAME_MAX))
-                with m.If(started):
-                    with m.If(count == FRAME_MAX):
-                        m.d.sync += too_long.eq(1)
-                    with m.Else():
-                        m.d.sync += count.eq(count + 1)
-                with m.If(until_code == 0):
-                    m.d.sync += until_code.eq(self.i.payload - 1)
+                with m.If(escape):
+                    m.d.sync += escaped.eq(1)
                 with m.Else():
-                    m.d.sync += until_code.eq(until_code - 1)
+                    m.d.sync += bit.eq(bit + 1)
+                    with m.If(bit == 7):
+                        m.d.sync += [escaped.eq(0), count.eq(count + 1)]
+                        with m.If(count == 255):
+                            m.d.sync += long_enough.eq(1)
+                        with m.If(long_enough & (count == count.init)):
+                            m.d.sync += too_long.eq(1)
 
         with m.If(self.done):
             m.d.sync += self.valid.eq(0)
@@ -101,7 +100,8 @@ class FrameReceiver(wiring.Component):
             m.d.sync += [
                 waiting.eq(0),
                 self.valid.eq(1),
-                self.length.eq(waiting_length),
+                self.extra.eq(count),
+                count.eq(count.init),
                 half.eq(~half),
             ]
         return m

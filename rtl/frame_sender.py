@@ -1,106 +1,67 @@
-"""Turns a frame in a buffer into bytes for the wire."""
+"""Turns a reply's bytes into a frame for the wire."""
 
-from amaranth import Module, Signal
-from amaranth.lib import memory, stream, wiring
-from amaranth.lib.crc import catalog
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.protocol import CRC_BYTES
+from rtl.crc32 import SerialCRC32
+from rtl.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
 
 
 class FrameSender(wiring.Component):
-    """Appends the CRC-32 to the frame in its buffer, COBS-encodes it in place and sends it.
+    """Sends bytes, escaped where they must be, then their CRC-32 and a flag.
 
-    While `busy` is low, byte number k of the frame is written with write_address = k; then
-    `start` for one clock sends `length` bytes (1 to 248).  The first byte is offered
-    2·length + 7 clocks after `start`, further ones every second clock at best, a zero byte
-    last.
-
-    A frame fits one COBS block (254 bytes), so no byte moves: the place of a zero byte becomes
-    that of the code that replaces it, and encoding writes once per byte.
+    Stream i: {byte, last}, `last` with the last byte of a frame.  A byte is offered on `o` as
+    soon as it is on `i`, after an escape if it needs one, and is taken from `i` 8 clocks after
+    it left.  The flag is offered behind the last of the CRC's bytes, 9 clocks after each other.
     """
 
-    write_address: In(8)
-    write_data: In(8)
-    write: In(1)
-    start: In(1)
-    length: In(8)
-    busy: Out(1)
+    i: In(stream.Signature(data.StructLayout({"byte": 8, "last": 1})))
     o: Out(stream.Signature(8))
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = memory.Memory(shape=8, depth=256, init=[])
-        write, read = buffer.write_port(), buffer.read_port()
-        m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(data_width=8).create()
-
-        place = Signal(8)
-        code_place = Signal(8)
-        """Place of the code whose block is not over yet; place 0 holds the first."""
-        end = Signal(8)
-        """First place behind the frame."""
+        m.submodules.crc = crc = SerialCRC32()
+        tail = Signal()
+        """The CRC is being sent."""
         crc_byte = Signal(range(CRC_BYTES))
+        bit = Signal(3)
+        escaped = Signal()
         byte = Signal(8)
-
-        m.d.comb += [self.busy.eq(1), read.addr.eq(place), crc.data.eq(byte)]
-
-        def encode():
-            """Put `byte` at `place`: nothing to do for bytes that are there already."""
-            with m.If(byte == 0):
-                m.d.comb += [write.en.eq(1), write.addr.eq(code_place)]
-                m.d.comb += write.data.eq(place - code_place)
-                m.d.sync += code_place.eq(place)
-            with m.Else():
-                m.d.comb += [write.en.eq(1), write.addr.eq(place), write.data.eq(byte)]
-            m.d.sync += place.eq(place + 1)
-
+        special = Signal()
+        m.d.comb += [
+            byte.eq(Mux(tail, ~crc.state[:8], self.i.payload.byte)),
+            special.eq((byte == FLAG) | (byte == ESCAPE)),
+            # The CRC's own bit: then it only shifts.
+            crc.bit.eq(Mux(tail, crc.state[0], self.i.payload.byte.bit_select(bit, 1))),
+        ]
         with m.FSM():
-            with m.State("FILL"):
+            with m.State("OFFER"):
                 m.d.comb += [
-                    self.busy.eq(0),
-                    write.en.eq(self.write),
-                    write.addr.eq(self.write_address + 1),
-                    write.data.eq(self.write_data),
+                    self.o.valid.eq(self.i.valid | tail),
+                    self.o.payload.eq(byte ^ Cat(escaped.replicate(8) & ESCAPE_XOR)),
                 ]
-                with m.If(self.start):
-                    m.d.comb += crc.start.eq(1)
-                    m.d.sync += [
-                        place.eq(1),
-                        code_place.eq(0),
-                        end.eq(self.length + 1),
-                        crc_byte.eq(0),
-                    ]
-                    m.next = "READ"
-            with m.State("READ"):
-                m.next = "ENCODE"
-            with m.State("ENCODE"):
-                m.d.comb += [byte.eq(read.data), crc.valid.eq(1)]
-                encode()
-                m.next = "READ"
-                with m.If(place + 1 == end):
-                    m.next = "CRC"
+                with m.If(special & ~escaped):
+                    m.d.comb += self.o.payload.eq(ESCAPE)
+                with m.If(self.o.valid & self.o.ready):
+                    m.d.sync += escaped.eq(special & ~escaped)
+                    with m.If(~special | escaped):
+                        m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += byte.eq(crc.crc.word_select(crc_byte, 8))
-                encode()
-                m.d.sync += crc_byte.eq(crc_byte + 1)
-                with m.If(crc_byte == CRC_BYTES - 1):
-                    m.next = "LAST CODE"
-            with m.State("LAST CODE"):
-                m.d.comb += [write.en.eq(1), write.addr.eq(code_place)]
-                m.d.comb += write.data.eq(place - code_place)
-                m.d.sync += [place.eq(0), end.eq(place)]
-                m.next = "FETCH"
-            with m.State("FETCH"):
-                m.next = "SEND"
-                with m.If(place == end):
-                    m.next = "ZERO"
-            with m.State("SEND"):
-                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(read.data)]
+                m.d.comb += crc.valid.eq(1)
+                m.d.sync += bit.eq(bit + 1)
+                with m.If(bit == 7):
+                    m.next = "OFFER"
+                    with m.If(~tail):
+                        m.d.comb += self.i.ready.eq(1)
+                        m.d.sync += tail.eq(self.i.payload.last)
+                    with m.Else():
+                        m.d.sync += crc_byte.eq(crc_byte + 1)
+                        with m.If(crc_byte == CRC_BYTES - 1):
+                            m.d.sync += tail.eq(0)
+                            m.next = "FLAG"
+            with m.State("FLAG"):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(FLAG), crc.start.eq(1)]
                 with m.If(self.o.ready):
-                    m.d.sync += place.eq(place + 1)
-                    m.next = "FETCH"
-            with m.State("ZERO"):
-                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(0)]
-                with m.If(self.o.ready):
-                    m.next = "FILL"
+                    m.next = "OFFER"
         return m

@@ -1,15 +1,17 @@
 """The link protocol: one definition for gateware and host.  No Amaranth in here.
 
-A frame is COBS-encoded and ends with a zero byte, so any garbage on the wire is over at the
-next zero.  Decoded, it is a header, `count` 32-bit words and a CRC-32, all little-endian:
+A frame ends with the byte FLAG, which occurs nowhere else, so any garbage on the wire is over at
+the next one: a data byte FLAG or ESCAPE is sent as ESCAPE and the byte with one bit inverted
+(RFC 1662's HDLC-like framing).  What is framed is a header, words of 32 bits and a CRC-32, all
+little-endian:
 
     request:  seq u8, op u8, space u8, count u8, address u24, zero u8, [words], crc u32
-    reply:    seq u8, status u8, op u8, count u8, [words], crc u32
+    reply:    seq u8, op u8, [words], result u8, crc u32
 
 The board answers every request whose CRC is right, and nothing else.  It reads or writes word
-by word and stops at the first status other than OK; a reply's `count` is the number of words
-done until then, and a reply to READ carries exactly these.  A request has 1 to MAX_WORDS words.
-A host may have two requests without a reply, not more.
+by word and stops at the first status other than OK; the result is that status and, times
+RESULT_LEFT, how many words were not done.  A reply to READ carries exactly the words done.  A
+request has 1 to MAX_WORDS words.  A host may have two requests without a reply, not more.
 
 Every request may be repeated: reading and writing the same words twice, and starting a command
 whose end is given as an absolute step number, change nothing.
@@ -24,14 +26,21 @@ from golden_model.network import ACTIVATIONS, COSTS, Network
 
 MAGIC = 0x3144474D
 """'MGD1' read as a little-endian word."""
-VERSION = 1
+VERSION = 2
 """Protocol version; host and board must have the same."""
 
+FLAG = 0x7E
+ESCAPE = 0x7D
+ESCAPE_XOR = 0x20
+"""The bit that is inverted in the byte after an ESCAPE."""
+
 MAX_WORDS = 60
-"""Most words in a frame.  Header, words and CRC then stay one COBS block (254 bytes)."""
+"""Most words in a frame.  Header, words and CRC of a request then fit 256 bytes."""
 REQUEST_HEADER = 8
-REPLY_HEADER = 4
+REPLY_HEADER = 2
 CRC_BYTES = 4
+RESULT_LEFT = 4
+"""A reply's result is status + RESULT_LEFT · (words not done)."""
 
 
 class Op(IntEnum):
@@ -42,7 +51,8 @@ class Op(IntEnum):
 class Status(IntEnum):
     OK = 0
     BAD_REQUEST = 1
-    """Unknown op or space, a count the frame does not hold, or a read-only word."""
+    """Unknown op or space, a count the frame does not hold, or a register that can only be read
+    or only be written."""
     BAD_ADDRESS = 2
     BUSY = 3
     """The core is running: memories and settings are not accessible, STATUS and STEP are."""
@@ -52,13 +62,10 @@ class Space(IntEnum):
     REGISTERS = 0
     IDENTITY = 1
     SAMPLES = 2
-    """Sample memory, two 16-bit words per word, the lower address in the lower half."""
+    """Sample memory: word k holds the 16-bit words 2k (lower half) and 2k + 1."""
     WEIGHTS = 3
-    """Weight memories: address = lane << 16 | word; sign-extended to 32 bits."""
-
-
-ADDRESS_STEP = {space: 2 if space == Space.SAMPLES else 1 for space in Space}
-"""How far apart the addresses of a frame's words are."""
+    """Weight memories: address = lane << 16 | word; two's complement in the low weight_bits,
+    the bits above are read as 0."""
 
 
 class Command(IntEnum):
@@ -86,51 +93,45 @@ class Flag(IntFlag):
 
 
 class Register(IntEnum):
-    """Word addresses in Space.REGISTERS.  64-bit values: low word first."""
+    """Word addresses in Space.REGISTERS.  Values above 32 bits: low word first."""
 
     COMMAND = 0
-    STATUS = 1
-    STEP = 2
-    STEP_TARGET = 3
-    MODE = 4
-    DELTA_EXP = 5
-    ETA_EXP = 6
-    INPUT_SHIFT = 7
-    TAU_X = 8
-    TAU_P = 9
-    TAU_THETA = 10
-    SEED = 11
+    STEP_TARGET = 1
+    MODE = 2
+    DELTA_EXP = 3
+    ETA_EXP = 4
+    INPUT_SHIFT = 5
+    TAU_X = 6
+    TAU_P = 7
+    TAU_THETA = 8
+    SEED = 9
     """61-bit start state of the sign sequence (golden_model.seeds.start_state), two words."""
-    TRAIN_BASE = 13
-    """16-bit word address of the first training sample's record."""
-    TRAIN_COUNT = 14
-    EVAL_BASE = 15
-    EVAL_COUNT = 16
-    EVAL_CORRECT = 17
-    EVAL_COST = 18
+    TRAIN_END = 11
+    """16-bit words of training samples; they begin at word 0."""
+    EVAL_TEST = 12
+    """EVALUATE begins at 0: the first training sample, 1: the sample behind the last of these."""
+    EVAL_COUNT = 13
+    STATUS = 16
+    STEP = 17
+    EVAL_CORRECT = 18
+    EVAL_COST = 19
     """Sum of the costs of the evaluated samples, two words, units of 2^-cost_frac."""
-    LAST_CLASS = 20
-    LAST_COST = 21
-    """Class and cost of the sample evaluated last."""
-    COST_SUM = 23
+    COST_SUM = 21
     """Sum over steps of C⁺ + C⁻ (antithetic) or 2·C (forward) since INIT, two words."""
-    WEIGHT_SATURATIONS = 25
-    ACTIVATION_SATURATIONS = 26
-    CLOCKS = 27
-    """Clocks since power-up, two words."""
-    TRAIN_CLOCKS = 29
-    """Clocks spent in TRAIN since INIT, two words."""
-    FRAME_ERRORS = 31
-    """Frames received with a wrong CRC or length."""
+    CLOCKS = 23
+    """Clocks since power-up, two words, 48 bits."""
+    TRAIN_CLOCKS = 25
+    """Clocks spent in TRAIN since INIT, two words, 48 bits."""
+    WEIGHT_SATURATIONS = 27
+    ACTIVATION_SATURATIONS = 28
+    FRAME_ERRORS = 29
+    """Frames received with a wrong CRC or length, modulo 2^16."""
 
 
 REGISTERS = 32
 """Size of Space.REGISTERS."""
-
-READ_ONLY = frozenset(
-    {Register.STATUS, Register.STEP}
-    | {r for r in Register if Register.EVAL_CORRECT <= r <= Register.FRAME_ERRORS}
-)
+FIRST_READABLE = 16
+"""Registers below it can only be written, the others only be read."""
 
 
 @dataclass(frozen=True)
@@ -172,47 +173,55 @@ class Identity:
         )
 
     def words(self) -> list[int]:
-        """The record as 32-bit words: magic, version, number of words, then the fields."""
-        kinds = (
-            ACTIVATIONS.index(self.hidden)
-            | ACTIVATIONS.index(self.output) << 8
-            | COSTS.index(self.cost) << 16
-        )
+        """The record in words of 16 bits: magic, version, number of words, then the fields.
+
+        A field that may need more than 16 bits takes two or four words, low one first.
+        """
         fields = [
-            self.digest & 0xFFFFFFFF,
-            self.digest >> 32,
-            kinds,
+            *_halves(self.digest, 4),
+            ACTIVATIONS.index(self.hidden) | ACTIVATIONS.index(self.output) << 8,
+            COSTS.index(self.cost),
             self.weight_bits,
             self.lanes,
-            self.lane_words,
-            self.sample_memory,
+            *_halves(self.lane_words, 2),
+            *_halves(self.sample_memory, 2),
             int(self.accumulators),
-            self.tau_theta_max,
-            self.clock_hz,
+            *_halves(self.tau_theta_max, 2),
+            *_halves(self.clock_hz, 2),
             len(self.layers),
             *self.layers,
         ]
-        return [MAGIC, VERSION, len(fields) + 3, *fields]
+        head = _halves(MAGIC, 2)
+        return [*head, VERSION, len(head) + 2 + len(fields), *fields]
 
     @classmethod
     def from_words(cls, words: list[int]):
         """Inverse of words().  Raises ValueError where this is no identity record."""
-        if words[:1] != [MAGIC]:
-            raise ValueError(f"no identity record: it starts with {words[:1]}, not {MAGIC:#x}")
-        if words[1] != VERSION:
-            raise ValueError(f"the board speaks protocol version {words[1]}, this host {VERSION}")
-        f = words[3 : words[2]]
+        if words[:2] != _halves(MAGIC, 2):
+            raise ValueError(f"no identity record: it starts with {words[:2]}, not {MAGIC:#x}")
+        if words[2] != VERSION:
+            raise ValueError(f"the board speaks protocol version {words[2]}, this host {VERSION}")
+        f = words[4 : words[3]]
+
+        def wide(first: int, count: int) -> int:
+            return sum(half << 16 * k for k, half in enumerate(f[first : first + count]))
+
         return cls(
-            digest=f[0] | f[1] << 32,
-            layers=tuple(f[11 : 11 + f[10]]),
-            hidden=ACTIVATIONS[f[2] & 0xFF],
-            output=ACTIVATIONS[f[2] >> 8 & 0xFF],
-            cost=COSTS[f[2] >> 16 & 0xFF],
-            weight_bits=f[3],
-            lanes=f[4],
-            lane_words=f[5],
-            sample_memory=f[6],
-            accumulators=bool(f[7]),
-            tau_theta_max=f[8],
-            clock_hz=f[9],
+            digest=wide(0, 4),
+            layers=tuple(f[18 : 18 + f[17]]),
+            hidden=ACTIVATIONS[f[4] & 0xFF],
+            output=ACTIVATIONS[f[4] >> 8],
+            cost=COSTS[f[5]],
+            weight_bits=f[6],
+            lanes=f[7],
+            lane_words=wide(8, 2),
+            sample_memory=wide(10, 2),
+            accumulators=bool(f[12]),
+            tau_theta_max=wide(13, 2),
+            clock_hz=wide(15, 2),
         )
+
+
+def _halves(value: int, count: int) -> list[int]:
+    """`value` in `count` words of 16 bits, low one first."""
+    return [value >> 16 * k & 0xFFFF for k in range(count)]

@@ -19,8 +19,9 @@ from rtl.uart import UARTReceiver, UARTTransmitter
 class Top(wiring.Component):
     """rx and tx are the UART's pins, 8N1; `busy` is high while the core works (an LED).
 
-    sample_memory: 16-bit words, even.  clocks_per_bit: the UART's divider, 4 or more, may be
-    fractional.  clock_hz is only told to the host.  Leave `probe` unconnected on a board.
+    sample_memory: 16-bit words, even; storage: what it is made of (rtl.samples.SampleMemory).
+    clocks_per_bit: the UART's divider, 4 or more, may be fractional.  clock_hz is only told to
+    the host.  Leave `probe` unconnected on a board.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Top(wiring.Component):
         sample_memory: int,
         clocks_per_bit: float | Fraction,
         clock_hz: int,
+        storage: str = "block",
     ) -> None:
         self.config = config
         self.sample_memory = sample_memory
         self.clocks_per_bit = clocks_per_bit
         self.clock_hz = clock_hz
+        self.storage = storage
         super().__init__(
             {
                 "rx": In(1, init=1),
@@ -49,7 +52,9 @@ class Top(wiring.Component):
         m.submodules.transmitter = transmitter = UARTTransmitter(self.clocks_per_bit)
         m.submodules.link = link = Link()
         m.submodules.control = control = Control(self.config, self.sample_memory, self.clock_hz)
-        m.submodules.samples = samples = SampleMemory(self.config.network, self.sample_memory)
+        m.submodules.samples = samples = SampleMemory(
+            self.config.network, self.sample_memory, self.storage
+        )
         m.submodules.core = core = FoldedCore(self.config)
 
         connect(m, receiver.o, link.i)
@@ -73,9 +78,8 @@ class Top(wiring.Component):
             control.status.weight_saturations.eq(core.weight_saturations),
             control.status.activation_saturations.eq(core.activation_saturations),
             control.status.frame_errors.eq(link.errors),
-            samples.train_base.eq(control.train_base),
-            samples.train_count.eq(control.train_count),
-            samples.eval_base.eq(control.eval_base),
+            samples.train_end.eq(control.train_end),
+            samples.eval_test.eq(control.eval_test),
             samples.restart_train.eq(core.restart_train),
             samples.restart_evaluate.eq(core.restart_evaluate),
             samples.host_address.eq(control.sample_address),

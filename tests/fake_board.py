@@ -6,15 +6,18 @@ import time
 import zlib
 from collections.abc import Callable
 
-from cobs import cobs
-
 from host.transport import Transport
-from rtl.protocol import ADDRESS_STEP, MAX_WORDS, Op, Space, Status
+from rtl.protocol import MAX_WORDS, Op, Space, Status
 
 
 def encode(body: bytes) -> bytes:
     """A frame on the wire."""
-    return cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+    body += zlib.crc32(body).to_bytes(4, "little")
+    return body.replace(b"\x7d", b"\x7d\x5d").replace(b"\x7e", b"\x7d\x5e") + b"\x7e"
+
+
+def unescape(frame: bytes) -> bytes:
+    return frame.replace(b"\x7d\x5e", b"\x7e").replace(b"\x7d\x5d", b"\x7d")
 
 
 class FakeBoard(Transport):
@@ -38,9 +41,9 @@ class FakeBoard(Transport):
         self._partial = b""
 
     def write(self, data: bytes) -> None:
-        *frames, self._partial = (self._partial + data).split(b"\0")
+        *frames, self._partial = (self._partial + data).split(b"\x7e")
         for frame in filter(None, frames):
-            body = cobs.decode(frame)
+            body = unescape(frame)
             assert zlib.crc32(body[:-4]) == int.from_bytes(body[-4:], "little")
             self.requests.append(body[:-4])
             reply = self.spoil(len(self.requests) - 1, encode(self.answer(body[:-4])))
@@ -53,19 +56,19 @@ class FakeBoard(Transport):
         size = 4 * count if op == Op.WRITE else 0
         known = op in list(Op) and space in list(Space) and 1 <= count <= MAX_WORDS and zero == 0
         if not known or len(data) != size:
-            return bytes([seq, Status.BAD_REQUEST, op, 0])
+            return bytes([seq, op, Status.BAD_REQUEST | (count & 63) << 2])
         out = b""
         for done in range(count):
-            at = address + done * ADDRESS_STEP[Space(space)]
+            at = address + done
             status = self.status(space, at)
             if status != Status.OK:
-                return bytes([seq, status, op, done]) + out
+                return bytes([seq, op]) + out + bytes([status | (count - done) << 2])
             self.accesses.append((op, space, at))
             if op == Op.WRITE:
                 self.words[space, at] = int.from_bytes(data[4 * done : 4 * done + 4], "little")
             else:
                 out += self.words.get((space, at), 0).to_bytes(4, "little")
-        return bytes([seq, Status.OK, op, count]) + out
+        return bytes([seq, op]) + out + bytes([Status.OK])
 
     def read(self, timeout_s: float) -> bytes:
         while self._unread:

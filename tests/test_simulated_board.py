@@ -69,7 +69,7 @@ def test_damaged_frames_are_counted(board):
         load(session)
         assert session.counters().link_errors == 0
         for _ in range(2):
-            session.link.transport.write(b"\x05abcd\x00")  # a frame without a CRC
+            session.link.transport.write(b"\x05abcd\x7e")  # a frame without a CRC
         assert session.link.read_register(Register.FRAME_ERRORS) == 2
         assert session.counters().link_errors == 2
         session.train(1)  # and the board goes on
