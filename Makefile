@@ -9,18 +9,22 @@ WORKERS ?= 2
 
 BIN := .venv/bin
 
-.PHONY: train test lint clean
+.PHONY: train test lint area clean
 
 train: .venv/.run
 	$(BIN)/mgd train $(TASK) $(ARGS)
 
-test: .venv/.dev lint
+test: .venv/.dev lint area
 	$(BIN)/pytest -n $(WORKERS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The cells of each part against the recorded table; fails where one has grown.
+area: .venv/.dev
+	$(BIN)/mgd bench area --family ice40 --quick --check benchmarks/area.json
 
 # What pip cannot install is looked for first, and named with its remedy.
 .venv/bin/pip:

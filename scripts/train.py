@@ -22,6 +22,9 @@ from scripts.progress import make_reporter
     metavar="sim|golden|PORT",
     help="The simulated board, the golden model in this process, or a board's serial port.",
 )
+@click.option(
+    "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
+)
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
@@ -36,6 +39,7 @@ from scripts.progress import make_reporter
 def train(
     task_name: str,
     backend: str,
+    baud: int | None,
     method: str | None,
     lanes: int | None,
     steps: int | None,
@@ -54,7 +58,7 @@ def train(
     check_folder(out or _default(task, backend))
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
-    with open_session(task, backend) as session, make_reporter() as reporter:
+    with open_session(task, backend, baud) as session, make_reporter() as reporter:
         result = run_training(session, task, reporter)
     # Asked again: another run may have taken the free name meanwhile.
     folder = write_run(out or _default(task, backend), result)

@@ -35,7 +35,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text(CSV)
     (tmp_path / "my.toml").write_text(TOML)
     monkeypatch.setattr(
-        scripts.train, "open_session", lambda task, _backend: FakeSession(task.network(), 20)
+        scripts.train, "open_session", lambda task, *_: FakeSession(task.network(), 20)
     )
     return tmp_path
 
@@ -156,7 +156,7 @@ def test_mistakes_on_the_command_line(here, args, part):
 def test_an_error_of_the_session_leaves_nothing_and_closes_it(here, monkeypatch):
     sessions = []
 
-    def broken(task, _backend):
+    def broken(task, *_):
         session = FakeSession(task.network())
         sessions.append(session)
 
@@ -173,7 +173,7 @@ def test_an_error_of_the_session_leaves_nothing_and_closes_it(here, monkeypatch)
 
 
 def test_interrupt_is_one_line_and_130(here, monkeypatch):
-    def interrupted(_task, _backend):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scripts.train, "open_session", interrupted)

@@ -7,14 +7,16 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 import time
 import tty
 
 import pytest
 
 from golden_model.errors import UserError
+from host import transport as module
 from host.link import Link
-from host.transport import SerialTransport
+from host.transport import PortError, RateError, SerialTransport
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_forbidden_port(monkeypatch):
     monkeypatch.setattr("serial.serialposix.os.open", refuse)
     with pytest.raises(UserError, match=re.escape('usermod -a -G dialout "$USER"')) as error:
         SerialTransport("/dev/ttyUSB0")
-    assert "udev" in one_line(error)
+    assert "`mgd flash --udev`" in one_line(error)
 
 
 def test_vanished_port(terminal):
@@ -151,6 +153,99 @@ def test_vanished_port(terminal):
     with pytest.raises(UserError, match=f"port {name} is gone"):
         transport.write(b"x")
     transport.close()
+
+
+def test_low_latency_is_asked_for(terminal, monkeypatch):
+    _, name = terminal
+    assert not SerialTransport(name).low_latency  # a pseudo-terminal has no such thing
+    asked = []
+    monkeypatch.setattr(
+        "serial.Serial.set_low_latency_mode", lambda _port, wanted: asked.append(wanted)
+    )
+    assert SerialTransport(name).low_latency
+    assert asked == [True]
+
+
+def test_a_system_without_low_latency(terminal, monkeypatch):
+    _, name = terminal
+    monkeypatch.delattr("serial.serialposix.PlatformSpecific.set_low_latency_mode")
+    assert not SerialTransport(name).low_latency
+
+
+def test_latency_timer(terminal, monkeypatch, tmp_path):
+    _, name = terminal
+    monkeypatch.setattr(module, "USB_SERIAL_DEVICES", tmp_path)
+    transport = SerialTransport(name)
+    assert transport.latency_ms() is None
+    device = tmp_path / os.path.basename(name)
+    device.mkdir()
+    (device / "latency_timer").write_text("16\n")
+    assert transport.latency_ms() == 16
+    # By a link such as those in /dev/serial/by-id.
+    link = tmp_path / "by-id"
+    link.symlink_to(name)
+    transport.close()
+    assert SerialTransport(str(link)).latency_ms() == 16
+
+
+def test_change_baud(terminal):
+    _, name = terminal
+    transport = SerialTransport(name, 3_000_000)
+    with open(name, "rb", buffering=0) as other:
+        assert termios.tcgetattr(other)[5] == termios.B3000000
+        transport.change_baud(115_200)
+        assert termios.tcgetattr(other)[5] == termios.B115200
+    assert transport.baud == 115_200
+    assert "115200 baud" in transport.hint()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (termios.error(5, "Input/output error"), PortError, "is gone: check the cable"),
+        (termios.error(22, "Invalid argument"), RateError, "cannot be used at 9000000 baud"),
+        (ValueError("Failed to set custom baud rate"), RateError, "use a lower rate"),
+    ],
+)
+def test_port_that_cannot_be_set_up(terminal, monkeypatch, error, kind, message):
+    _, name = terminal
+
+    def fail(*_args, **_keywords):
+        raise error
+
+    transport = SerialTransport(name, 1_000_000)
+    monkeypatch.setattr("serial.serialposix.Serial._reconfigure_port", fail)
+    with pytest.raises(kind, match=message) as caught:
+        transport.change_baud(9_000_000)
+    one_line(caught)
+    assert transport.baud == 1_000_000
+    transport.close()
+    with pytest.raises(kind, match=message):
+        SerialTransport(name, 9_000_000)
+
+
+def test_port_that_vanishes_while_it_is_opened(terminal, monkeypatch):
+    _, name = terminal
+
+    def gone(_self):
+        raise termios.error(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serial.Serial.reset_input_buffer", gone)
+        with pytest.raises(PortError, match=f"port {name} is gone"):
+            SerialTransport(name)
+    SerialTransport(name).close()  # it was closed, else it were in use
+
+
+def test_other_errors_are_not_hidden(terminal, monkeypatch):
+    _, name = terminal
+
+    def broken(*_args, **_keywords):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("serial.Serial", broken)
+    with pytest.raises(ZeroDivisionError):
+        SerialTransport(name)
 
 
 def test_a_port_that_nobody_answers_on(terminal):

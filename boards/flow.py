@@ -1,0 +1,211 @@
+"""From a design to a bitstream: the scripts and command lines of each family's tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from boards import dfu, pll
+from boards.board import Board
+from boards.board_top import BoardTop
+from boards.devices import ECP5, GOWIN, ICE40
+from boards.steps import run_tool
+from boards.tools import fpga_program
+from boards.yosys_checks import check_log
+from golden_model.errors import UserError
+from rtl.config import CoreConfig
+
+DESIGN, NETLIST, CELLS, REPORT = "top.il", "top.json", "cells.json", "nextpnr.json"
+YOSYS_LOG, NEXTPNR_LOG, PACK_LOG = "yosys.log", "nextpnr.log", "pack.log"
+ROUTED = {ICE40: "top.asc", ECP5: "top.config", GOWIN: "routed.json"}
+BITSTREAM = {ICE40: "top.bin", ECP5: "top.bit", GOWIN: "top.fs"}
+ROUTER = {ICE40: "nextpnr-ice40", ECP5: "nextpnr-ecp5", GOWIN: "nextpnr-himbaechel-gowin"}
+PACKER = {ICE40: "icepack", ECP5: "ecppack", GOWIN: "gowin_pack"}
+CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
+
+_SYNTHESIS = {
+    ICE40: "synth_ice40 -dsp -top top",
+    ECP5: "synth_ecp5 -top top",
+    GOWIN: "synth_gowin -top top",
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is built, but for the clock.
+
+    sample_memory: 16-bit words, even.  baud: bits per second.  top_options: (name, value) pairs,
+    more arguments of rtl.top.Top.
+    """
+
+    board: Board
+    config: CoreConfig
+    sample_memory: int
+    baud: int
+    top_options: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A design at one clock, as files, and the arguments that name the device to nextpnr."""
+
+    design: Design
+    setting: pll.Setting
+    files: tuple[tuple[str, str], ...]
+    device_arguments: tuple[str, ...]
+    chip: str = ""
+    """The device as Gowin's packer calls it."""
+
+    @property
+    def family(self) -> str:
+        return self.design.board.family
+
+
+@contextmanager
+def _without_programmers() -> Iterator[None]:
+    """Amaranth asks some boards for their programmer, though nothing is to be programmed."""
+    names = ("OPENFPGALOADER", "DFU_SUFFIX")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "true"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def elaborate(design: Design, setting: pll.Setting) -> Sources:
+    """RTLIL and constraints of a design at one clock.
+
+    The texts hold no names of files and no times: equal designs give equal bytes.
+    """
+    board = design.board
+    platform = board.platform_class()()
+    top = BoardTop(
+        board,
+        design.config,
+        design.sample_memory,
+        setting,
+        design.baud,
+        **dict(design.top_options),
+    )
+    with _without_programmers():
+        plan = platform.prepare(top, "top", emit_src=False)
+    constraints = CONSTRAINTS[board.family]
+    files = [
+        (DESIGN, plan.files["top.il"]),
+        (constraints, plan.files[constraints]),
+        ("synth.ys", _script(board.family)),
+    ]
+    sources = Sources(design, setting, (), _device_arguments(board.family, platform))
+    if board.family == GOWIN:
+        sources = replace(sources, chip=platform._chipdb_device)
+    texts = [(n, t if isinstance(t, str) else t.decode()) for n, t in files]
+    return replace(sources, files=tuple(texts))
+
+
+def _script(family: str) -> str:
+    return (
+        f"read_rtlil {DESIGN}\n{_SYNTHESIS[family]}\ncheck\n"
+        f"tee -q -o {CELLS} stat -json\nwrite_json {NETLIST}\n"
+    )
+
+
+def _device_arguments(family: str, platform) -> tuple[str, ...]:
+    """As Amaranth's own command lines have it; its tables are no public interface, but the
+    only place where they are."""
+    if family == ICE40:
+        suffix = platform._nextpnr_package_options.get(platform.device, "")
+        return (
+            platform._nextpnr_device_options[platform.device],
+            *("--package", platform.package.lower() + suffix),
+        )
+    if family == ECP5:
+        package = platform._nextpnr_package_options[platform.package].upper()
+        return (
+            platform._nextpnr_device_options[platform.device],
+            *("--package", package, "--speed", platform.speed),
+        )
+    return (
+        *("--device", platform.part),
+        *("--vopt", f"family={platform._chipdb_device}", "--vopt", f"cst={CONSTRAINTS[GOWIN]}"),
+    )
+
+
+def write_sources(sources: Sources, folder: Path) -> None:
+    """Write the files.  Raises OSError."""
+    for name, text in sources.files:
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def synthesise(folder: Path) -> None:
+    """Yosys.  Leaves the netlist, the count of its cells and a log without a bad word."""
+    # Of the Yosys from PyPI, standard output ends early: it writes the log by itself.
+    command = [fpga_program("yosys"), "-l", YOSYS_LOG, "synth.ys"]
+    run_tool("yosys", command, folder, (NETLIST, CELLS, YOSYS_LOG), YOSYS_LOG)
+    with (folder / YOSYS_LOG).open(encoding="utf-8", errors="replace") as lines:
+        check_log(lines)
+
+
+def place_and_route(sources: Sources, folder: Path, seed: int) -> None:
+    """nextpnr with one seed.  Leaves the routed design and the report; failing timing is not an
+    error here, the report says it."""
+    family = sources.family
+    command = [fpga_program(ROUTER[family]), *sources.device_arguments]
+    command += ["--json", NETLIST, "--report", REPORT, "--seed", str(seed), "--timing-allow-fail"]
+    command += ["--freq", f"{float(sources.setting.output_hz) / 1e6:.4f}"]
+    routed = ROUTED[family]
+    if family == ICE40:
+        command += ["--pcf", CONSTRAINTS[family], "--asc", routed]
+    elif family == ECP5:
+        command += ["--lpf", CONSTRAINTS[family], "--textcfg", routed]
+    else:
+        command += ["--write", routed]
+    # A report or a design of another seed must never be taken for this one's.
+    for name in (REPORT, routed):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        run_tool(ROUTER[family], command, folder, (REPORT, routed), NEXTPNR_LOG)
+    except UserError as error:
+        raise _too_large(sources, folder) or error from None
+
+
+def pack(sources: Sources, folder: Path) -> Path:
+    """The bitstream's path in `folder`."""
+    family, board = sources.family, sources.design.board
+    routed, bitstream = ROUTED[family], BITSTREAM[family]
+    command = [fpga_program(PACKER[family])]
+    if family == ICE40:
+        command += [*board.pack_options, routed, bitstream]
+    elif family == ECP5:
+        command += [*board.pack_options, "--input", routed, "--bit", bitstream]
+    else:
+        command += ["-d", sources.chip, "-o", bitstream, *board.pack_options, routed]
+    run_tool(PACKER[family], command, folder, (bitstream,), PACK_LOG)
+    path = folder / bitstream
+    if board.dfu:
+        path.write_bytes(dfu.with_suffix(path.read_bytes(), *board.dfu))
+    return path
+
+
+def _too_large(sources: Sources, folder: Path) -> UserError | None:
+    """What nextpnr's log says of a design that has no room, in our words."""
+    from boards.build_report import over_full
+
+    design = sources.design
+    text = (folder / NEXTPNR_LOG).read_text(encoding="utf-8", errors="replace")
+    found = over_full(text)
+    if not found:
+        return None
+    wants = ", ".join(f"{used:,} of {there:,} {kind}" for kind, used, there in found)
+    network = design.config.network.describe()
+    return UserError(
+        f"{network} on {design.config.lanes} lanes does not fit {design.board.name}: it takes "
+        f"{wants}; use fewer lanes, a smaller network or a larger board (`mgd boards`)"
+    )

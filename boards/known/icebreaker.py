@@ -1,0 +1,17 @@
+"""1BitSquared iCEBreaker: a UP5K with SPRAM and a fast USB converter."""
+
+from boards.board import Board
+
+BOARDS = [
+    Board(
+        name="icebreaker",
+        title="1BitSquared iCEBreaker",
+        platform="amaranth_boards.icebreaker:ICEBreakerPlatform",
+        device_name="iCE40UP5K",
+        clock_hz=12_000_000,
+        serial="USB (FT2232H, its second port)",
+        baud_max=12_000_000,
+        led=("led", 1, ""),
+        flash="openFPGALoader -b ice40_generic {bitstream}",
+    )
+]

@@ -1,0 +1,139 @@
+"""Running a tool as a step of a build: it never outlives us, and its failures become a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from golden_model.errors import UserError
+
+Progress = Callable[[str, "float | None", str], None]
+"""Hears (step, None, what is about to be done) and later (step, seconds, what came of it)."""
+
+ROOM = 1 << 20
+"""Bytes that must be free after a step: some tools do not notice that a file was cut off."""
+
+_NO_ROOM = "no room is left on this disk; make room or set MGD_CACHE to a folder elsewhere"
+
+
+@contextmanager
+def timed(progress: Progress, step: str, detail: str = "") -> Iterator[list[str]]:
+    """Tells `progress` of a step; what the caller puts into the list is told at its end."""
+    progress(step, None, detail)
+    begin = time.perf_counter()
+    said: list[str] = []
+    yield said
+    progress(step, time.perf_counter() - begin, " ".join(said))
+
+
+def run_tool(
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    products: Sequence[str],
+    log: str,
+) -> str:
+    """Run a command in `folder` until it ends, and return what it printed.
+
+    name: what people call the tool.  products: files that it must leave.  log: the file for its
+    output; a tool that writes that file itself has its output in log + ".out".  It gets a
+    process group of its own, which is killed whole where anything interrupts us.  Raises
+    UserError, in one line, where the tool cannot be started, fails, is killed, leaves a file
+    out or fills the disk.
+    """
+    output = folder / (log + ".out" if log in command else log)
+    try:
+        with output.open("wb") as file:
+            code = _run(name, command, folder, file)
+    except OSError as error:
+        raise UserError(f"{name}: {folder}: {error.strerror}; {_NO_ROOM}") from None
+    text = output.read_text(encoding="utf-8", errors="replace")
+    check_room(name, folder, text)
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        raise UserError(
+            f"{name} was killed by signal {number} ({signal_name(number)}): most often the machine "
+            "ran out of memory; close other programs, or build with fewer lanes"
+        )
+    if code:
+        raise UserError(f"{name} failed with exit code {code}: {reason(text)}")
+    for product in products:
+        path = folder / product
+        if not path.is_file() or path.stat().st_size == 0:
+            raise UserError(f"{name} ended without an error but left no {product}: {reason(text)}")
+    return text
+
+
+def _run(name: str, command: Sequence[str], folder: Path, output: BinaryIO) -> int:
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UserError(
+            f"{name} cannot be started ({command[0]}: {error.strerror}); `mgd doctor` checks the "
+            "tools"
+        ) from None
+    try:
+        with _terminable():
+            return process.wait()
+    finally:
+        if process.poll() is None:
+            # Its children are in the group, too: the tools from PyPI start some.
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, which ends us without `finally`, acts like Ctrl-C meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def check_room(name: str, folder: Path, log: str = "") -> None:
+    """Raise UserError where the disk is full, or was according to the tool's log."""
+    if shutil.disk_usage(folder).free < ROOM or "No space left on device" in log:
+        raise UserError(f"{name}: {folder}: {_NO_ROOM}")
+
+
+def reason(log: str) -> str:
+    """The line of a log that says why the tool gave up: its first error, else its last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\bERROR\b|\bError\b|terminate called", line)]
+    return (errors or lines[-1:] or ["it said nothing"])[0]
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,23 @@
+"""The result of checking one part of a board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+CHECKS = ("identity", "weights", "samples", "training", "counters", "link")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of one check."""
+
+    name: str
+    """One of CHECKS."""
+    passed: bool
+    detail: str
+    """One line: what was found."""
+    remedy: str = ""
+    """What to do; empty where all is well, or where the detail says it already."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Numbers for programs."""

@@ -1,0 +1,120 @@
+"""`mgd bench boards`: bitstreams of a recorded list of cores, and the table of docs/boards.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from boards.build import build
+from boards.build_report import with_speed
+from boards.capacity import make_design
+from boards.closing import Options
+from boards.registry import find_board
+from golden_model.errors import UserError
+from host.run_folder import check_json
+from host.task import Task
+from scripts.backends import sample_words
+from scripts.bench import json_option, record
+from scripts.boards import DOCS
+from scripts.build import Printer
+from scripts.clocks import measured_clocks
+from scripts.markers import replace_between
+
+
+class Case(NamedTuple):
+    """A task on a board."""
+
+    task: str
+    board: str
+    lanes: int
+
+
+CASES = (
+    Case("xor", "icebreaker", 2),
+    Case("digits", "icebreaker", 8),
+    Case("xor", "ulx3s-25f", 2),
+    Case("digits", "ulx3s-25f", 8),
+    Case("digits", "ulx3s-25f", 16),
+    Case("digits", "ulx3s-85f", 32),
+    Case("digits", "orangecrab-25f", 16),
+    Case("digits", "colorlight-i5", 16),
+)
+HEAD = ("board", "task", "lanes", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Build one case (or take it from the cache) and count its clocks per step."""
+    board, task = find_board(case.board), Task.load(case.task)
+    design = make_design(board, task.network(), case.lanes, sample_words(task), None)
+    built = build(design, Options(), Printer(quiet=True))
+    report = with_speed(built.report, measured_clocks(task, case.lanes))
+    used = {kind: count["used"] for kind, count in report["resources"].items()}
+    return {
+        "board": case.board,
+        "task": case.task,
+        "lanes": case.lanes,
+        "lut": used["lut"],
+        "dsp": used["dsp"],
+        "ram": used["ram"],
+        "core_hz": report["core_hz"],
+        "fmax_mhz": report["fmax_mhz"],
+        "clocks_per_step": report["clocks_per_step"],
+        "steps_per_second": report["steps_per_second"],
+        "seed": report["seed"],
+        "attempts": len(report["attempts"]),
+        "digest": report["digest"],
+    }
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A line of the table, in the order of HEAD."""
+    return [
+        row["board"],
+        row["task"],
+        str(row["lanes"]),
+        f"{row['lut']:,}",
+        str(row["dsp"]),
+        str(row["ram"]),
+        f"{row['core_hz'] / 1e6:.2f}",
+        f"{row['fmax_mhz']:.2f}",
+        f"{row['clocks_per_step']:.1f}",
+        f"{row['steps_per_second']:,.0f}",
+    ]
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table of the documentation."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "--:|" * (len(HEAD) - 2)]
+    return "\n".join([*lines, *("| " + " | ".join(cells(row)) + " |" for row in rows)])
+
+
+@click.command()
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only these tasks.")
+@click.option("--board", "names", multiple=True, metavar="NAME", help="Only these boards.")
+@json_option
+def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | None) -> None:
+    """Build what docs/boards.md lists: resources, clock and training steps per second.
+
+    Takes hours where nothing is cached.  With --json, and all cases, the page is rewritten, too.
+    """
+    if json_file is not None:
+        check_json(json_file)
+    chosen = [
+        c for c in CASES if (not tasks or c.task in tasks) and (not names or c.board in names)
+    ]
+    if not chosen:
+        raise UserError(
+            "no case has that task and board; there are "
+            + ", ".join(f"{case.task} on {case.board}" for case in CASES)
+        )
+    rows = []
+    for case in chosen:
+        row = measure(case)
+        rows.append(row)
+        click.echo("  ".join(f"{key} {text}" for key, text in zip(HEAD, cells(row), strict=True)))
+    record(json_file, "boards", rows)
+    if json_file is not None and len(chosen) == len(CASES):
+        replace_between(DOCS, "builds", markdown(rows))
+        click.echo(f"written: {DOCS}")

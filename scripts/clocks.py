@@ -1,0 +1,39 @@
+"""Clocks per training step of a task, counted by the core itself on the simulated board."""
+
+from __future__ import annotations
+
+from boards import simulated
+from golden_model.seeds import initial_weights
+from host.board_session import BoardSession
+from host.session import Samples
+from host.task import Task
+from scripts.backends import say
+
+SAMPLES = 32
+STEPS = 1024
+"""At least; whole periods of tau_x, tau_p and tau_theta where they are longer."""
+
+
+def measured_clocks(task: Task, lanes: int) -> float:
+    """Clocks per step of the task's method and settings.
+
+    They do not depend on the data, but for its shape.  Raises UserError where the simulated board
+    cannot be built.
+    """
+    network, settings = task.network(), task.settings()
+    train, test = task.datasets()
+    few = Samples(train.codes[:SAMPLES], train.labels[:SAMPLES])
+    one = Samples(test.codes[:1], test.labels[:1])
+    words = 2 * (SAMPLES + 1) * network.sample_words
+    period = max(settings.tau_x, settings.tau_p, settings.tau_theta)
+    steps = -(-STEPS // period) * period
+    board = simulated.start(network, lanes, words, notify=say)
+    try:
+        with BoardSession(board.port, network, backend="sim") as session:
+            session.load_samples(few, one)
+            session.write_weights(initial_weights(network, task.seed))
+            session.start(settings, task.seed)
+            session.train(steps)
+            return session.counters().train_clocks / steps
+    finally:
+        board.close()
