@@ -5,10 +5,12 @@
 // The clock stands still while nothing happens (no byte on the wire, none waiting, the busy LED
 // off), so that an idle board costs no processor time and counts no clocks.
 //
-// usage: board [TRACE_FILE]   prints the port's name, runs until standard input closes
+// usage: board [TRACE_FILE] [+NAME=VALUE]...   prints the port's name, runs until standard input
+// closes
 //
 // With TRACE_FILE, the probe's bits of every clock in which it has something to say are appended
-// to it; mgd verify reads them. Without it the probe is not looked at.
+// to it; mgd verify reads them. Without it the probe is not looked at. +NAME=VALUE is for the
+// design's $value$plusargs.
 
 #include <cerrno>
 #include <csignal>
@@ -21,6 +23,8 @@
 #include <string>
 #include <termios.h>
 #include <unistd.h>
+
+#include <verilated.h>
 
 #include "Vtop.h"
 #include "board.h"  // CLOCKS_PER_BIT, PROBE_WRITE, PROBE_COST, PROBE_DELTA: written by the build
@@ -134,7 +138,9 @@ bool bit(const Port &port, int index) {
 int main(int argc, char **argv) {
     std::signal(SIGPIPE, SIG_IGN);
     FILE *trace = nullptr;
-    if (argc > 1 && !(trace = std::fopen(argv[1], "ab"))) fail(argv[1]);
+    Verilated::commandArgs(argc, argv);
+    bool traces = argc > 1 && argv[1][0] != '+';
+    if (traces && !(trace = std::fopen(argv[1], "ab"))) fail(argv[1]);
     int port = open_port();
 
     Vtop top;

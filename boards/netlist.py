@@ -1,0 +1,173 @@
+"""The simulated board with the synthesised netlist in the place of the design.
+
+The same synthesis as a build's, on the same top level with the same options; around it the
+program of boards.simulated, so that a host cannot tell the two apart.  Placing and routing
+come after, and are not looked at here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth import Module
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from boards import simulated
+from boards.build_report import read_cells
+from boards.capacity import make_design
+from boards.cell_models import cell_models
+from boards.devices import ECP5, ICE40
+from boards.flow import SYNTHESIS, Design
+from boards.netlist_text import powered_up
+from boards.registry import find_board
+from boards.steps import run_tool
+from boards.tools import fpga_program, fpga_program_version
+from boards.yosys_checks import check_cells, check_log
+from golden_model.errors import UserError
+from golden_model.network import Network
+from rtl.core import probe_layout
+from rtl.top import Top
+
+FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
+"""The families whose netlists can be simulated, and the board whose build is taken for them."""
+POWER_UP_SEED = 1
+
+_LOG, _VERILOG, _CELLS = "yosys.log", "netlist.v", "cells.json"
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """What synthesis made of a design.
+
+    verilog: module `netlist` of the family's cells, with ports clk, rst, rx, tx and busy.
+    cells: number of cells by type.
+    """
+
+    design: Design
+    verilog: str
+    cells: dict[str, int]
+
+    @property
+    def family(self) -> str:
+        return self.design.board.family
+
+
+class BoardPins(wiring.Component):
+    """rtl.top.Top with what a board connects of it.
+
+    Latency: none; there are only wires here.
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self.design
+        options: dict[str, Any] = dict(design.top_options)
+        m.submodules.top = top = Top(
+            design.config,
+            design.sample_memory,
+            simulated.CLOCKS_PER_BIT,
+            simulated.CLOCK_HZ,
+            **options,
+        )
+        m.d.comb += [top.rx.eq(self.rx), self.tx.eq(top.tx), self.busy.eq(top.busy)]
+        return m
+
+
+def design_for(family: str, network: Network, lanes: int, sample_words: int) -> Design:
+    """What `mgd build` would build for the family's board of FAMILIES.
+
+    Raises UserError for another family, or where the board has not the room.
+    """
+    if family not in FAMILIES:
+        raise UserError(f"netlist {family!r} is unknown: there are {', '.join(FAMILIES)}")
+    design = make_design(find_board(FAMILIES[family]), network, lanes, sample_words, None)
+    if design.sample_memory < sample_words:
+        raise UserError(
+            f"{sample_words:,} words of samples: {FAMILIES[family]} has room for "
+            f"{design.sample_memory:,} beside {lanes} lanes; use fewer samples or lanes"
+        )
+    return design
+
+
+def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
+    """The netlist of a design; from the cache where this very one was synthesised before.
+
+    Raises UserError where Yosys is missing, fails, or says what boards.yosys_checks does not let
+    pass, or where there is no room.
+    """
+    family = design.board.family
+    # Bits instead of vectors, and wires with short names: much less C++.  No cell is changed.
+    script = (
+        f"read_rtlil top.il\n{SYNTHESIS[family]}\ncheck\nrename top netlist\n"
+        f"tee -q -o {_CELLS} stat -json\nsplitnets\nopt_clean -purge\n"
+        f"rename -hide */w:*\nwrite_verilog -noattr -noexpr {_VERILOG}\n"
+    )
+    text = rtlil.convert(BoardPins(design), name="top", emit_src=False)
+    parts = [text, script, fpga_program("yosys"), fpga_program_version("yosys")]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+    final = simulated.cache_folder() / "netlists" / digest
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not final.exists():
+            notify(f"synthesising for {family}, once; the netlist is kept in {final.parent}")
+            with tempfile.TemporaryDirectory(prefix="working-", dir=final.parent) as name:
+                folder = Path(name)
+                (folder / "top.il").write_text(text)
+                (folder / "synth.ys").write_text(script)
+                command = [fpga_program("yosys"), "-l", _LOG, "synth.ys"]
+                run_tool("yosys", command, folder, (_VERILOG, _CELLS, _LOG), _LOG)
+                with (folder / _LOG).open(encoding="utf-8", errors="replace") as lines:
+                    check_log(lines)
+                kept = {
+                    "verilog": (folder / _VERILOG).read_text(),
+                    "cells": read_cells(folder / _CELLS),
+                }
+                (folder / "netlist.json").write_text(json.dumps(kept))
+                # Only a whole file ever gets the final name.
+                (folder / "netlist.json").replace(final)
+        netlist = Netlist(design, **json.loads(final.read_text()))
+    except OSError as error:
+        raise UserError(
+            f"{final.parent}: {error.strerror}; netlists are kept there, make room or set "
+            "MGD_CACHE to another folder"
+        ) from None
+    check_cells(netlist.cells, design.config, design.sample_memory)
+    return netlist
+
+
+def compiled(
+    netlist: Netlist,
+    notify: simulated.Notify,
+    change: Callable[[str], str] = lambda verilog: verilog,
+    more_models: str = "",
+) -> Path:
+    """The board as a program: netlist, models of its cells, and what is around them.
+
+    The reset stays low: a board whose flip-flops start as the bitstream says needs none.
+    Memories that the design writes start with noise.  change: what a test does to the netlist's
+    text.  more_models: Verilog of cells that this puts in.  Raises UserError where a tool is
+    missing or fails, or for a cell without a model.
+    """
+    probe = probe_layout(netlist.design.config).size
+    wrapper = f"""
+module top(input clk, input rst, input rx, output tx, output busy, output [{probe - 1}:0] probe);
+  assign probe = 0;
+  netlist netlist(.clk(clk), .rst(1'b0), .rx(rx), .tx(tx), .busy(busy));
+endmodule
+"""
+    models = cell_models(netlist.family, netlist.cells) + more_models
+    text = models + wrapper + powered_up(change(netlist.verilog), POWER_UP_SEED)
+    header = simulated.board_header(netlist.design.config)
+    return simulated.compiled(text, header, "simulated.cpp", notify, "-O0")
