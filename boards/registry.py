@@ -119,5 +119,5 @@ def board_of_platform(platform: Any, place: str) -> Board:
         serial="the platform's uart",
         baud=1_000_000,
         led=("led", 0, "") if "led" in resources else None,
-        flash="the platform's own tool with {bitstream}",
+        flash="",
     )

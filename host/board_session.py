@@ -32,6 +32,8 @@ from rtl.protocol import (
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
+FRAME_ERRORS_MASK = 0xFFFF
+"""The board counts them in 16 bits."""
 CLOCK_MARGIN = 4
 """A command may take this many times the clocks it should; then the core is said to hang."""
 
@@ -48,6 +50,8 @@ class BoardSession(Session):
         try:
             self.identity = self.link.identify()
             check_identity(self.identity, network, self.backend)
+            # The board's counter outlives sessions, and trying baud rates adds to it.
+            self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
         except BaseException:
             transport.close()
             raise
@@ -139,7 +143,8 @@ class BoardSession(Session):
             activation_saturations=word(Register.ACTIVATION_SATURATIONS),
             clocks=self._clocks(),
             train_clocks=wide(Register.TRAIN_CLOCKS),
-            link_errors=word(Register.FRAME_ERRORS) + self.link.errors,
+            link_errors=((word(Register.FRAME_ERRORS) - self._errors_before) & FRAME_ERRORS_MASK)
+            + self.link.errors,
         )
 
     def close(self) -> None:
@@ -205,8 +210,8 @@ def check_identity(identity: Identity, network: Network, port: str) -> None:
     ]
     what = "; ".join(differences) or "other number formats than the task"
     raise UserError(
-        f"{port}: the board holds a core for another network: {what}; build and flash one for "
-        "this task, or choose the task that it was built for"
+        f"{port}: the board holds a core for another network: {what}; make one for this "
+        "task with `mgd build TASK --board NAME` and flash it, or name the task that it was made for"
     )
 
 

@@ -11,10 +11,10 @@ from host.session import Samples
 def sample_records(samples: Samples, network: Network) -> np.ndarray:
     """uint16 array (samples, network.sample_words): the label, then the packed codes.
 
-    codes_per_word codes share a word, the first in the lowest bits, each in slot_bits bits
-    (two's complement where codes are signed).
+    codes_per_word codes share a word, the first in the lowest bits, each in sample_bits
+    bits (two's complement where codes are signed); what is left of a word is 0.
     """
-    per_word, bits = network.codes_per_word, network.slot_bits
+    per_word, bits = network.codes_per_word, network.sample_bits
     count, inputs = samples.codes.shape
     padded = np.zeros((count, (network.sample_words - 1) * per_word), dtype=np.int64)
     padded[:, :inputs] = samples.codes
