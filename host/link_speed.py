@@ -9,7 +9,7 @@ from typing import Any
 
 from host.board_session import BoardSession
 from host.check import Check
-from host.memory_test import patterns
+from host.memory_check import patterns
 from host.transport import Transport
 from rtl.protocol import CRC_BYTES, MAX_WORDS, REPLY_HEADER, REQUEST_HEADER, Register, Space
 

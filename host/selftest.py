@@ -12,10 +12,10 @@ from host.board_session import BoardSession
 from host.check import Check
 from host.link import Link
 from host.link_speed import check_link, damaged_frames
-from host.memory_test import check_samples, check_weights
+from host.memory_check import check_samples, check_weights
 from host.task import Task
 from host.task_names import builtin_names
-from host.training_test import TestRun
+from host.training_check import TestRun
 from host.transport import PortError, Transport
 from rtl.protocol import VERSION, Identity
 

@@ -16,14 +16,14 @@ from click.testing import CliRunner
 
 import host.selftest
 from golden_model.errors import UserError
-from host import link_speed, training_test
+from host import link_speed, training_check
 from host.check import CHECKS
 from host.golden_session import GoldenSession
 from host.link import Link
 from host.link_speed import check_link, wire_limits
-from host.memory_test import PATTERNS, check_samples, check_weights, difference, patterns
+from host.memory_check import PATTERNS, check_samples, check_weights, difference, patterns
 from host.selftest import check_identity, self_test
-from host.training_test import TestRun
+from host.training_check import TestRun
 from host.transport import PortError
 from rtl.config import CoreConfig
 from rtl.protocol import Identity, Register, Space
@@ -106,7 +106,7 @@ class FakeBoardSession(GoldenSession):
 def brief(monkeypatch):
     """Speeds are not what is tested."""
     monkeypatch.setattr(link_speed, "BULK_SECONDS", 0.02)
-    monkeypatch.setattr(training_test, "CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(training_check, "CLOCK_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")
