@@ -211,7 +211,7 @@ def check_identity(identity: Identity, network: Network, port: str) -> None:
     what = "; ".join(differences) or "other number formats than the task"
     raise UserError(
         f"{port}: the board holds a core for another network: {what}; make one for "
-        "this task with `mgd build TASK --board NAME` and flash it, or name the task it was made for"
+        "this task with `mgd build TASK --board NAME` and flash it, or name its own task"
     )
 
 
