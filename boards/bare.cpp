@@ -33,10 +33,6 @@ int main(int argc, char **argv) {
     Vtop top;
     static_assert(sizeof top.settings == sizeof SETTINGS, "settings are packed in 32-bit words");
     std::memcpy(&top.settings, SETTINGS, sizeof SETTINGS);
-    top.rst = 1;
-    tick(top);
-    tick(top);
-    top.rst = 0;
     tick(top);
     send(top, INIT);
     while (top.busy) tick(top);

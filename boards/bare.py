@@ -17,7 +17,13 @@ from rtl.config import CoreConfig
 from rtl.core import FoldedCore
 from rtl.protocol import Command
 from rtl.samples import SampleMemory
-from rtl.schedule import COMMAND_SHAPE, SETTINGS_LAYOUT, packed_fields, register_fields
+from rtl.schedule import (
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    cost_sum_bits,
+    packed_fields,
+    register_fields,
+)
 
 
 class CoreWithSamples(wiring.Component):
@@ -37,6 +43,10 @@ class CoreWithSamples(wiring.Component):
                 "command": In(COMMAND_SHAPE),
                 "load": In(1),
                 "busy": Out(1),
+                # What keeps Verilator from leaving out all that does not decide when it is idle.
+                "cost_sum": Out(cost_sum_bits(config.network)),
+                "weight": Out(config.network.weight_bits),
+                "saturations": Out(32),
             }
         )
 
@@ -58,6 +68,9 @@ class CoreWithSamples(wiring.Component):
             samples.train_end.eq(self.depth // network.sample_words * network.sample_words),
             core.evaluation.ready.eq(1),
             self.busy.eq(core.busy),
+            self.cost_sum.eq(core.cost_sum),
+            self.weight.eq(core.weight_reply.payload),
+            self.saturations.eq(core.weight_saturations ^ core.activation_saturations),
         ]
         return m
 
@@ -73,7 +86,7 @@ def build(network: Network, lanes: int, sample_words: int, settings: Settings) -
         f"static const uint32_t SETTINGS[] = {{{', '.join(map(str, words))}}};\n"
         f"constexpr int INIT = {int(Command.INIT)}, TRAIN = {int(Command.TRAIN)};\n"
     )
-    return compiled(to_verilog(design, "top"), header, "bare.cpp")
+    return compiled(to_verilog(design, "top", reset=False), header, "bare.cpp")
 
 
 def seconds(program: Path, clocks: int) -> float:

@@ -162,7 +162,7 @@ def compiled(
     """
     probe = probe_layout(netlist.design.config).size
     wrapper = f"""
-module top(input clk, input rst, input rx, output tx, output busy, output [{probe - 1}:0] probe);
+module top(input clk, input rx, output tx, output busy, output [{probe - 1}:0] probe);
   assign probe = 0;
   netlist netlist(.clk(clk), .rst(1'b0), .rx(rx), .tx(tx), .busy(busy));
 endmodule

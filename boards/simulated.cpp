@@ -148,7 +148,6 @@ int main(int argc, char **argv) {
     FromBoard from_board;
     uint64_t clock = 0, active = 0;
     auto tick = [&] {
-        top.rst = clock < 2;
         top.clk = 0;
         top.eval();
         top.clk = 1;

@@ -92,7 +92,8 @@ def build(network: Network, lanes: int, sample_words: int, notify: Notify = _sil
     notify("making the simulated board's Verilog (the first time Yosys itself is compiled, too)")
     config = CoreConfig(network, lanes)
     top = Top(config, sample_words + sample_words % 2, CLOCKS_PER_BIT, CLOCK_HZ)
-    return compiled(to_verilog(top, "top"), board_header(config), "simulated.cpp", notify)
+    text = to_verilog(top, "top", reset=False)
+    return compiled(text, board_header(config), "simulated.cpp", notify)
 
 
 def board_header(config: CoreConfig) -> str:

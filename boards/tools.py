@@ -16,6 +16,7 @@ from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 
+from amaranth import ClockDomain, Module, Value
 from amaranth.back import verilog
 
 from golden_model.errors import UserError
@@ -163,18 +164,29 @@ def verilator_environment(optimise: str = "-O3") -> dict[str, str]:
     return environment
 
 
-def to_verilog(component, name: str) -> str:
+def to_verilog(component, name: str, *, reset: bool = True) -> str:
     """Verilog text of an Amaranth component; its top module is called `name`.
 
-    The text holds no source file names, so equal designs give equal text on every machine.
-    Raises UserError where Yosys is missing.
+    reset: False leaves out the pin `rst`: the design starts from its power-up state, and a
+    simulator has one input less to follow through all logic in every clock.  The text holds no
+    source file names, so equal designs give equal text on every machine.  Raises UserError where
+    Yosys is missing.
     """
+    ports = [Value.cast(v) for _path, _member, v in component.signature.flatten(component)]
+    design = component
+    if not reset:
+        design = Module()
+        design.domains.sync = sync = ClockDomain(reset_less=True)
+        design.submodules.design = component
+        ports.append(sync.clk)
     before = {key: os.environ.get(key) for key in ("YOSYS", "AMARANTH_USE_YOSYS")}
     # Amaranth takes the tool's path from the environment only.
     os.environ["YOSYS"] = yosys_command()
     os.environ["AMARANTH_USE_YOSYS"] = "system"
     try:
-        return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+        return verilog.convert(
+            design, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
+        )
     finally:
         for key, value in before.items():
             if value is None:
