@@ -22,17 +22,15 @@ from amaranth import Value
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from boards.devices import ECP5, ICE40
+from boards.flow import SYNTHESIS
 from boards.ice40_cells import logic_cells
 from boards.simulated import cache_folder
 from boards.tools import yosys_command
 from boards.yosys_checks import check_log
 from golden_model.errors import UserError
 
-SYNTHESIS = {
-    "ice40": "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; synth_ice40 -dsp -top top",
-    "ecp5": "synth_ecp5 -top top",
-}
-"""Family: the Yosys command that makes its netlist."""
+FAMILIES = (ICE40, ECP5)
 
 FORMAT = 1
 """Of the files in the cache; a new number where the counting changes."""
@@ -66,8 +64,8 @@ def measure(text: str, family: str) -> Area:
     family: ice40 or ecp5.  May be called by several threads.  Raises UserError where Yosys is
     missing, fails, or says what boards.yosys_checks does not let pass.
     """
-    if family not in SYNTHESIS:
-        raise UserError(f"family {family!r} is unknown; there are {', '.join(SYNTHESIS)}")
+    if family not in FAMILIES:
+        raise UserError(f"family {family!r} is unknown; there are {', '.join(FAMILIES)}")
     parts = [text, SYNTHESIS[family], tool_version(), str(FORMAT)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     kept = cache_folder() / "area" / f"{digest}.json"
@@ -122,7 +120,7 @@ def synthesise(text: str, family: str, folder: Path) -> dict[str, Any]:
     let pass.
     """
     (folder / "top.il").write_text(text)
-    script = f"read_rtlil top.il; {SYNTHESIS[family]} -json top.json"
+    script = f"read_rtlil top.il; {SYNTHESIS[family]}; write_json top.json"
     # Relative names: Yosys from PyPI sees another /tmp than we do.
     code = subprocess.run(
         [yosys_command(), "-q", "-l", "yosys.log", "-p", script],

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from boards.blocks import lane_memories, other_memories, sample_memories
 from boards.board import Board
-from boards.devices import blocks_for
+from boards.devices import ICE40
+from boards.estimate import logic_cells
 from boards.flow import Design
 from golden_model.errors import UserError
 from golden_model.network import Network
 from rtl.config import CoreConfig
+from rtl.mac16 import OPERAND_BITS
 from rtl.samples import SPRAM_DEPTHS, WORD_BITS
 
-OTHER_BLOCKS = 4
-"""Block RAMs for activations, signs and the link, about."""
+FIT_HINT = "`mgd fit TASK` shows what fits where"
 
 
-def lane_blocks(board: Board, config: CoreConfig) -> int:
-    """Block RAMs of one lane: its weights, and its accumulators where there are any."""
-    network, words = config.network, config.lane_words
-    blocks = blocks_for(board.device, words, network.weight_bits)
-    if network.accumulators:
-        blocks += blocks_for(board.device, words, network.gradient_bits)
-    return blocks
+def core_config(board: Board, network: Network, lanes: int) -> CoreConfig:
+    """A core's layout: what the lanes leave of the DSP blocks is for the other units.
+
+    Raises UserError where the network cannot use so many lanes.
+    """
+    device = board.device
+    return CoreConfig(
+        network,
+        lanes,
+        shared_dsps=min(max(device.dsps - lanes, 0), 4),
+        mac16=device.family == ICE40 and network.weight_bits <= OPERAND_BITS,
+    )
+
+
+def core_blocks(board: Board, config: CoreConfig) -> int:
+    """Block RAMs of a core without its samples."""
+    device = board.device
+    taken = lane_memories(device, config) * config.lanes + other_memories(device, config)
+    return taken.blocks
 
 
 def sample_room(board: Board, config: CoreConfig) -> int:
@@ -28,20 +42,35 @@ def sample_room(board: Board, config: CoreConfig) -> int:
     device = board.device
     if device.sprams:
         return SPRAM_DEPTHS[-1]
-    left = device.blocks - config.lanes * lane_blocks(board, config) - OTHER_BLOCKS
+    left = max(device.blocks - core_blocks(board, config), 0)
     # Two words side by side fill the widest shape but for its parity bits.
     deep, wide = device.block_shapes[0]
-    return max(left, 0) * deep * (wide // WORD_BITS)
+    step = deep * (wide // WORD_BITS)
+    words = left * step
+    # Yosys may take more blocks than it must where that saves multiplexers.
+    while words and sample_memories(device, words).blocks > left:
+        words -= step
+    return words
+
+
+def sample_depth(board: Board, config: CoreConfig, wanted: int) -> int:
+    """16-bit words of sample memory that a core gets where the data takes `wanted`, even."""
+    room = sample_room(board, config)
+    words = min(wanted + wanted % 2, room)
+    if board.device.sprams:
+        # The SPRAM is there for nothing else: room for other data of the same network.
+        words = next((depth for depth in SPRAM_DEPTHS if depth >= words), room)
+    return words - words % 2
 
 
 def fits(board: Board, config: CoreConfig, sample_memory: int) -> bool:
-    """Whether multipliers and memories suffice; LUTs are not looked at."""
+    """Whether multipliers and memories suffice, and logic cells by their estimate."""
     device = board.device
-    lanes = config.lanes * lane_blocks(board, config)
     return (
         config.lanes <= device.dsps
-        and lanes + OTHER_BLOCKS <= device.blocks
+        and core_blocks(board, config) <= device.blocks
         and sample_memory <= sample_room(board, config)
+        and logic_cells(device, config, sample_memory) <= device.luts
     )
 
 
@@ -55,15 +84,15 @@ def auto_lanes(board: Board, network: Network, sample_memory: int) -> int:
     if not device.sprams:
         sample_memory = min(sample_memory, device.blocks * device.block_bits // WORD_BITS // 2)
     for lanes in range(min(max(network.layers[1:]), device.dsps, 256), 0, -1):
-        config = CoreConfig(network, lanes)
+        config = core_config(board, network, lanes)
         if fits(board, config, min(sample_memory, SPRAM_DEPTHS[-1])):
             # Groups of neurons decide the clocks: fewer lanes with as many groups are as fast.
             return min(n for n in range(1, lanes + 1) if _groups(network, n) == config.groups)
-    takes = lane_blocks(board, CoreConfig(network, 1)) + OTHER_BLOCKS
+    takes = core_blocks(board, CoreConfig(network, 1))
     raise UserError(
         f"{network.describe()} does not fit {board.name} even on one lane: weights and buffers "
         f"take about {takes} of its {device.blocks} block RAMs, which leaves too few for samples; "
-        "use a smaller network or a larger board (`mgd boards`)"
+        f"use a smaller network or a larger board ({FIT_HINT})"
     )
 
 
@@ -85,23 +114,24 @@ def make_design(
     if count > device.dsps:
         raise UserError(
             f"lanes = {count}: {board.name} has {device.dsps} multipliers and each lane takes "
-            "one; lower lanes or use a larger board (`mgd boards`)"
+            f"one; lower lanes or use a larger board ({FIT_HINT})"
         )
-    config = CoreConfig(network, count, shared_dsp=count < device.dsps)
-    room = sample_room(board, config)
-    words = min(sample_memory + sample_memory % 2, room)
-    options: tuple[tuple[str, object], ...] = ()
-    if device.sprams:
-        options = (("storage", "spram"),)
-        # The SPRAM is there for nothing else: room for other data of the same network.
-        words = next((depth for depth in SPRAM_DEPTHS if depth >= words), room)
+    config = core_config(board, network, count)
+    words = sample_depth(board, config, sample_memory)
     least = 2 * network.sample_words
-    if words < least:
-        takes = count * lane_blocks(board, config) + OTHER_BLOCKS
+    takes = core_blocks(board, config)
+    if words < least or takes > device.blocks:
         raise UserError(
             f"{network.describe()} on {count} lanes does not fit {board.name}: weights and buffers "
-            f"take about {takes} of {device.blocks} block RAMs and leave {words:,} words for "
-            f"samples, of which two take {least:,}; use fewer lanes or a larger board "
-            "(`mgd boards`)"
+            f"take {takes} of {device.blocks} block RAMs and leave {words:,} words for samples, of "
+            f"which two take {least:,}; use fewer lanes or a larger board "
+            f"({FIT_HINT})"
         )
-    return Design(board, config, words - words % 2, baud or board.baud, options)
+    return core_design(board, config, sample_memory, baud)
+
+
+def core_design(board: Board, config: CoreConfig, sample_memory: int, baud: int | None) -> Design:
+    """As make_design, of a core that may well not fit."""
+    options: tuple[tuple[str, object], ...] = (("storage", "spram"),) if board.device.sprams else ()
+    words = sample_depth(board, config, sample_memory)
+    return Design(board, config, words, baud or board.baud, options)

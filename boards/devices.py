@@ -43,7 +43,7 @@ def _ecp5(name: str, luts: int, dsps: int, blocks: int) -> Device:
 DEVICES = {
     device.name: device
     for device in (
-        Device("iCE40UP5K", ICE40, 5280, 8, 30, 4096, _EBR, 42_000_000, sprams=4),
+        Device("iCE40UP5K", ICE40, 5280, 8, 30, 4096, _EBR, 32_000_000, sprams=4),
         # Lattice sells half of this die's logic; the open tools know the whole die, and what
         # is beyond the half is not tested by the maker.
         _ecp5("LFE5U-12F", 12_144, 28, 32),

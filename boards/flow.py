@@ -26,11 +26,18 @@ ROUTER = {ICE40: "nextpnr-ice40", ECP5: "nextpnr-ecp5", GOWIN: "nextpnr-himbaech
 PACKER = {ICE40: "icepack", ECP5: "ecppack", GOWIN: "gowin_pack"}
 CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
 
-_SYNTHESIS = {
-    ICE40: "synth_ice40 -dsp -top top",
+# Yosys guards memories that are read and written in one clock against a read of the very word
+# that is written; no memory of ours is (docs/architecture.md), so it may leave that away.
+_NO_COLLISIONS = "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; "
+SYNTHESIS = {
+    ICE40: (
+        f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; synth_ice40 -dsp -top top; "
+        "setattr -mod -unset blackbox =*.mac16; flatten; opt_clean"
+    ),
     ECP5: "synth_ecp5 -top top",
     GOWIN: "synth_gowin -top top",
 }
+"""Family: the Yosys commands, in one line, that make its netlist of the module `top`."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def elaborate(design: Design, setting: pll.Setting) -> Sources:
 
 def _script(family: str) -> str:
     return (
-        f"read_rtlil {DESIGN}\n{_SYNTHESIS[family]}\ncheck\n"
+        f"read_rtlil {DESIGN}\n{SYNTHESIS[family]}\ncheck\n"
         f"tee -q -o {CELLS} stat -json\nwrite_json {NETLIST}\n"
     )
 
@@ -207,5 +214,6 @@ def _too_large(sources: Sources, folder: Path) -> UserError | None:
     network = design.config.network.describe()
     return UserError(
         f"{network} on {design.config.lanes} lanes does not fit {design.board.name}: it takes "
-        f"{wants}; use fewer lanes, a smaller network or a larger board (`mgd boards`)"
+        f"{wants}; use fewer lanes, a smaller network or a larger board "
+        "(`mgd fit TASK` shows what fits where)"
     )

@@ -44,10 +44,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("shared_dsp", [True, False], ids=("dsp", "logic"))
-def test_broadcast(name, shared_dsp):
+@pytest.mark.parametrize("shared_dsps", [4, 0], ids=("dsp", "logic"))
+def test_broadcast(name, shared_dsps):
     given = {"network": CASES[name], "lanes": 1}
-    config = replace(config_of(given), shared_dsp=shared_dsp)
+    config = replace(config_of(given), shared_dsps=shared_dsps)
     simulate(Broadcast(config), __name__, "equals_stochastic_round", given)
 
 

@@ -28,12 +28,14 @@ from rtl.schedule import SETTINGS_LAYOUT, evaluation_layout, packed_fields
 SAMPLE_MEMORY = 600
 CLOCK_HZ = 123_456_789
 CASES = {
-    "3-2_2_lanes": ({"layers": (3, 2), "weight_bits": 8}, 2),
+    "3-2_2_lanes": ({"layers": (3, 2), "weight_bits": 8}, 2, 1),
     "7-13-3_3_lanes": (
         {"layers": (7, 13, 3), "cost": "cross_entropy", "hidden": "relu", "weight_bits": 18},
         3,
+        3,
     ),
 }
+"""Network, lanes, latency of the sample memory."""
 SETTINGS = {
     Register.STEP_TARGET: "step_target",
     Register.DELTA_EXP: "delta_exp",
@@ -68,6 +70,7 @@ class Host:
         self.samples: dict[int, int] = {}
         self.weights: dict[tuple[int, int], int] = {}
         self.delay = 0
+        self.latency: int = params()["sample_latency"]
         self.clocks = 0
 
     async def start(self) -> None:
@@ -115,14 +118,15 @@ class Host:
         await self.access(Space.REGISTERS, register, value, **more)
 
     async def _sample_memory(self) -> None:
-        dut = self.dut
+        dut, reads = self.dut, []
         while True:
             await ReadOnly()
             address = int(dut.sample_address.value)
             if int(dut.sample_write.value):
                 self.samples[address] = int(dut.sample_write_data.value)
             await FallingEdge(dut.clk)
-            dut.sample_read_data.value = self.samples.get(address, 0)
+            reads = [self.samples.get(address, 0), *reads[: self.latency - 1]]
+            dut.sample_read_data.value = reads[-1]
 
     async def _weights(self) -> None:
         layout, bits = weight_request_layout(self.config), self.config.network.weight_bits
@@ -141,9 +145,10 @@ class Host:
 
 @pytest.mark.parametrize("name", CASES)
 def test_control(name):
-    network, lanes = CASES[name]
-    given = {"network": network, "lanes": lanes}
-    simulate(Control(config_of(given), SAMPLE_MEMORY, CLOCK_HZ), __name__, None, given)
+    network, lanes, latency = CASES[name]
+    given = {"network": network, "lanes": lanes, "sample_latency": latency}
+    control = Control(config_of(given), SAMPLE_MEMORY, CLOCK_HZ, latency)
+    simulate(control, __name__, None, given)
 
 
 async def ready_host(dut) -> Host:
@@ -244,7 +249,7 @@ async def tells_its_identity(dut):
     wanted = Identity.of(config.network, config.lanes, config.lane_words, SAMPLE_MEMORY, CLOCK_HZ)
     count = await host.access(Space.IDENTITY, 3)
     words = [await host.access(Space.IDENTITY, k) for k in range(count)]
-    assert host.clocks == LATENCY
+    assert host.clocks == LATENCY + host.latency - 1
     assert Identity.from_words(words) == wanted
     for address in (count, count + 1, 0x10000):
         for data in (None, 1):
@@ -265,7 +270,7 @@ async def reaches_the_samples(dut):
     assert host.samples == written
     for address, word in written.items():
         assert await host.access(Space.SAMPLES, address) == word
-        assert host.clocks == LATENCY
+        assert host.clocks == LATENCY + host.latency - 1
     for address in (pairs, pairs + 1, SAMPLE_MEMORY, 0x10000, 0xFFFFFF):
         await host.access(Space.SAMPLES, address, expect=Status.BAD_ADDRESS)
         await host.access(Space.SAMPLES, address, 1, expect=Status.BAD_ADDRESS)

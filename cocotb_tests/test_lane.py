@@ -169,7 +169,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
             )
         last, clock = clock, clock + 1
     if not flush:
-        done = last + later + 1
+        done = last + later + 2
         scale = net.grid_frac - net.weight_frac
         d.at(done, take=1, empty=1)
         d.check(done + 1, "sum", int(weighted_sum(weights[None], x, net)[0]) >> scale, "")

@@ -29,11 +29,13 @@ MEMORIES = {
 @pytest.mark.parametrize("name", MEMORIES)
 def test_sample_memory(name, storage):
     network, depth = MEMORIES[name]
+    memory = SampleMemory(network_of(network), depth, storage)
+    assert memory.latency == (2 if storage == "block" else 1)
     simulate(
-        SampleMemory(network_of(network), depth, storage),
+        memory,
         __name__,
         "brings_records",
-        {"network": network, "depth": depth},
+        {"network": network, "depth": depth, "latency": memory.latency},
     )
 
 
@@ -41,7 +43,7 @@ class Memory:
     """The memory's contents, and the host's side of it."""
 
     def __init__(self, dut, random):
-        self.dut, self.random = dut, random
+        self.dut, self.random, self.latency = dut, random, params()["latency"]
         self.words: dict[int, int] = {}
 
     async def write(self, address: int, pair: tuple[int, int]) -> None:
@@ -59,7 +61,9 @@ class Memory:
     async def check(self, addresses) -> None:
         for address in addresses:
             self.dut.host_address.value = address // 2
-            await FallingEdge(self.dut.clk)
+            for _ in range(self.latency):
+                await FallingEdge(self.dut.clk)
+                self.dut.host_address.value = self.random.getrandbits(len(self.dut.host_address))
             wanted = self.words[address] | self.words[address + 1] << 16
             assert int(self.dut.host_read_data.value) == wanted, f"host's read of {address}"
 
@@ -108,8 +112,8 @@ async def brings_records(dut):
                 got = await receive(dut, "record", stride, stall=stall, rng=random)
                 assert got == memory.record(start, stride), f"record at {start}"
                 if not stall:
-                    # One word a clock, the first one clock after the memory's read.
-                    assert get_sim_time("ns") - began == (stride + 1) * CLOCK_NS
+                    # One word a clock, the first when the memory's read is there.
+                    assert get_sim_time("ns") - began == (stride + memory.latency) * CLOCK_NS
                 for _ in range(random.randint(0, 2)):
                     dut.record__ready.value = 1
                     await ReadOnly()
@@ -134,11 +138,21 @@ async def brings_records(dut):
 DEEP = {"layers": (7, 3), "sample_bits": 2}
 
 
-@pytest.mark.parametrize("depth", [2 * 16384, 2 * 16384 + 2, 4 * 16384])
-def test_banks_of_spram(depth):
-    simulate(
-        SampleMemory(network_of(DEEP), depth, "spram-model"), __name__, "banks", {"depth": depth}
-    )
+@pytest.mark.parametrize(
+    ("depth", "storage", "latency"),
+    [
+        (2 * 16384, "spram-model", 1),
+        (2 * 16384 + 2, "spram-model", 1),
+        (4 * 16384, "spram-model", 1),
+        (2 * 8192, "block", 2),
+        (2 * 8192 + 2, "block", 3),
+        (2 * 3 * 8192 + 4000, "block", 3),
+    ],
+)
+def test_banks(depth, storage, latency):
+    memory = SampleMemory(network_of(DEEP), depth, storage)
+    assert memory.latency == latency
+    simulate(memory, __name__, "banks", {"depth": depth, "latency": latency})
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -179,7 +193,7 @@ def test_what_spram_cannot_hold_is_refused():
 
 LOADERS = {
     "1_bit_49": {"layers": (49, 4, 4), "sample_bits": 1},
-    "5_bits_3": {"layers": (3, 1), "sample_bits": 5},
+    "5_bits_7": {"layers": (7, 1), "sample_bits": 5},
     "3_bits_signed_8": {"layers": (8, 10), "sample_bits": 3, "sample_signed": True},
     "12_bits_signed_5": {"layers": (5, 3, 2), "sample_bits": 12, "sample_signed": True},
 }

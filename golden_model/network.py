@@ -269,13 +269,9 @@ class Network:
     # -- samples ----------------------------------------------------------------------------
 
     @property
-    def slot_bits(self) -> int:
-        """Bits one input code occupies in the sample memory: a power of two."""
-        return 1 << (self.sample_bits - 1).bit_length()
-
-    @property
     def codes_per_word(self) -> int:
-        return 16 // self.slot_bits
+        """Input codes in one 16-bit word of the sample memory; none lies across two words."""
+        return 16 // self.sample_bits
 
     @property
     def sample_words(self) -> int:

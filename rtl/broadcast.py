@@ -65,7 +65,7 @@ class Broadcast(wiring.Component):
 
         delta = self.delta[: delta_bits(net)].as_signed()
         x = Mux(self.nodes, self.x, ONE)
-        value = product(m, delta, x, dsp=cfg.shared_dsp)[least:]
+        value = product(m, delta, x, dsp=cfg.broadcast_dsp)[least:]
         sign = value[-1]
 
         # Of the shifted product only `kept` bits and the sign are wanted, and whether they are
@@ -75,7 +75,7 @@ class Broadcast(wiring.Component):
             kept = max(kept, ROUND_BITS + net.contribution_bits - 1)
         beyond = 0
         # The product in logic is half behind its register: then more of the shift comes later.
-        early = 3 if cfg.shared_dsp else 1
+        early = 3 if cfg.broadcast_dsp else 1
         for number, k in enumerate(reversed(range(len(amount)))):
             if number == early:
                 value_2, sign_2 = Signal.like(value), Signal()

@@ -24,8 +24,13 @@ class CoreConfig:
 
     network: Network
     lanes: int = 8
-    shared_dsp: bool = True
-    """Whether units outside the lanes may use DSP blocks; False where the lanes take them all."""
+    shared_dsps: int = 4
+    """DSP blocks that the lanes leave to the other units: two for the broadcast if there are two
+    or more, then one for the cost and one for the activation: so they save the most.  A unit
+    without makes its products in logic."""
+
+    mac16: bool = False
+    """Lanes accumulate in the iCE40's DSP blocks (rtl.mac16), which only a netlist can show."""
 
     def __post_init__(self) -> None:
         widest = max(self.network.layers[1:])
@@ -36,6 +41,18 @@ class CoreConfig:
                 f"lanes = {self.lanes}: the widest layer of {self.network.describe()} has {widest} "
                 "neurons, more lanes would never work; lower lanes"
             )
+
+    @property
+    def broadcast_dsp(self) -> bool:
+        return self.shared_dsps >= 2
+
+    @property
+    def cost_dsp(self) -> bool:
+        return self.shared_dsps == 1 or self.shared_dsps >= 3
+
+    @property
+    def activation_dsp(self) -> bool:
+        return self.shared_dsps >= 4
 
     # -- weights ----------------------------------------------------------------------------
 
@@ -63,6 +80,22 @@ class CoreConfig:
     def active(self, layer: int, group: int) -> int:
         """Lanes that hold a neuron in this group of this layer."""
         return min(self.lanes, self.network.layers[layer + 1] - group * self.lanes)
+
+    @cached_property
+    def group_table(self) -> tuple[dict[str, int], ...]:
+        """Of each group, counted through the whole network: `node`, its first node among all
+        hidden ones or the outputs; `active`; `last` of its layer; `output`, of the last one."""
+        return tuple(
+            {
+                "node": (self.hidden_offset(layer) if layer < self.network.depth - 1 else 0)
+                + group * self.lanes,
+                "active": self.active(layer, group),
+                "last": int(group == groups - 1),
+                "output": int(layer == self.network.depth - 1),
+            }
+            for layer, groups in enumerate(self.groups)
+            for group in range(groups)
+        )
 
     def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray:
         """Weights per layer (nodes, fan_in+1) to the lanes' memories (lanes, lane_words)."""

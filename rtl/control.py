@@ -12,6 +12,7 @@ from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
 from rtl.config import CoreConfig
 from rtl.core import weight_request_layout
+from rtl.delay import delayed
 from rtl.frame_receiver import ERROR_BITS
 from rtl.protocol import FIRST_READABLE, REGISTERS, Flag, Identity, Register, Space, Status
 from rtl.schedule import (
@@ -42,14 +43,18 @@ def status_layout(config: CoreConfig) -> data.StructLayout:
 class Control(wiring.Component):
     """Maps rtl.protocol's spaces onto a core and a sample memory.
 
-    Two clocks to the acknowledge, for a read weight two more than the core takes.  While the core
+    Two clocks to the acknowledge, to read a sample one more than the memory's `sample_latency`
+    and an identity word as many, to read a weight two more than the core takes.  While the core
     is busy only the identity and the registers that are read are there; everything else answers
     BUSY, so a run cannot be disturbed.
     """
 
-    def __init__(self, config: CoreConfig, sample_memory: int, clock_hz: int) -> None:
+    def __init__(
+        self, config: CoreConfig, sample_memory: int, clock_hz: int, sample_latency: int = 1
+    ) -> None:
         self.config = config
         self.sample_memory = sample_memory
+        self.sample_latency = sample_latency
         network: Network = config.network
         self.identity = Identity.of(
             network, config.lanes, config.lane_words, sample_memory, clock_hz
@@ -82,6 +87,8 @@ class Control(wiring.Component):
             shape=16, depth=len(identity), init=identity, attrs={"ram_style": "block"}
         )
         rom_port = rom.read_port()
+        # Where samples take their time, block RAM is slow: it gets a register here as well.
+        rom_data = delayed(m, rom_port.data, 1) if self.sample_latency > 1 else rom_port.data
         m.d.comb += [
             rom_port.addr.eq(address),
             self.sample_address.eq(address),
@@ -128,6 +135,13 @@ class Control(wiring.Component):
                     m.next = "ANSWER"
                 with m.If(bus.strobe & granted & (space == Space.WEIGHTS)):
                     m.next = "WEIGHT"
+                if self.sample_latency > 1:
+                    slow = (space == Space.SAMPLES) | (space == Space.IDENTITY)
+                    with m.If(bus.strobe & granted & slow & ~bus.write):
+                        m.next = "MEMORY_2"
+            for clock in range(2, self.sample_latency + 1):
+                with m.State(f"MEMORY_{clock}"):
+                    m.next = "ANSWER" if clock == self.sample_latency else f"MEMORY_{clock + 1}"
             with m.State("ANSWER"):
                 with m.If(bus.write & (status == Status.OK)):
                     m.d.comb += write_register.eq(space == Space.REGISTERS)
@@ -158,7 +172,7 @@ class Control(wiring.Component):
             for register, value in readable_registers.items()
         ]
         sources += [
-            (space == Space.IDENTITY, rom_port.data),
+            (space == Space.IDENTITY, rom_data),
             (space == Space.SAMPLES, self.sample_read_data),
             (space == Space.WEIGHTS, self.weight_reply.payload.as_unsigned()),
         ]

@@ -112,9 +112,9 @@ class FoldedCore(wiring.Component):
         m.submodules.broadcast = broadcast = Broadcast(cfg)
         m.submodules.collector = collector = Collector(cfg)
         m.submodules.activation = activation = Activation(
-            cfg.network, tag_layout(cfg), dsp=cfg.shared_dsp
+            cfg.network, tag_layout(cfg), dsp=cfg.activation_dsp
         )
-        m.submodules.cost = cost = cost_unit(cfg.network, dsp=cfg.shared_dsp)
+        m.submodules.cost = cost = cost_unit(cfg.network, dsp=cfg.cost_dsp)
         lanes = [Lane(cfg) for _ in range(cfg.lanes)]
         for p, lane in enumerate(lanes):
             m.submodules[f"lane_{p}"] = lane
@@ -184,8 +184,11 @@ class FoldedCore(wiring.Component):
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
         m.d.comb += schedule.drained.eq(in_flight == 0)
-        # The last group of a layer may not fill all lanes; the others' numbers mean nothing.
-        active = delayed(m, sweeper.finished.active, use)
+        # What is known of a group by its number is looked up where it is used.  The last group
+        # of a layer may not fill all lanes; the others' numbers mean nothing.
+        group = delayed(m, token.group, use)
+        active = self._of_group(group, "active")
+        taken_group = delayed(m, group, 2)
 
         host = self.weight_request.payload
         host_access = Signal()
@@ -225,21 +228,24 @@ class FoldedCore(wiring.Component):
                 lane.chain_sign_sum.eq(following.sign_sum),
             ]
 
-        take = accumulate & bias
+        take = delayed(m, accumulate & bias, 1)
         empty = take | ~schedule.busy
         m.d.comb += [lane.take.eq(take) for lane in lanes]
         m.d.comb += [lane.empty.eq(empty) for lane in lanes]
         m.d.comb += [lane.shift.eq(collector.shift) for lane in lanes]
         m.d.comb += collector.take.eq(take)
-        m.d.comb += collector.group.eq(delayed(m, sweeper.finished, use + 1))
+        m.d.comb += collector.group.passes.eq(delayed(m, sweeper.finished.passes, use + 2))
+        for name in ("node", "active", "last", "output"):
+            m.d.comb += collector.group[name].eq(self._of_group(taken_group, name))
 
         # Saturations, and the host's way to the weights.
         clipped = Cat(*(lane.clipped & (active > p) for p, lane in enumerate(lanes)))
         count = Signal(range(cfg.lanes + 1))
-        m.d.comb += count.eq(sum(clipped[p] for p in range(cfg.lanes)))
+        m.d.sync += count.eq(sum(clipped[p] for p in range(cfg.lanes)))
+        counted = delayed(m, written, 1)
         with m.If(schedule.start_signs):
             m.d.sync += [self.weight_saturations.eq(0), self.activation_saturations.eq(0)]
-        with m.Elif(written):
+        with m.Elif(counted):
             m.d.sync += self.weight_saturations.eq(self.weight_saturations + count)
         saturated_output = activation.o.valid & activation.o.ready & activation.o.payload.saturated
         with m.If(~schedule.start_signs & schedule.training & saturated_output):
@@ -278,6 +284,10 @@ class FoldedCore(wiring.Component):
         if cfg.network.accumulators:
             m.d.comb += probe.gradients.eq(Cat(*(lane.new_gradient for lane in lanes)))
         return m
+
+    def _of_group(self, number, name: str):
+        """A field of rtl.collector.group_layout that is the same for both passes."""
+        return Array([group[name] for group in self.config.group_table])[number]
 
     def _results(self, m, schedule, sweeper, collector, activation, cost, lanes) -> None:
         """Sums to pre-activations, to activations, to the cost."""
@@ -338,14 +348,16 @@ class FoldedCore(wiring.Component):
             return 3 * inputs + Mux(hidden_set, cfg.hidden_nodes, 0)
 
         token = sweeper.token
-        address = Signal(range(depth))
+        base, address = Signal(range(depth)), Signal(range(depth))
         hidden_now = Mux(token.second, minus, hidden_base(schedule.hidden_now)) + token.hidden
         hidden_before = hidden_base(schedule.hidden_before) + token.hidden
+        # There is time for a register behind each adder.
+        m.d.sync += [
+            base.eq(Mux(token.layer_0, sample_base(schedule.sample_now), hidden_now)),
+            address.eq(base + delayed(m, token.input, 1)),
+        ]
         m.d.comb += [
-            address.eq(
-                Mux(token.layer_0, sample_base(schedule.sample_now), hidden_now) + token.input
-            ),
-            read_now.addr.eq(delayed(m, address, late)),
+            read_now.addr.eq(delayed(m, address, late - 2)),
             read_before.addr.eq(
                 Mux(token.layer_0, sample_base(schedule.sample_before), hidden_before) + token.input
             ),

@@ -292,15 +292,19 @@ class CrossEntropy(Cost):
         with m.Else():
             fraction = distance[: net.pre_frac]
             m.d.comb += position.eq(fraction << (len(position) - net.pre_frac))
-        log_sum = found + (delayed(m, exponent, TABLE_LATENCY) << TABLE_FRAC)
+        # All that is known before the table's value, and a half to round with.  The margin is a
+        # whole number of the cost's units: rounding the sum rounds the logarithm alone.
+        cut = max(TABLE_FRAC - net.cost_frac, 0)
+        known = Signal(unsigned(net.cost_bits + cut))
+        m.d.sync += known.eq(
+            (margin << (TABLE_FRAC - net.pre_frac))
+            + ((delayed(m, exponent, TABLE_LATENCY - 1) << TABLE_FRAC) | (1 << cut >> 1))
+        )
         cost = Signal(unsigned(net.cost_bits))
         finishes, done = delayed(m, logarithm, TABLE_LATENCY), Signal()
         with m.If(finishes):
             m.d.sync += [
-                cost.eq(
-                    (margin << (net.cost_frac - net.pre_frac))
-                    + rescaled(log_sum, TABLE_FRAC, net.cost_frac)
-                ),
+                cost.eq((known + found) >> cut << max(net.cost_frac - TABLE_FRAC, 0)),
                 done.eq(1),
             ]
         with m.If(leaves):

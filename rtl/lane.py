@@ -18,6 +18,7 @@ from golden_model.network import ACT_BITS, SHIFT_MIN
 from rtl.arithmetic import add_or_subtract, saturated
 from rtl.config import CoreConfig
 from rtl.delay import delayed
+from rtl.mac16 import accumulated
 
 
 class Lane(wiring.Component):
@@ -28,8 +29,9 @@ class Lane(wiring.Component):
     * clock 0: address; clock 2: share, previous_sign, update, change;
     * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
       token's address again; write is high when the memory takes the new values;
-    * clock UPDATE + 1: sign, x_later, accumulate and, with a group's last token, take and
-      empty: both sums go to the output registers, and the next group's begin at 0.
+    * clock UPDATE + 1: sign, x_later, accumulate;
+    * clock UPDATE + 2 of a group's last token: take and empty: both sums go to the output
+      registers, and the next group's begin at 0.  No token may be a clock behind such a one.
 
     UPDATE is 3, or 5 with accumulators.  `empty` is high with `take`, and once before the first
     group.  `shift` loads the output registers from the next lane's (`chain_*`).
@@ -109,26 +111,36 @@ class Lane(wiring.Component):
             write.en.eq(self.write | self.host_write),
         ]
 
-        # Multiply and accumulate: one register after the product, so that Yosys may take it
-        # into the DSP block (two make iCE40 synthesis fail silently).
-        product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
-        total = Signal(signed(net.acc_bits), reset_less=True)
+        # Both sums are cleared behind the last token, by the registers' reset, and not before the
+        # first, which would take a gate in front of every bit of the adders.  Taken in the same
+        # clock: from the adders themselves, a clock before, an iCE40 needs one cell more a bit.
         sign_sum = Signal(signed(net.sign_sum_bits), reset_less=True)
-        next_total, next_sign_sum = Signal.like(total), Signal.like(sign_sum)
         signed_x = Mux(self.add_sign, self.x_later, 0)
-        m.d.sync += product.eq(self.new_weight * self.x)
-        m.d.comb += [
-            next_total.eq(total + product),
-            next_sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign)),
-        ]
-        # Cleared behind the last token, by the registers' reset, and not before the first, which
-        # would take a gate in front of every bit of the adders.
         with m.If(self.empty):
-            m.d.sync += [total.eq(0), sign_sum.eq(0)]
+            m.d.sync += sign_sum.eq(0)
         with m.Elif(self.accumulate):
-            m.d.sync += [total.eq(next_total), sign_sum.eq(next_sign_sum)]
+            m.d.sync += sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign))
+        if cfg.mac16:
+            total = accumulated(
+                m,
+                self.new_weight,
+                self.x,
+                accumulate=self.accumulate,
+                empty=self.empty,
+                bits=net.acc_bits,
+            )
+        else:
+            # One register after the product, so that Yosys may take it into the DSP block (two
+            # make iCE40 synthesis fail silently).
+            product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
+            total = Signal(signed(net.acc_bits), reset_less=True)
+            m.d.sync += product.eq(self.new_weight * self.x)
+            with m.If(self.empty):
+                m.d.sync += total.eq(0)
+            with m.Elif(self.accumulate):
+                m.d.sync += total.eq(total + product)
         with m.If(self.take):
-            m.d.sync += [self.sum.eq(next_total), self.sign_sum.eq(next_sign_sum)]
+            m.d.sync += [self.sum.eq(total), self.sign_sum.eq(sign_sum)]
         with m.Elif(self.shift):
             m.d.sync += [self.sum.eq(self.chain_sum), self.sign_sum.eq(self.chain_sign_sum)]
         return m

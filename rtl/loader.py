@@ -44,7 +44,7 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         net = self.network
-        slots, slot_bits = net.codes_per_word, net.slot_bits
+        slots = net.codes_per_word
         word = Signal(WORD_BITS)
         slot = Signal(range(max(slots, 2)))
         full = Signal()
@@ -79,7 +79,7 @@ class Loader(wiring.Component):
                 index.eq(0),
             ]
         with m.If(sent):
-            m.d.sync += [word.eq(word >> slot_bits), slot.eq(slot + 1), index.eq(index + 1)]
+            m.d.sync += [word.eq(word >> net.sample_bits), slot.eq(slot + 1), index.eq(index + 1)]
             with m.If(last_slot):
                 m.d.sync += full.eq(0)
             with m.If(last_code):

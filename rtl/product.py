@@ -6,12 +6,19 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 
 from rtl.arithmetic import as_signed
 
+DSP_BITS = 18
+"""Widest signed number that an ECP5's DSP block multiplies."""
+
+LOW_BITS = 15
+"""The lower part of a wider number, unsigned, as an iCE40's block of 16 signed bits holds it."""
+
 
 def product(m: Module, a, b, *, dsp: bool, enable=1):
     """a·b, exact, of a `b` that comes one clock before its `a`, one clock after `a`.
 
     Clocks with `enable` low do not count.  With `dsp` the result is a register, which Yosys may
-    take into the DSP block.  Without, the last one or two of the adders are behind the register.
+    take into the DSP block; where `a` is wider than DSP_BITS, the sum of two such registers.
+    Without, the last one or two of the adders are behind the register.
 
     In logic b is cut into base-4 digits −1, 0, 1 and 2: a digit's share of the product is then
     one four-input LUT per bit of a, and so is adding it up.
@@ -21,8 +28,20 @@ def product(m: Module, a, b, *, dsp: bool, enable=1):
     result = Signal.like(exact)
     if dsp:
         later = Signal.like(b)
+        if len(a) <= DSP_BITS:
+            with m.If(enable):
+                m.d.sync += [later.eq(b), result.eq(a * later)]
+            return result
+        # Two blocks: the sum of the two products is behind the register.
+        cut = LOW_BITS
+        low, high = Signal.like(a[:cut] * b), Signal.like(as_signed(a)[cut:].as_signed() * b)
         with m.If(enable):
-            m.d.sync += [later.eq(b), result.eq(a * later)]
+            m.d.sync += [
+                later.eq(b),
+                low.eq(a[:cut] * later),
+                high.eq(as_signed(a)[cut:].as_signed() * later),
+            ]
+        m.d.comb += result.eq(low + (high << cut))
         return result
 
     x, signed_b = as_signed(a), b.shape().signed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,22 +16,33 @@ WORD_BITS = 16
 STORAGES = ("block", "spram", "spram-model")
 SPRAM_DEPTHS = (2 * SPRAM_WORDS, 4 * SPRAM_WORDS)
 """16-bit words of two blocks, side by side, and of all four of a UP5K."""
+BANK_ROWS = 8192
+"""Rows of 32 bits in a bank of block RAM: 16 blocks of an ECP5, each with two bits of every row, so
+that nothing has to choose between blocks."""
+
+
+def read_latency(depth: int, storage: str) -> int:
+    """Clocks from the address to the data: registers follow block RAM, whose output is slow, and
+    the choice between banks of it."""
+    if storage != "block":
+        return 1
+    return 2 if depth // 2 <= BANK_ROWS else 3
 
 
 class SampleMemory(wiring.Component):
     """Records of golden_model.network.Network.sample_words 16-bit words each.
 
     A record is the label, then the input codes, several to a word, the first in the low bits.
-    Each `request` {evaluate} brings one record on `record`, two clocks later and then a word a
-    clock: the next training sample, in order and round again, or the next evaluation sample.
+    Each `request` {evaluate} brings one record on `record`, 1 + latency clocks later and then a
+    word a clock: the next training sample, in order and round again, or the next evaluation sample.
     Training samples begin at word 0 and end before word `train_end` (modulo the width of
     an address).  `restart_train` goes back to the first, `restart_evaluate` to word 0 or, where
     `eval_test` is high, to train_end.  Use restart_evaluate before the first evaluation sample
     after training ones; the training samples then go on where they were.
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
-    first.  host_read_data is valid one clock after the address.  Use it only while no request is
-    under way.
+    first.  host_read_data is valid `latency` clocks after the address (read_latency).  Use it only
+    while no request is under way.
 
     depth: 16-bit words, even.  storage: "block" RAM, the iCE40 UltraPlus' "spram", or
     "spram-model", which behaves as that one everywhere.  Raises UserError for more words than
@@ -49,6 +60,7 @@ class SampleMemory(wiring.Component):
         self.network = network
         self.depth = depth
         self.storage = storage
+        self.latency = read_latency(depth, storage)
         address = range(depth)
         super().__init__(
             {
@@ -72,32 +84,41 @@ class SampleMemory(wiring.Component):
         """Next word to read."""
         train = Signal.like(address)
         """Next training sample."""
-        left = Signal(range(stride + 1))
+        left = Signal(range(stride))
+        """Words to read after this one."""
         evaluate = Signal()
         """The record under way is an evaluation sample."""
         trained = Signal()
         """A training sample was read to its end."""
-        valid, half = Signal(), Signal()
+        # What is on its way out of the memory, the last to be read first.
+        valid, half = Signal(self.latency), Signal(self.latency)
         reading, advance, write = Signal(), Signal(), Signal()
         row = Signal(range(max(self.depth // 2, 2)))
 
         m.d.comb += [
-            advance.eq(~valid | self.record.ready),
-            reading.eq(left != 0),
-            self.request.ready.eq(~reading & ~valid),
-            self.record.valid.eq(valid),
-            self.record.payload.eq(self.host_read_data.word_select(half, WORD_BITS)),
+            advance.eq(~valid[-1] | self.record.ready),
+            self.request.ready.eq(~reading & ~valid.any()),
+            self.record.valid.eq(valid[-1]),
+            self.record.payload.eq(self.host_read_data.word_select(half[-1], WORD_BITS)),
             row.eq(Mux(reading, address[1:], self.host_address)),
             write.eq(self.host_write),
         ]
         m.d.sync += trained.eq(0)
         with m.If(advance):
-            m.d.sync += [valid.eq(reading), half.eq(address[0])]
+            m.d.sync += [valid.eq(Cat(reading, valid)), half.eq(Cat(address[0], half))]
             with m.If(reading):
-                m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-                m.d.sync += trained.eq((left == 1) & ~evaluate)
+                m.d.sync += [
+                    address.eq(address + 1),
+                    left.eq(left - 1),
+                    reading.eq(left != 0),
+                    trained.eq((left == 0) & ~evaluate),
+                ]
         with m.If(self.request.valid & self.request.ready):
-            m.d.sync += [left.eq(stride), evaluate.eq(self.request.payload.evaluate)]
+            m.d.sync += [
+                reading.eq(1),
+                left.eq(stride - 1),
+                evaluate.eq(self.request.payload.evaluate),
+            ]
             with m.If(~self.request.payload.evaluate):
                 m.d.sync += address.eq(train)
         with m.If(self.restart_evaluate):
@@ -114,16 +135,37 @@ class SampleMemory(wiring.Component):
         return m
 
     def _block(self, m: Module, row, enable, write) -> None:
-        m.submodules.words = words = Memory(shape=2 * WORD_BITS, depth=self.depth // 2, init=[])
-        read_port, write_port = words.read_port(), words.write_port()
-        m.d.comb += [
-            read_port.addr.eq(row),
-            read_port.en.eq(enable & ~write),
-            write_port.addr.eq(row),
-            write_port.data.eq(self.host_write_data),
-            write_port.en.eq(write),
-            self.host_read_data.eq(read_port.data),
-        ]
+        """Banks of BANK_ROWS rows, a register behind each, and one behind their multiplexer."""
+        rows = self.depth // 2
+        banks = -(-rows // BANK_ROWS)
+        bank = row[(BANK_ROWS - 1).bit_length() :] if banks > 1 else Const(0, 1)
+        outputs = []
+        for k in range(banks):
+            depth = min(BANK_ROWS, rows - k * BANK_ROWS)
+            words = Memory(shape=2 * WORD_BITS, depth=depth, init=[])
+            m.submodules[f"words_{k}" if banks > 1 else "words"] = words
+            read_port, write_port = words.read_port(), words.write_port()
+            m.d.comb += [
+                read_port.addr.eq(row),
+                read_port.en.eq(enable & ~write),
+                write_port.addr.eq(row),
+                write_port.data.eq(self.host_write_data),
+                write_port.en.eq(write & (bank == k)),
+            ]
+            output = Signal(2 * WORD_BITS, name=f"output_{k}", reset_less=True)
+            with m.If(enable):
+                m.d.sync += output.eq(read_port.data)
+            outputs.append(output)
+        if banks == 1:
+            m.d.comb += self.host_read_data.eq(outputs[0])
+            return
+        banks_before = [bank]
+        with m.If(enable):
+            for n in range(2):
+                before = Signal(len(bank), name=f"bank_{n}", reset_less=True)
+                m.d.sync += before.eq(banks_before[-1])
+                banks_before.append(before)
+            m.d.sync += self.host_read_data.eq(Array(outputs)[banks_before[-1]])
 
     def _spram(self, m: Module, row, enable, write) -> None:
         """One or two banks of two blocks side by side."""

@@ -6,7 +6,7 @@ shows: an update is applied in the sweep that follows it (the next step's, or a 
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -161,7 +161,6 @@ class Schedule(wiring.Component):
         # Three sample buffers trade places: in use, used before, loaded next.
         now, before, following = Signal(2, init=0), Signal(2, init=1), Signal(2, init=2)
         hidden = Signal()
-        sample_changed, hidden_changed = Signal(), Signal()
         evaluating = Signal()
         evaluated = Signal(len(s.eval_count), reset_less=True)
         then_evaluate = Signal()
@@ -181,34 +180,44 @@ class Schedule(wiring.Component):
         m.d.comb += [
             self.slot.eq(draw_slot),
             self.sample_now.eq(Mux(evaluating, before, now)),
-            self.sample_before.eq(Mux(sample_changed, before, now)),
             self.sample_next.eq(following),
             self.hidden_now.eq(hidden ^ evaluating),
-            self.hidden_before.eq(hidden ^ hidden_changed),
             self.label.eq(Mux(evaluating, label_evaluate, label_train)),
             self.factor_0.eq(Mux(self.training & s.antithetic, 1, 0)),
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
-        # The phases of the time constants; a core without accumulators knows tau_theta = 1 only.
-        next_phases, ends_period = [], []
-        shapes = (len(s.tau_x), len(s.tau_p), range(net.tau_theta_max))
-        phases = [Signal(shape, reset_less=True) for shape in shapes]
-        for phase, period in zip(phases, (s.tau_x, s.tau_p, s.tau_theta), strict=True):
-            following_phase = Signal(len(phase) + 1)
-            ends = Signal()
-            m.d.comb += [following_phase.eq(phase + 1), ends.eq(following_phase == period)]
-            next_phases.append(phase.eq(Mux(ends, 0, following_phase)))
-            ends_period.append(ends)
-        phase_x, phase_p, _ = phases
+        # The phases of the time constants, from 1 up to each; a core without accumulators knows
+        # tau_theta = 1 only.  A phase is compared a clock later than it is counted, and asked for
+        # many clocks after that.
+        phases, phase_ends = [], []
+        shapes = (len(s.tau_x), len(s.tau_p), range(net.tau_theta_max + 1))
+        for shape, period in zip(shapes, (s.tau_x, s.tau_p, s.tau_theta), strict=True):
+            phase, ends = Signal(shape, reset_less=True), Signal()
+            m.d.sync += ends.eq(phase == period)
+            phases.append(phase)
+            phase_ends.append(ends)
+        if net.tau_theta_max == 1:
+            del phases[2]
+            phase_ends[2] = Const(1)
 
-        new_sample, renew, finished = Signal(), Signal(), Signal()
-        m.d.comb += [
-            new_sample.eq(phase_x == 0),
-            renew.eq(new_sample | dirty | (pending & change_pending)),
+        def next_phases():
+            for phase, ends in zip(phases, phase_ends, strict=False):
+                with m.If(ends):
+                    m.d.sync += phase.eq(1)
+                with m.Else():
+                    m.d.sync += phase.eq(phase + 1)
+
+        # Whether the step to come is the first one of a phase.
+        new_sample, new_draw = Signal(), Signal()
+        renew, finished = Signal(), Signal()
+        m.d.comb += renew.eq(new_sample | dirty | (pending & change_pending))
+        # Long carry chains, in registers: the counts have changed two clocks before they are asked.
+        all_evaluated = Signal()
+        m.d.sync += [
+            finished.eq(step >= s.step_target),
+            all_evaluated.eq(evaluated == s.eval_count),
         ]
-        # A long carry chain, in a register: `step` has changed two clocks before it is asked.
-        m.d.sync += finished.eq(step >= s.step_target)
 
         m.d.comb += self.cost.ready.eq(self.training)
         with m.FSM():
@@ -220,7 +229,9 @@ class Schedule(wiring.Component):
                         m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
                         m.d.sync += [
                             step.eq(0),
-                            *(phase.eq(0) for phase in phases),
+                            *(phase.eq(1) for phase in phases),
+                            new_sample.eq(1),
+                            new_draw.eq(1),
                             pending.eq(0),
                             dirty.eq(1),
                             draw_slot.eq(1),
@@ -262,15 +273,17 @@ class Schedule(wiring.Component):
                         self.update.eq(pending),
                         self.change.eq(change_pending),
                         pending.eq(1),
-                        change_pending.eq(ends_period[2]),
+                        change_pending.eq(phase_ends[2]),
                         dirty.eq(0),
                         self.previous_slot.eq(draw_slot),
-                        sample_changed.eq(new_sample),
-                        hidden_changed.eq(s.antithetic | renew),
+                        self.sample_before.eq(now),
+                        self.hidden_before.eq(hidden),
                         hidden.eq(hidden ^ (s.antithetic | renew)),
                         step.eq(step + 1),
-                        *next_phases,
+                        new_sample.eq(phase_ends[0]),
+                        new_draw.eq(phase_ends[1]),
                     ]
+                    next_phases()
                     with m.If(new_sample):
                         m.d.sync += [
                             label_train.eq(self.next_label),
@@ -278,7 +291,7 @@ class Schedule(wiring.Component):
                             before.eq(now),
                             following.eq(before),
                         ]
-                    with m.If(phase_p == 0):
+                    with m.If(new_draw):
                         m.d.sync += draw_slot.eq(~draw_slot)
                     m.next = "PREFETCH"
             with m.State("PREFETCH"):
@@ -298,8 +311,8 @@ class Schedule(wiring.Component):
                     self.update.eq(pending),
                     self.change.eq(change_pending),
                     self.previous_slot.eq(draw_slot),
-                    sample_changed.eq(0),
-                    hidden_changed.eq(0),
+                    self.sample_before.eq(now),
+                    self.hidden_before.eq(hidden),
                     pending.eq(0),
                 ]
                 with m.If(pending):
@@ -318,7 +331,7 @@ class Schedule(wiring.Component):
 
             with m.State("SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
-                with m.If(evaluated == s.eval_count):
+                with m.If(all_evaluated):
                     m.next = "IDLE"
                 with m.Elif(~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)
@@ -334,12 +347,11 @@ class Schedule(wiring.Component):
                     m.next = "PREFETCH_SAMPLE"
             with m.State("PREFETCH_SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
-                with m.If(evaluated != s.eval_count):
-                    m.d.comb += self.load.eq(1)
                 m.next = "RESULT"
             with m.State("RESULT"):
                 m.d.comb += [
                     self.load_evaluate.eq(1),
+                    self.load.eq(~all_evaluated & ~self.loaded & ~self.loading),
                     self.evaluation.valid.eq(self.cost.valid),
                     self.cost.ready.eq(self.evaluation.ready),
                 ]

@@ -26,7 +26,7 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
     update = Lane.update_latency(config)
     # A token's clocks from its issue to the read of its activation, and to its sum in the ring.
     use = SignGenerator.LATENCY - 2 + update
-    late, to_ring = use - 2, use + 2
+    late, to_ring = use - 2, use + 3
     way = Collector.LATENCY + Activation.LATENCY
     to_next_layer = max(way - late, 0) + 1
     wanted = [FIRST, SECOND] if passes == 2 else [SECOND]
@@ -50,7 +50,7 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                 else:
                     clock += fan_in
                 last = max(clock, free)
-                clock = last + 1
+                clock = last + 2
                 active = config.active(layer, group)
                 free = last + active + (config.lanes if len(served) == 2 else 0)
                 for turn, which in enumerate(served):

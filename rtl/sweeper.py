@@ -51,7 +51,8 @@ class Sweeper(wiring.Component):
     `arrives` has a bit per pass, high for a clock when the next one in order is being written,
     so that the token may follow in the next clock.  And it waits before a group's last token, so
     that the previous group has left the lanes' output registers when this one's sums get there:
-    two last tokens are as far apart as the first one's values take to leave, one a clock.
+    two last tokens are as far apart as the first one's values take to leave, one a clock.  No
+    token is issued in the clock after a group's last one.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -85,6 +86,10 @@ class Sweeper(wiring.Component):
         node = Signal.like(self.finished.node)
         # Clocks until the lanes' output registers are free for a group that ends now.
         leaving = Signal(range(2 * cfg.lanes))
+        # Whether there are none left.  In the clock after a bias token it is not, but no other
+        # bias token comes as soon as that.
+        free = Signal()
+        m.d.sync += free.eq(leaving <= 1)
 
         is_bias, last_group, first_layer = Signal(), Signal(), Signal()
         first_group, may_go = Signal(), Signal()
@@ -100,7 +105,6 @@ class Sweeper(wiring.Component):
         second = Signal()
         pass_bits = Mux(both, self.passes, Mux(second, 2, 1))
         m.d.comb += [
-            is_bias.eq(j == of_layer(net.layers[:-1])),
             last_group.eq(group_in_layer == of_layer([g - 1 for g in cfg.groups])),
             first_layer.eq(layer == 0),
             both.eq(first_layer & (depth > 1)),
@@ -109,26 +113,31 @@ class Sweeper(wiring.Component):
         ]
         # Activations that are there and were not read yet.  The first group of a pass reads them
         # as they come; all are there when the next group asks.
-        there = Signal(2)
+        there = Signal(2)  # the counts are not 0
         reads = Signal()
         m.d.comb += reads.eq(self.valid & first_group & ~first_layer & ~is_bias & ~self.flush)
         for k in range(2):
             count = Signal(range(max(net.layers[1:-1], default=0) + 1), name=f"there_{k}")
             used = reads & (second == k)
             with m.If(self.start):
-                m.d.sync += count.eq(0)
+                m.d.sync += [count.eq(0), there[k].eq(0)]
             with m.Elif(self.arrives[k] != used):
-                m.d.sync += count.eq(Mux(used, count - 1, count + 1))
-            m.d.comb += there[k].eq(count != 0)
+                m.d.sync += [
+                    count.eq(Mux(used, count - 1, count + 1)),
+                    there[k].eq(~used | (count != 1)),
+                ]
         with m.If(self.flush):
             m.d.comb += may_go.eq(1)
         with m.Elif(is_bias):
-            m.d.comb += may_go.eq(leaving == 0)
+            m.d.comb += may_go.eq(free)
         with m.Else():
             m.d.comb += may_go.eq(
                 (~first_group | first_layer | there.bit_select(second, 1)) & (wait == 0)
             )
-        m.d.comb += self.valid.eq(self.busy & may_go)
+        # A clock in which the lanes' sums are taken and cleared.
+        pauses = Signal()
+        m.d.sync += pauses.eq(self.valid & is_bias)
+        m.d.comb += self.valid.eq(self.busy & may_go & ~pauses)
 
         m.d.comb += [
             token.input.eq(j),
@@ -158,7 +167,11 @@ class Sweeper(wiring.Component):
         with m.If(leaving != 0):
             m.d.sync += leaving.eq(leaving - 1)
         with m.If(self.valid):
-            m.d.sync += [j.eq(j + 1), word.eq(word + 1)]
+            m.d.sync += [
+                j.eq(j + 1),
+                is_bias.eq(j == of_layer([n - 1 for n in net.layers[:-1]])),
+                word.eq(word + 1),
+            ]
             with m.If(is_bias):
                 m.d.sync += [
                     j.eq(0),

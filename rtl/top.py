@@ -51,9 +51,11 @@ class Top(wiring.Component):
         m.submodules.receiver = receiver = UARTReceiver(self.clocks_per_bit)
         m.submodules.transmitter = transmitter = UARTTransmitter(self.clocks_per_bit)
         m.submodules.link = link = Link()
-        m.submodules.control = control = Control(self.config, self.sample_memory, self.clock_hz)
         m.submodules.samples = samples = SampleMemory(
             self.config.network, self.sample_memory, self.storage
+        )
+        m.submodules.control = control = Control(
+            self.config, self.sample_memory, self.clock_hz, samples.latency
         )
         m.submodules.core = core = FoldedCore(self.config)
 

@@ -18,6 +18,7 @@ BENCHES = {
     "peers": ("scripts.bench_peers:peers", "Steps per second beside float MGD by other means."),
     "boards": ("scripts.bench_boards:boards", "Bitstreams: resources, clock, steps per second."),
     "area": ("scripts.bench_area:area", "Cells of each component, synthesised alone."),
+    "fit": ("scripts.bench_fit:fit", "The estimates of `mgd fit` against synthesised cores."),
 }
 """Name: (module:function, line in --help)."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from amaranth.lib import wiring
 
-from boards.area import SYNTHESIS, Area, measure, to_rtlil
+from boards.area import FAMILIES, Area, measure, to_rtlil
 from boards.simulated import CLOCK_HZ
 from golden_model.errors import UserError
 from golden_model.network import Network
@@ -165,9 +165,7 @@ def compared(new: dict[str, Any], old: dict[str, int] | None) -> tuple[list[str]
 @click.command()
 @click.option("--task", "task_name", default="digits", show_default=True, metavar="TASK_OR_TOML")
 @click.option("--lanes", type=click.IntRange(min=1), metavar="N", help="Default: the task's.")
-@click.option(
-    "--family", type=click.Choice([*SYNTHESIS, "both"]), default="both", show_default=True
-)
+@click.option("--family", type=click.Choice([*FAMILIES, "both"]), default="both", show_default=True)
 @click.option(
     "--part",
     "parts",
@@ -204,7 +202,7 @@ def area(
     """
     task = Task.load(task_name)
     lanes = task.lanes if lanes is None else lanes
-    families = list(SYNTHESIS) if family == "both" else [family]
+    families = list(FAMILIES) if family == "both" else [family]
     wanted = list(parts) or [part for part in PARTS if not (quick and part == WHOLE)]
     old = recorded(check_file) if check_file is not None else {}
     failed: list[str] = []

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
     "boards": ("scripts.boards:boards", "List the boards that a core can be built for."),
+    "fit": ("scripts.fit:fit", "Estimate which boards a task fits, and how fast it trains there."),
     "build": ("scripts.build:build_command", "Make a bitstream for a board."),
     "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
     "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),

@@ -39,7 +39,7 @@ def recorded_builds(path: Path, task: Task) -> list[Build]:
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict) or row.get("task") != task.name:
             continue
-        if row.get("fmax_holds") is False:
+        if "error" in row or row.get("fmax_holds") is False:
             continue
         try:
             hertz = float(row["core_hz"]) if "core_hz" in row else float(row["fmax_mhz"]) * 1e6

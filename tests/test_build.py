@@ -323,8 +323,8 @@ def test_auto_lanes_takes_no_lane_that_saves_no_clock():
 
 
 def test_accumulators_take_lanes_away():
-    plain = Network((64, 26, 10), cost="cross_entropy", shift_max=13)
-    carried = Network((64, 26, 10), cost="cross_entropy", shift_max=13, accumulators=True)
+    plain = Network((64, 20, 10), cost="cross_entropy", shift_max=13)
+    carried = Network((64, 20, 10), cost="cross_entropy", shift_max=13, accumulators=True)
     board = find_board("icebreaker")
     assert auto_lanes(board, carried, 16) < auto_lanes(board, plain, 16)
 
@@ -344,12 +344,12 @@ def test_where_samples_go():
     up5k = make_design(find_board("icebreaker"), network, 8, 1000, None)
     assert dict(up5k.top_options) == {"storage": "spram"}
     assert up5k.sample_memory == 32768
-    assert not up5k.config.shared_dsp
+    assert up5k.config.shared_dsps == 0
     ecp5 = make_design(find_board("ulx3s-25f"), network, 8, 59_303, None)
     assert ecp5.top_options == ()
     # 56 blocks, less 8 of weights and 4 others, each 1,024 words.
     assert ecp5.sample_memory == 44 * 1024
-    assert ecp5.config.shared_dsp
+    assert ecp5.config.shared_dsps == 4
 
 
 def test_baud_out_of_range(design):

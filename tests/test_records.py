@@ -10,7 +10,7 @@ from host.session import Samples
 
 def unpack(words: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]:
     """(codes, labels) of records, one code at a time."""
-    bits = network.slot_bits
+    bits = network.sample_bits
     codes = np.zeros((len(words), network.layers[0]), dtype=np.int64)
     for sample, record in enumerate(words):
         for k in range(network.layers[0]):
@@ -23,14 +23,17 @@ def unpack(words: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]
 
 
 def test_by_hand():
-    # 5-bit codes take 8 bits each, the first in the lower half; the label comes first.
-    network = Network((3, 2), sample_bits=5)
-    samples = Samples(np.array([[1, 2, 3], [16, 31, 0]]), np.array([1, 0]))
+    # Three 5-bit codes share a word, the first in the lowest bits; the label comes first.
+    network = Network((4, 2), sample_bits=5)
+    samples = Samples(np.array([[1, 2, 3, 4], [16, 31, 0, 1]]), np.array([1, 0]))
     records = sample_records(samples, network)
     assert records.dtype == np.uint16
-    assert records.tolist() == [[1, 0x0201, 0x0003], [0, 0x1F10, 0x0000]]
+    assert records.tolist() == [
+        [1, 0b00011_00010_00001, 4],
+        [0, 0b00000_11111_10000, 1],
+    ]
     # 32-bit words: the lower address in the lower half.
-    assert paired(records) == [0x0201_0001, 0x0000_0003, 0x0000_1F10]
+    assert paired(records) == [0x0C41_0001, 0x0000_0004, 0x0001_03F0]
 
 
 def test_signed_codes_by_hand():

@@ -1,0 +1,153 @@
+"""Memories and multipliers of a core, and the blocks of an FPGA that they take.
+
+The rules are those of Yosys, and the counts are its own: tests/test_fit.py compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boards.devices import ECP5, GOWIN, ICE40, Device
+from golden_model.network import ACT_BITS, Network, signed_bits
+from golden_model.signs import STATE_BITS
+from rtl.config import CoreConfig
+from rtl.cost import delta_bits, output_bound
+from rtl.samples import BANK_ROWS, WORD_BITS
+
+FRAME_BYTES = 512
+"""Buffer of the link's frame receiver."""
+BLOCK_COST = {ICE40: 64, ECP5: 128, GOWIN: 128}
+LUTRAM_COST = 4
+"""What Yosys takes a block RAM, and 16 words of 4 bits in LUTs, to cost in flip-flops."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What memories take."""
+
+    blocks: int = 0
+    block_width: int = 0
+    """Bits of a word of what is in blocks."""
+    small_bits: int = 0
+    """Bits in flip-flops, where the FPGA has no memory of LUTs."""
+    lutrams: int = 0
+    """Pieces of 16 words of 4 bits, in LUTs."""
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(
+            self.blocks + other.blocks,
+            self.block_width + other.block_width,
+            self.small_bits + other.small_bits,
+            self.lutrams + other.lutrams,
+        )
+
+    def __mul__(self, count: int) -> Taken:
+        return Taken(
+            self.blocks * count,
+            self.block_width * count,
+            self.small_bits * count,
+            self.lutrams * count,
+        )
+
+
+def place(device: Device, words: int, width: int) -> Taken:
+    """Where a memory of `words` words of `width` bits goes: block RAMs, or the logic."""
+    cost = BLOCK_COST[device.family]
+
+    def with_multiplexers(shape: tuple[int, int]) -> tuple[int, int]:
+        deep, wide = -(-words // shape[0]), -(-width // shape[1])
+        return cost * deep * wide + width * (deep - 1), deep * wide
+
+    _, blocks = min(map(with_multiplexers, device.block_shapes))
+    in_blocks = Taken(blocks, width)
+    if device.family == ICE40:
+        bits = words * width
+        return Taken(small_bits=bits) if bits <= cost * blocks else in_blocks
+    deep = -(-words // 16)
+    pieces = deep * -(-width // 4)
+    small = LUTRAM_COST * pieces + width * (deep - 1) / 2 <= cost * blocks
+    return Taken(lutrams=pieces) if small else in_blocks
+
+
+def lane_memories(device: Device, config: CoreConfig) -> Taken:
+    """Of one lane: its weights, and its accumulators where there are any."""
+    network, words = config.network, config.lane_words
+    taken = place(device, words, network.weight_bits)
+    if network.accumulators:
+        taken += place(device, words, network.gradient_bits)
+    return taken
+
+
+def other_memories(device: Device, config: CoreConfig) -> Taken:
+    """Of all beside lanes and samples: activations, outputs, signs, the link's buffer, identity."""
+    network = config.network
+    before = config.plus_words
+    # The identity is 16 bits wide and a block whatever its size.
+    taken = Taken(blocks=1) + place(device, FRAME_BYTES, 8)
+    taken += place(device, before + max(config.hidden_nodes, 1), ACT_BITS)
+    taken += place(device, before, ACT_BITS)
+    taken += place(device, 2 * sum(config.groups), STATE_BITS)
+    if network.cost == "cross_entropy":
+        nodes = (max(config.hidden_nodes, network.outputs, 2) - 1).bit_length()
+        depth = min(2 << nodes, 2 << (network.outputs - 1).bit_length())
+        bound = output_bound(network)
+        taken += place(device, depth, signed_bits(-bound, bound))
+    return taken
+
+
+def sample_memories(device: Device, words: int) -> Taken:
+    """Of `words` 16-bit words of samples, two in a row.  SPRAM is not counted here."""
+    taken, rows = Taken(), -(-words // 2)
+    if not device.sprams:
+        for start in range(0, rows, BANK_ROWS):
+            taken += place(device, min(BANK_ROWS, rows - start), 2 * WORD_BITS)
+    return taken
+
+
+def lane_dsps(device: Device, network: Network) -> int:
+    """DSP blocks of one lane."""
+    return _product_blocks(device, network.weight_bits)
+
+
+TABLE = (11, 10)
+"""Slope and offset of an interpolated table, about: one DSP block."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product outside the lanes: widths of its factors, whether a DSP block may take it."""
+
+    widths: tuple[int, int]
+    dsp: bool
+
+    @property
+    def bits(self) -> int:
+        return self.widths[0] * self.widths[1]
+
+
+def shared_products(config: CoreConfig) -> list[Product]:
+    """The products outside the lanes."""
+    network = config.network
+    mse = network.cost == "mse"
+    products = [Product((delta_bits(network), ACT_BITS), config.broadcast_dsp)]
+    products.append(Product((ACT_BITS + 1, ACT_BITS + 1) if mse else TABLE, config.cost_dsp))
+    activations = [network.hidden] * (network.depth > 1) + [network.output] * mse
+    if "tanh" in activations:
+        products.append(Product(TABLE, config.activation_dsp))
+    return products
+
+
+def core_dsps(device: Device, config: CoreConfig) -> int:
+    """DSP blocks of all."""
+    others = [product for product in shared_products(config) if product.dsp]
+    return config.lanes * lane_dsps(device, config.network) + sum(
+        _product_blocks(device, max(product.widths)) for product in others
+    )
+
+
+def _product_blocks(device: Device, width: int) -> int:
+    """Of a factor of `width` bits with one of 16 or so.  What a block falls short by a single
+    bit of, on iCE40, is added in logic."""
+    if device.family == ICE40:
+        return -(-(width - 1) // 16)
+    return -(-width // 18)

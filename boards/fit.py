@@ -1,0 +1,154 @@
+"""Whether a core fits a board, before any synthesis, and what would help where it does not."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from amaranth.hdl import UnusedElaboratable
+
+from boards.blocks import core_dsps, lane_dsps, sample_memories
+from boards.board import Board
+from boards.capacity import core_blocks, core_config, sample_depth
+from boards.estimate import is_calibrated, logic_cells
+from golden_model.network import Network
+from golden_model.settings import Settings
+from rtl.config import CoreConfig
+from rtl.step_clocks import step_clocks
+
+ERROR = 0.15
+"""How far the estimate of logic cells may be off; tests/test_fit.py holds it to that."""
+FITS, TIGHT, NO = "fits", "tight", "no"
+_SPRAM_WORDS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Resource:
+    """name: as people read it; used: estimated."""
+
+    name: str
+    used: int
+    available: int
+
+    @property
+    def lacking(self) -> int:
+        return max(self.used - self.available, 0)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network on a number of lanes of a board.
+
+    sample_memory: 16-bit words that the design gets; wanted: what the task's data takes.
+    verdict: 'fits', 'tight' where the logic fits by less than the estimate may be off, or 'no'.
+    """
+
+    board: Board
+    config: CoreConfig
+    cells: Resource
+    dsps: Resource
+    blocks: Resource
+    sprams: Resource
+    sample_memory: int
+    wanted: int
+    calibrated: bool
+
+    @property
+    def least_samples(self) -> int:
+        """Two records, without which nothing is trained."""
+        return 2 * self.config.network.sample_words
+
+    @property
+    def short(self) -> list[Resource]:
+        """What there is too little of."""
+        found = [part for part in (self.cells, self.dsps, self.blocks, self.sprams) if part.lacking]
+        if not self.blocks.lacking and self.sample_memory < self.least_samples:
+            found.append(Resource("words of samples", self.least_samples, self.sample_memory))
+        return found
+
+    @property
+    def verdict(self) -> str:
+        if self.short:
+            return NO
+        return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
+
+    @property
+    def samples_cut(self) -> bool:
+        """Whether a part of the task's data has no room."""
+        return self.sample_memory < self.wanted
+
+
+def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
+    """What a network on `lanes` lanes takes of a board, estimated.
+
+    wanted: 16-bit words of the task's data.  Raises UserError where the network cannot use so
+    many lanes, or the estimate's coefficients cannot be read.
+    """
+    device = board.device
+    config = core_config(board, network, lanes)
+    words = sample_depth(board, config, wanted)
+    blocks = core_blocks(board, config) + sample_memories(device, words).blocks
+    sprams = -(-words // _SPRAM_WORDS) if device.sprams else 0
+    # A lane takes its block in any case; what is short of blocks makes other products in logic.
+    dsps = max(core_dsps(device, config), lanes * lane_dsps(device, network))
+    return Fit(
+        board=board,
+        config=config,
+        cells=Resource("logic cells", logic_cells(device, config, words), device.luts),
+        dsps=Resource("DSP blocks", dsps, device.dsps),
+        blocks=Resource("block RAMs", blocks, device.blocks),
+        sprams=Resource("SPRAMs", sprams, device.sprams),
+        sample_memory=words,
+        wanted=wanted,
+        calibrated=is_calibrated(device),
+    )
+
+
+def most_lanes(board: Board, network: Network, wanted: int, below: int) -> int:
+    """The most lanes under `below` that fit, 0 for none."""
+    for lanes in range(below - 1, 0, -1):
+        if assess(board, network, lanes, wanted).verdict != NO:
+            return lanes
+    return 0
+
+
+def remedies(fit: Fit, boards: Iterable[Board]) -> list[str]:
+    """What would help a core that does not fit: each by itself, the nearest first.
+
+    boards: the ones to look at for another.
+    """
+    network, lanes = fit.config.network, fit.config.lanes
+    found = []
+    fewer = most_lanes(fit.board, network, fit.wanted, lanes)
+    if fewer:
+        found.append(f"{fewer} lane{'s' * (fewer > 1)}")
+    if network.accumulators:
+        plain = replace(network, accumulators=False, tau_theta_max=1)
+        if assess(fit.board, plain, lanes, fit.wanted).verdict != NO:
+            found.append("no accumulators (tau_theta = 1)")
+    # Boards of which little is known come last.
+    for board in sorted(boards, key=lambda b: (not is_calibrated(b.device), b.device.luts)):
+        if assess(board, network, lanes, fit.wanted).verdict != NO:
+            found.append(board.name)
+            break
+    return found
+
+
+def average_clocks(config: CoreConfig, settings: Settings) -> float:
+    """Clocks per training step, over whole periods of tau_x and tau_theta.
+
+    The antithetic difference takes two passes in every step; the forward one a second pass, for
+    C0, only where the sample is new or the weights changed in the step before.
+    """
+    with warnings.catch_warnings():
+        # A cost unit is made to ask for its latency, and no hardware of it.
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        two, one = step_clocks(config), step_clocks(config, passes=1)
+    if settings.antithetic:
+        return float(two)
+    tau_x, tau_theta = settings.tau_x, settings.tau_theta
+    period = math.lcm(tau_x, tau_theta)
+    renewed = period // tau_x + period // tau_theta - 1
+    return (renewed * two + (period - renewed) * one) / period

@@ -1,0 +1,224 @@
+"""`mgd fit`: which boards and how many lanes, before any synthesis."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from boards.board import Board
+from boards.fit import NO, TIGHT, Fit, assess, average_clocks, remedies
+from boards.registry import boards as known_boards
+from boards.registry import find_board
+from host.run_folder import check_json
+from host.task import Task
+from scripts.backends import sample_words
+from scripts.bench import json_option, record
+
+RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
+TITLES = (
+    "board",
+    "lanes",
+    "cells",
+    "DSP",
+    "RAM",
+    "samples",
+    "clocks/step",
+    "MHz",
+    "steps/s",
+    "",
+)
+START = "start"
+
+
+class Clock(NamedTuple):
+    """hertz, and where it is from: 'start' or the recorded build."""
+
+    hertz: float
+    source: str
+
+
+def default_lanes(task: Task) -> list[int]:
+    """Powers of two that the network can use, and the task's own number."""
+    widest = max(task.network().layers[1:])
+    powers = {1 << k for k in range(widest.bit_length())}
+    return sorted({lanes for lanes in powers if lanes <= min(widest, 256)} | {task.lanes})
+
+
+def recorded_builds(path: Path) -> list[dict[str, Any]]:
+    """Rows of `mgd bench boards` with board, task, lanes and a clock that the tools vouch for."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return [
+            row
+            for row in rows
+            if row.get("fmax_holds") is not False
+            and isinstance(row["core_hz"], int | float)
+            and isinstance(row["lanes"], int)
+            and {"board", "task"} <= row.keys()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def clock_of(board: Board, task: str, lanes: int, builds: list[dict[str, Any]]) -> Clock:
+    """The clock to reckon with.
+
+    That of the recorded build of this board with as many lanes or, failing that, the fewest
+    above: more lanes are not faster.  Without one, the first clock that a build tries.
+    """
+    found = [row for row in builds if row["board"] == board.name and row["lanes"] >= lanes]
+    if not found:
+        return Clock(board.device.start_hz, START)
+    best = min(found, key=lambda row: (row["lanes"], row["task"] != task))
+    return Clock(best["core_hz"], f"build of {best['task']} with {best['lanes']} lanes")
+
+
+def table(
+    task: Task, boards: list[Board], lanes: list[int] | None, builds: list[dict[str, Any]]
+) -> list[tuple[Fit, Clock]]:
+    """All boards and lanes; lanes = None: the default ones, up to the first that is too many.
+
+    Raises UserError where the network cannot use so many lanes.
+    """
+    rows = []
+    network, wanted = task.network(), sample_words(task)
+    for board in boards:
+        fitted = False
+        for count in lanes or default_lanes(task):
+            fit = assess(board, network, count, wanted)
+            rows.append((fit, clock_of(board, task.name, count, builds)))
+            if lanes is None and fitted and fit.verdict == NO:
+                break
+            fitted = fit.verdict != NO
+    return rows
+
+
+def remark(fit: Fit, others: list[Board]) -> str:
+    """The verdict; where it is no, what lacks, by how much, and what would help."""
+    notes = []
+    if fit.verdict == NO:
+        for part in fit.short:
+            over = f" ({part.lacking / part.available:+.0%})" if part.available else ""
+            notes.append(f"{part.lacking:,} {part.name} too many{over}")
+        if fit.short[-1].name == "words of samples":
+            notes[-1] = f"{fit.short[-1].lacking:,} words too few for two samples"
+        helps = remedies(fit, others)
+        would = f"; would fit: {', '.join(helps)}" if helps else "; use a smaller network"
+        return f"no: {', '.join(notes)}{would}"
+    if fit.verdict == TIGHT:
+        notes.append("logic within the estimate's error")
+    if fit.samples_cut:
+        notes.append(f"room for {fit.sample_memory / fit.wanted:.0%} of the samples")
+    return fit.verdict + (f": {', '.join(notes)}" if notes else "")
+
+
+def as_row(fit: Fit, clock: Clock, clocks: float, others: list[Board]) -> dict[str, Any]:
+    """A row for machines."""
+    counts = {
+        key: {"used": part.used, "available": part.available}
+        for key, part in (
+            ("logic_cells", fit.cells),
+            ("dsps", fit.dsps),
+            ("rams", fit.blocks),
+            ("sprams", fit.sprams),
+        )
+    }
+    return {
+        "board": fit.board.name,
+        "lanes": fit.config.lanes,
+        **counts,
+        "calibrated": fit.calibrated,
+        "sample_memory": fit.sample_memory,
+        "sample_words_wanted": fit.wanted,
+        "clocks_per_step": clocks,
+        "clock_hz": clock.hertz,
+        "clock_from": clock.source,
+        "steps_per_second": round(clock.hertz / clocks, 1),
+        "verdict": fit.verdict,
+        "remark": remark(fit, others),
+    }
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A line of the table, in the order of TITLES."""
+
+    def share(key: str) -> str:
+        return f"{row[key]['used']:,}/{row[key]['available']:,}"
+
+    star = "" if row["clock_from"] == START else "*"
+    return [
+        row["board"],
+        str(row["lanes"]),
+        ("" if row["calibrated"] else "~") + share("logic_cells"),
+        share("dsps"),
+        share("rams"),
+        f"{row['sample_memory']:,}",
+        f"{row['clocks_per_step']:.1f}",
+        f"{row['clock_hz'] / 1e6:.1f}{star}",
+        f"{row['steps_per_second']:,.0f}",
+        row["remark"],
+    ]
+
+
+@click.command()
+@click.argument("task_name", metavar="TASK_OR_TOML")
+@click.option("--board", "names", multiple=True, metavar="NAME", help="May be given again.")
+@click.option(
+    "--lanes",
+    multiple=True,
+    type=click.IntRange(1, 256),
+    metavar="P",
+    help="May be given again.  [default: powers of two and the task's, until one does not fit]",
+)
+@json_option
+def fit(
+    task_name: str, names: tuple[str, ...], lanes: tuple[int, ...], json_file: Path | None
+) -> None:
+    """Estimate what TASK_OR_TOML takes on each board, and how fast it trains there.
+
+    Nothing is synthesised.  Block RAMs, DSP blocks and clocks per step are counted; logic
+    cells are estimated, to 15 % on the boards they were calibrated on.
+    """
+    if json_file is not None:
+        check_json(json_file)
+    task = Task.load(task_name)
+    known = list(known_boards().values())
+    chosen = [find_board(name) for name in dict.fromkeys(names)] or known
+    builds = recorded_builds(RECORDED)
+    network, settings = task.network(), task.settings()
+    rows = [
+        as_row(found, clock, average_clocks(found.config, settings), known)
+        for found, clock in table(task, chosen, sorted(set(lanes)) or None, builds)
+    ]
+    click.echo(
+        f"{network.describe()}, {settings.method}, {settings.difference}, "
+        f"{'with' if network.accumulators else 'no'} accumulators"
+    )
+    lines = [list(TITLES), *map(cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        text = [
+            text.ljust(width) if place in (0, len(TITLES) - 1) else text.rjust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        click.echo("  ".join(text).rstrip())
+    for legend in legends(rows):
+        click.echo(legend)
+    record(json_file, "fit of a task", [{"task": task.name, **row} for row in rows])
+
+
+def legends(rows: list[dict[str, Any]]) -> list[str]:
+    """What the numbers and signs of a table mean."""
+    found = [
+        "\nsamples: 16-bit words.  steps/s: MHz over clocks per step; MHz is the first clock that "
+        "a build tries"
+    ]
+    sources = sorted({f"{r['board']}: {r['clock_from']}" for r in rows if r["clock_from"] != START})
+    if sources:
+        found.append(f"* clock of a recorded build ({'; '.join(sources)})")
+    if not all(row["calibrated"] for row in rows):
+        found.append("~ as for an ECP5; not calibrated on this family")
+    return found
