@@ -234,7 +234,7 @@ class FoldedCore(wiring.Component):
         m.d.comb += [lane.empty.eq(empty) for lane in lanes]
         m.d.comb += [lane.shift.eq(collector.shift) for lane in lanes]
         m.d.comb += collector.take.eq(take)
-        m.d.comb += collector.group.passes.eq(delayed(m, sweeper.finished.passes, use + 2))
+        m.d.comb += collector.group.passes.eq(delayed(m, sweeper.serves, use + 2))
         for name in ("node", "active", "last", "output"):
             m.d.comb += collector.group[name].eq(self._of_group(taken_group, name))
 

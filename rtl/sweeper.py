@@ -11,7 +11,6 @@ from amaranth import Array, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.collector import group_layout
 from rtl.config import CoreConfig
 from rtl.lane import Lane
 
@@ -45,7 +44,8 @@ class Sweeper(wiring.Component):
 
     `start` begins; `busy` falls after the last token.  passes (bit 0 first, bit 1 second)
     and flush (one sweep per layer, no results) are stable while busy.  A token is issued
-    whenever `valid` is high; `finished` describes the group of a bias token.
+    whenever `valid` is high; `serves` has a bit per pass that
+    the token's group has results for.
 
     It waits where a token needs an activation of the previous layer that is not there yet:
     `arrives` has a bit per pass, high for a clock when the next one in order is being written,
@@ -66,7 +66,7 @@ class Sweeper(wiring.Component):
                 "arrives": In(2),
                 "valid": Out(1),
                 "token": Out(token_layout(config)),
-                "finished": Out(group_layout(config)),
+                "serves": Out(2),
             }
         )
 
@@ -83,7 +83,6 @@ class Sweeper(wiring.Component):
         group_in_layer = Signal(range(max(cfg.groups)))
         token = self.token
         j, word, group = Signal.like(token.input), Signal.like(token.word), Signal.like(token.group)
-        node = Signal.like(self.finished.node)
         # Clocks until the lanes' output registers are free for a group that ends now.
         leaving = Signal(range(2 * cfg.lanes))
         # Whether there are none left.  In the clock after a bias token it is not, but no other
@@ -149,17 +148,7 @@ class Sweeper(wiring.Component):
             token.hidden.eq(of_layer([cfg.hidden_offset(max(k - 1, 0)) for k in range(depth)])),
             token.second.eq(second),
             token.lead.eq(~second | ~self.passes[0]),
-            self.finished.node.eq(node),
-            self.finished.active.eq(
-                Mux(
-                    last_group,
-                    of_layer([cfg.active(k, cfg.groups[k] - 1) for k in range(depth)]),
-                    cfg.lanes,
-                )
-            ),
-            self.finished.passes.eq(pass_bits),
-            self.finished.last.eq(last_group),
-            self.finished.output.eq(layer == depth - 1),
+            self.serves.eq(pass_bits),
         ]
 
         with m.If(wait != 0):
@@ -177,12 +166,13 @@ class Sweeper(wiring.Component):
                     j.eq(0),
                     group.eq(group + 1),
                     group_in_layer.eq(group_in_layer + 1),
-                    node.eq(node + cfg.lanes),
                 ]
                 # Values of two passes: a full turn of the ring, then those of the second.
                 with m.If(~self.flush):
                     turn = Mux(pass_bits.all(), cfg.lanes, 0)
-                    m.d.sync += leaving.eq(self.finished.active + turn - 1)
+                    in_last = of_layer([cfg.active(k, cfg.groups[k] - 1) for k in range(depth)])
+                    active = Mux(last_group, in_last, cfg.lanes)
+                    m.d.sync += leaving.eq(active + turn - 1)
                 with m.If(last_group):
                     m.d.sync += group_in_layer.eq(0)
                     with m.If(~both & ~second & self.passes[1] & ~self.flush):
@@ -191,13 +181,11 @@ class Sweeper(wiring.Component):
                             wait.eq(of_layer(waits)),
                             word.eq(of_layer(cfg.first_word)),
                             group.eq(of_layer(cfg.first_group)),
-                            node.eq(of_layer(self._first_nodes())),
                         ]
                     with m.Else():
                         m.d.sync += [
                             first_pass_done.eq(0),
                             layer.eq(layer + 1),
-                            node.eq(of_layer([*self._first_nodes()[1:], 0])),
                         ]
                         with m.If(layer == depth - 1):
                             m.d.sync += self.busy.eq(0)
@@ -210,11 +198,5 @@ class Sweeper(wiring.Component):
                 j.eq(0),
                 word.eq(0),
                 group.eq(0),
-                node.eq(0),
             ]
         return m
-
-    def _first_nodes(self) -> list[int]:
-        """Number of each layer's first node among the hidden ones; outputs start at 0."""
-        depth = self.config.network.depth
-        return [self.config.hidden_offset(k) if k < depth - 1 else 0 for k in range(depth)]

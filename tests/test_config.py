@@ -88,3 +88,10 @@ def test_lanes_that_would_never_work():
         CoreConfig(Network((9, 2, 3)), 4)
     assert "\n" not in str(e.value)
     assert CoreConfig(Network((1, 256)), 256).groups == (1,)
+
+
+def test_group_table():
+    table = CoreConfig(Network((2, 3, 2, 5)), 2).group_table
+    rows = [(row["node"], row["active"], row["last"], row["output"]) for row in table]
+    hidden = [(0, 2, 0, 0), (2, 1, 1, 0), (3, 2, 1, 0)]
+    assert rows == [*hidden, (0, 2, 0, 1), (2, 2, 0, 1), (4, 1, 1, 1)]

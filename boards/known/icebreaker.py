@@ -1,6 +1,6 @@
 """1BitSquared iCEBreaker: a UP5K with SPRAM and a fast USB converter."""
 
-from boards.board import Board
+from boards.board import NETLIST_CHECKED, Board
 
 BOARDS = [
     Board(
@@ -12,6 +12,7 @@ BOARDS = [
         serial="USB (FT2232H, its second port)",
         baud_max=12_000_000,
         led=("led", 1, ""),
+        tier=NETLIST_CHECKED,
         flash="openFPGALoader -b ice40_generic {bitstream}",
     )
 ]

@@ -1,6 +1,6 @@
 """Radiona ULX3S, with any of the four ECP5 it is sold with."""
 
-from boards.board import Board
+from boards.board import BUILDS, NETLIST_CHECKED, Board
 
 BOARDS = [
     Board(
@@ -11,6 +11,7 @@ BOARDS = [
         clock_hz=25_000_000,
         serial="USB (FT231X)",
         pack_options=("--compress",),
+        tier=NETLIST_CHECKED if size == 25 else BUILDS,
         flash="openFPGALoader -b ulx3s {bitstream}",
         note="The open tools use the whole die of the 12F, the maker tests half."
         if size == 12
