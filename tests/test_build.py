@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from boards import closing, flow, pll, steps
 from boards.build import Built, build
 from boards.capacity import auto_lanes, make_design
 from boards.closing import Options
+from boards.devices import DEVICES
 from boards.registry import find_board
 from golden_model.errors import UserError
 from golden_model.network import Network
@@ -28,7 +30,7 @@ from scripts.cli import main
 
 ROOT = Path(__file__).parents[1]
 XOR = Task.load("xor")
-WAIT_SECONDS = 60
+WAIT_SECONDS = 240
 """A watchdog; nothing here takes seconds."""
 
 YOSYS = """
@@ -89,6 +91,9 @@ class Tools:
 def tools(tmp_path, monkeypatch) -> Tools:
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(closing, "check_cells", lambda *_: None)
+    # Whatever clock cores reach today, the tests begin here.
+    up5k = replace(DEVICES["iCE40UP5K"], start_hz=42_000_000)
+    monkeypatch.setitem(DEVICES, "iCE40UP5K", up5k)
 
     def elaborate(design, setting):
         text = f"{design.config.lanes} lanes, {float(setting.output_hz)} Hz\n"
@@ -318,8 +323,8 @@ def test_auto_lanes_takes_no_lane_that_saves_no_clock():
     # 17 to 28 lanes take two and one groups of neurons, as 16 do.
     assert auto_lanes(find_board("ulx3s-25f"), network, 16) == 16
     assert auto_lanes(find_board("ulx3s-85f"), network, 16) == 32
-    # Eight multipliers, and two blocks of 4 kbit for the 326 weights of each of eight lanes.
-    assert auto_lanes(find_board("icebreaker"), network, 16) == 8
+    # There are eight multipliers, but not the logic for so many lanes.
+    assert auto_lanes(find_board("icebreaker"), network, 16) == 4
 
 
 def test_accumulators_take_lanes_away():
