@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from golden_model.network import ONE, Network
+from golden_model.network import ONE, TAU_MAX, Network
 from golden_model.seeds import initial_weights, permutation
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
@@ -138,8 +138,8 @@ def test_residual_keeps_what_the_shift_drops(method, tau_theta):
     settings = Settings(
         method=method, rounding="residual", tau_theta=tau_theta, eta_exp=9, input_shift=6
     )
-    held = Settings(method=method, rounding="residual", tau_theta=10**6, eta_exp=9, input_shift=6)
-    wide = Network(ENTROPY.layers, cost="cross_entropy", accumulators=True, tau_theta_max=10**6)
+    held = Settings(method=method, rounding="residual", tau_theta=TAU_MAX, eta_exp=9, input_shift=6)
+    wide = Network(ENTROPY.layers, cost="cross_entropy", accumulators=True, tau_theta_max=TAU_MAX)
     t = trainer(wide, settings, [1, 2])
     before = [w.copy() for w in t.weights]
     probe = trainer(wide, held, [1, 2])  # never updates: its accumulators are the sum itself
@@ -255,9 +255,9 @@ def test_no_order_means_the_order_given():
 def test_mini_batch_is_one_draw_for_all_its_samples(method):
     """tau_p = tau_theta = B: G is the sum over B samples of ΔC_b·x_b under one perturbation."""
     batch = 5
-    network = Network((3, 2), "tanh", "identity", accumulators=True, tau_theta_max=10**6)
+    network = Network((3, 2), "tanh", "identity", accumulators=True, tau_theta_max=TAU_MAX)
     fields = {"method": method, "rounding": "residual", "tau_p": batch, "input_shift": 6}
-    probe = trainer(network, Settings(tau_theta=10**6, **fields), [1, 2])
+    probe = trainer(network, Settings(tau_theta=TAU_MAX, **fields), [1, 2])
     t = trainer(network, Settings(tau_theta=batch, eta_exp=7, **fields), [1, 2])
     start = [w.copy() for w in t.weights]
     for _ in range(batch - 1):
