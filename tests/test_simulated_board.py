@@ -18,7 +18,7 @@ from rtl.config import CoreConfig
 from rtl.core import probe_layout
 from rtl.protocol import Register
 from scripts.backends import sample_words
-from tests.simulation import CACHE, WAIT_SECONDS, XOR, built, mgd, refused, start_board, table_task
+from tests.simulation import WAIT_SECONDS, XOR, built, mgd, refused, start_board, table_task
 
 
 def start() -> simulated.SimulatedBoard:
