@@ -74,48 +74,67 @@ def run_tool(
 
 
 def _run(name: str, command: Sequence[str], folder: Path, output: BinaryIO) -> int:
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise UserError(
-            f"{name} cannot be started ({command[0]}: {error.strerror}); `mgd doctor` checks the "
-            "tools"
-        ) from None
-    try:
-        with _terminable():
+    with _interruptible() as started:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UserError(
+                f"{name} cannot be started ({command[0]}: {error.strerror}); `mgd doctor` checks "
+                "the tools"
+            ) from None
+        try:
+            started()
             return process.wait()
-    finally:
-        if process.poll() is None:
-            # Its children are in the group, too: the tools from PyPI start some.
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
+        finally:
+            if process.poll() is None:
+                # Its children are in the group, too: the tools from PyPI start some.
+                try:
+                    os.killpg(process.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+                process.wait()
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, which ends us without `finally`, acts like Ctrl-C meanwhile."""
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """SIGTERM, which ends us without `finally`, acts like Ctrl-C, and neither loses a tool.
+
+    A signal that comes while the tool is being started is kept until the caller says that it
+    holds the process, by calling what it is given: before that nobody could end the tool.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
+    holds, kept = False, False
 
     def stop(_number, _frame):
-        raise KeyboardInterrupt
+        nonlocal kept
+        kept = True
+        if holds:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def started():
+        nonlocal holds
+        holds = True
+        if kept:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, stop) for number in numbers]
     try:
-        yield
+        yield started
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        if kept and not holds:  # The tool did not start; its error must not hide the signal.
+            raise KeyboardInterrupt
 
 
 def check_room(name: str, folder: Path, log: str = "") -> None:

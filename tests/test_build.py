@@ -286,6 +286,24 @@ def test_no_room_for_our_own_files(tools, design, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_while_the_tool_is_being_started(tmp_path, monkeypatch, number):
+    started = []
+    start = subprocess.Popen
+
+    def interrupted(*args, **options):
+        started.append(start(*args, **options))
+        os.kill(os.getpid(), number)
+        return started[0]
+
+    monkeypatch.setattr(steps.subprocess, "Popen", interrupted)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        steps.run_tool("tool", ["sleep", "600"], tmp_path, (), "log")
+    assert started[0].poll() == -signal.SIGKILL
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_ends_the_tool_and_its_children(tmp_path, number):
     """A tool that starts another program, as those from PyPI do; both must go."""
     script = (
