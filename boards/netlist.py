@@ -33,8 +33,7 @@ from boards.tools import fpga_program, fpga_program_version
 from boards.yosys_checks import check_cells, check_log
 from golden_model.errors import UserError
 from golden_model.network import Network
-from rtl.core import probe_layout
-from rtl.top import Top
+from rtl.top import Top, probe_layout
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
 """The families whose netlists can be simulated, and the board whose build is taken for them."""

@@ -17,10 +17,7 @@ from pathlib import Path
 
 from boards.tools import to_verilog, verilator_environment
 from golden_model.errors import UserError
-from golden_model.network import Network
-from rtl.config import CoreConfig
-from rtl.core import probe_layout
-from rtl.top import Top
+from rtl.top import AnyConfig, Top, probe_layout
 
 CLOCKS_PER_BIT = 4
 """The fewest the UART allows: the wire should not be what a simulation waits for."""
@@ -83,20 +80,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MGD_CACHE") or default)
 
 
-def build(network: Network, lanes: int, sample_words: int, notify: Notify = _silent) -> Path:
-    """The board as a program; compiled unless this very one was before.
+def build(config: AnyConfig, sample_words: int, notify: Notify = _silent) -> Path:
+    """The board with this core as a program; compiled unless this very one was before.
 
     sample_words: 16-bit words of sample memory.  notify hears of the steps that take long.
     Raises UserError where a tool is missing or fails.
     """
     notify("making the simulated board's Verilog (the first time Yosys itself is compiled, too)")
-    config = CoreConfig(network, lanes)
     top = Top(config, sample_words + sample_words % 2, CLOCKS_PER_BIT, CLOCK_HZ)
     text = to_verilog(top, "top", reset=False)
     return compiled(text, board_header(config), "simulated.cpp", notify)
 
 
-def board_header(config: CoreConfig) -> str:
+def board_header(config: AnyConfig) -> str:
     """The board.h of simulated.cpp."""
     places = {name: field.offset for name, field in probe_layout(config)}
     return (
@@ -182,8 +178,7 @@ def _compile(final: Path, sources: dict[str, str], optimise: str) -> None:
 
 
 def start(
-    network: Network,
-    lanes: int,
+    config: AnyConfig,
     sample_words: int,
     trace: Path | None = None,
     notify: Notify = _silent,
@@ -193,7 +188,7 @@ def start(
     trace: a file for the probe's events, for mgd verify.  notify hears of the steps that take
     long.  Raises UserError where it cannot be built or does not start.
     """
-    return run(build(network, lanes, sample_words, notify), *([str(trace)] if trace else []))
+    return run(build(config, sample_words, notify), *([str(trace)] if trace else []))
 
 
 def run(program: Path, *arguments: str) -> SimulatedBoard:

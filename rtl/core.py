@@ -11,7 +11,7 @@ from golden_model.network import ACT_BITS, ONE, SHIFT_MIN
 from rtl.activation import Activation
 from rtl.broadcast import Broadcast
 from rtl.collector import Collector, tag_layout
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, CoreLayout
 from rtl.cost import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.lane import Lane
@@ -30,7 +30,7 @@ from rtl.signs import SignGenerator
 from rtl.sweeper import Sweeper
 
 
-def weight_request_layout(config: CoreConfig) -> data.StructLayout:
+def weight_request_layout(config: CoreLayout) -> data.StructLayout:
     """Host access to one weight: which lane and word, and the data of a write."""
     return data.StructLayout(
         {

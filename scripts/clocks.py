@@ -7,6 +7,7 @@ from golden_model.seeds import initial_weights
 from host.board_session import BoardSession
 from host.session import Samples
 from host.task import Task
+from rtl.config import CoreConfig
 from scripts.backends import say
 
 SAMPLES = 32
@@ -27,7 +28,7 @@ def measured_clocks(task: Task, lanes: int) -> float:
     words = 2 * (SAMPLES + 1) * network.sample_words
     period = max(settings.tau_x, settings.tau_p, settings.tau_theta)
     steps = -(-STEPS // period) * period
-    board = simulated.start(network, lanes, words, notify=say)
+    board = simulated.start(CoreConfig(network, lanes), words, notify=say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(few, one)
