@@ -11,7 +11,6 @@ from boards.devices import ECP5, GOWIN, ICE40, Device
 from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
-from rtl.cost import delta_bits, output_bound
 from rtl.samples import BANK_ROWS, WORD_BITS
 
 FRAME_BYTES = 512
@@ -90,7 +89,7 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
     if network.cost == "cross_entropy":
         nodes = (max(config.hidden_nodes, network.outputs, 2) - 1).bit_length()
         depth = min(2 << nodes, 2 << (network.outputs - 1).bit_length())
-        bound = output_bound(network)
+        bound = network.output_bound
         taken += place(device, depth, signed_bits(-bound, bound))
     return taken
 
@@ -129,7 +128,7 @@ def shared_products(config: CoreConfig) -> list[Product]:
     """The products outside the lanes."""
     network = config.network
     mse = network.cost == "mse"
-    products = [Product((delta_bits(network), ACT_BITS), config.broadcast_dsp)]
+    products = [Product((network.delta_cost_bits, ACT_BITS), config.broadcast_dsp)]
     products.append(Product((ACT_BITS + 1, ACT_BITS + 1) if mse else TABLE, config.cost_dsp))
     activations = [network.hidden] * (network.depth > 1) + [network.output] * mse
     if "tanh" in activations:

@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_BITS, SHIFT_MIN
 from rtl.arithmetic import saturated
 from rtl.config import CoreConfig
-from rtl.cost import delta_bits
 from rtl.product import product
 
 
@@ -63,9 +62,8 @@ class Broadcast(wiring.Component):
             above = Mux(self.accumulates, -SHIFT_MIN, above)
         m.d.sync += amount.eq(above)
 
-        delta = self.delta[: delta_bits(net)].as_signed()
         x = Mux(self.nodes, self.x, ONE)
-        value = product(m, delta, x, dsp=cfg.broadcast_dsp)[least:]
+        value = product(m, self.delta, x, dsp=cfg.broadcast_dsp)[least:]
         sign = value[-1]
 
         # Of the shifted product only `kept` bits and the sign are wanted, and whether they are

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.costs import exp_sum_bits
 from golden_model.formats import round_half_up
-from golden_model.network import ACT_BITS, ACT_FRAC, ONE, Network, signed_bits
+from golden_model.network import ACT_BITS, ACT_FRAC, Network, signed_bits
 from golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from rtl.delay import delayed
 from rtl.piecewise import LATENCY as TABLE_LATENCY
@@ -31,23 +31,6 @@ def result_layout(network: Network) -> data.StructLayout:
     )
 
 
-def output_bound(network: Network) -> int:
-    """Largest absolute pre-activation of an output node: network.sum_bound is of all layers."""
-    inputs = network.layers[-2] * network.input_bound(network.depth - 1) + ONE
-    weight = -network.weight_min << (network.grid_frac - network.weight_frac)
-    perturbed = weight + (1 << (network.grid_frac - 1))
-    return (perturbed * inputs >> network.pre_shift) + 1
-
-
-def delta_bits(network: Network) -> int:
-    """Width of D, the difference of two costs or twice that; network.delta_cost_bits or less."""
-    bound = network.cost_bound
-    if network.cost == "cross_entropy":
-        spread = 2 * output_bound(network) << (network.cost_frac - network.pre_frac)
-        bound = spread + ((network.outputs.bit_length() + 1) << network.cost_frac)
-    return signed_bits(-2 * bound, 2 * bound)
-
-
 class Cost(wiring.Component):
     """Common ports of the cost units.
 
@@ -60,7 +43,7 @@ class Cost(wiring.Component):
     def __init__(self, network: Network, *, dsp: bool = True) -> None:
         self.network, self.dsp = network, dsp
         entropy = network.cost == "cross_entropy"
-        bound = output_bound(network)
+        bound = network.output_bound
         self.value_bits = signed_bits(-bound, bound) if entropy else ACT_BITS
         super().__init__(
             {
