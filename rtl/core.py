@@ -375,8 +375,8 @@ class FoldedCore(wiring.Component):
         written = Signal(range(depth))
         m.d.comb += stored.eq(activation.o.valid & ~y.output)
         with m.If(stored):
-            base = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
-            m.d.comb += [write.eq(1), data.eq(y.value), written.eq(base + y.tag.node)]
+            hidden_set = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
+            m.d.comb += [write.eq(1), data.eq(y.value), written.eq(hidden_set + y.tag.node)]
         with m.Else():
             m.d.comb += [
                 loader.o.ready.eq(1),
