@@ -27,8 +27,10 @@ CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
 _NO_COLLISIONS = "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; "
 SYNTHESIS = {
     ICE40: (
-        f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; synth_ice40 -dsp -top top; "
-        "setattr -mod -unset blackbox =*.mac16; flatten; opt_clean"
+        f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; "
+        "setattr -mod -set keep_hierarchy 1 *.apart; synth_ice40 -dsp -top top; "
+        "setattr -mod -unset blackbox =*.mac16; setattr -mod -unset keep_hierarchy *.apart; "
+        "flatten; opt_clean"
     ),
     ECP5: "synth_ecp5 -top top",
     GOWIN: "synth_gowin -top top",

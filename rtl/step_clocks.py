@@ -52,7 +52,7 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                 last = max(clock, free)
                 clock = last + 2
                 active = config.active(layer, group)
-                free = last + active + (config.lanes if len(served) == 2 else 0)
+                free = last + active + (config.lanes if len(served) == 2 else 0) + 1
                 for turn, which in enumerate(served):
                     first_sum = last + to_ring + turn * config.lanes
                     arriving[which] += [first_sum + k + to_next_layer for k in range(active)]
