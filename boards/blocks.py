@@ -11,10 +11,9 @@ from boards.devices import ECP5, GOWIN, ICE40, Device
 from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
+from rtl.frame_receiver import FRAME_MAX
 from rtl.samples import BANK_ROWS, WORD_BITS
 
-FRAME_BYTES = 512
-"""Buffer of the link's frame receiver."""
 BLOCK_COST = {ICE40: 64, ECP5: 128, GOWIN: 128}
 LUTRAM_COST = 4
 """What Yosys takes a block RAM, and 16 words of 4 bits in LUTs, to cost in flip-flops."""
@@ -82,7 +81,7 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
     network = config.network
     before = config.plus_words
     # The identity is 16 bits wide and a block whatever its size.
-    taken = Taken(blocks=1) + place(device, FRAME_BYTES, 8)
+    taken = Taken(blocks=1) + place(device, 2 * FRAME_MAX, 8)
     taken += place(device, before + max(config.hidden_nodes, 1), ACT_BITS)
     taken += place(device, before, ACT_BITS)
     taken += place(device, 2 * sum(config.groups), STATE_BITS)

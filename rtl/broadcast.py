@@ -21,6 +21,9 @@ class Broadcast(wiring.Component):
     `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
     share of a bias, D·1.0.  `shift` is S, for the lanes.
 
+    `update` comes a clock before the share, LATENCY − 1 clocks behind its x: where it is low the
+    share is 0.  `given` puts `given_share` in the place of the next share.
+
     A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
     Cost: one multiplier.
@@ -34,6 +37,9 @@ class Broadcast(wiring.Component):
         super().__init__(
             {
                 "x": In(signed(ACT_BITS)),
+                "update": In(1),
+                "given": In(1),
+                "given_share": In(signed(config.change_bits)),
                 "delta": In(signed(net.delta_cost_bits)),
                 "random": In(ROUND_BITS),
                 "nodes": In(1),
@@ -97,5 +103,10 @@ class Broadcast(wiring.Component):
             limited, _ = saturated(whole, cfg.share_bits)
             ends = Cat((~sign).replicate(cfg.share_bits - 1), sign)
             share = Mux(beyond, ends, limited)
-        m.d.sync += self.share.eq(share)
+        with m.If(self.given):
+            m.d.sync += self.share.eq(self.given_share)
+        with m.Elif(self.update):
+            m.d.sync += self.share.eq(share)
+        with m.Else():
+            m.d.sync += self.share.eq(0)
         return m

@@ -56,6 +56,10 @@ class CoreConfig:
     mac16: bool = False
     """Lanes accumulate in the iCE40's DSP blocks (rtl.mac16), which only a netlist can show."""
 
+    memory_register: bool = True
+    """A register follows each of the lanes' memories.  Without, the address has one, which is once
+    for all lanes: smaller, and on an iCE40 no slower than the rest."""
+
     def __post_init__(self) -> None:
         widest = max(self.network.layers[1:])
         if not 1 <= self.lanes <= 256:

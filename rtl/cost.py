@@ -65,13 +65,13 @@ class Cost(wiring.Component):
             }
         )
 
-    @property
-    def latency(self) -> int:
+    @staticmethod
+    def latency(network: Network) -> int:
         """Clocks from a pass's last output to its result."""
         raise NotImplementedError
 
-    @property
-    def spacing(self) -> int:
+    @staticmethod
+    def spacing(network: Network) -> int:
         """Clocks from a pass's last output to that of the next, for the latency to hold again."""
         raise NotImplementedError
 
@@ -94,13 +94,13 @@ class MeanSquaredError(Cost):
     """Equals golden_model.costs.mse.  Passes may follow each other without a gap; a result that
     is not taken stops everything."""
 
-    @property
-    def latency(self) -> int:
+    @staticmethod
+    def latency(network: Network) -> int:
         return 4
 
-    @property
-    def spacing(self) -> int:
-        return self.network.outputs
+    @staticmethod
+    def spacing(network: Network) -> int:
+        return network.outputs
 
     def elaborate(self, platform):
         m = Module()
@@ -150,14 +150,15 @@ class MeanSquaredError(Cost):
                 error.eq(difference),
                 cost.eq(rescaled(total, 2 * ACT_FRAC, net.cost_frac)),
             ]
-            for number in range(1, self.latency + 1):
+            latency = self.latency(net)
+            for number in range(1, latency + 1):
                 stage = Signal(now.shape(), name=f"stage_{number}")
                 m.d.sync += stage.eq(stages[-1])
                 stages.append(stage)
             with m.If(stages[2].valid):
                 m.d.sync += total.eq(Mux(stages[2].first, 0, total) + square)
         m.d.comb += [
-            self.soon.eq(stages[self.latency - SOON].ends & stages[self.latency - SOON].second),
+            self.soon.eq(stages[latency - SOON].ends & stages[latency - SOON].second),
             self.o.valid.eq(stages[-1].ends),
             self.o.payload.cost.eq(cost),
             self.o.payload.category.eq(stages[-1].category),
@@ -175,13 +176,13 @@ class CrossEntropy(Cost):
     Cost: one multiplier for both tables.
     """
 
-    @property
-    def latency(self) -> int:
-        return self.network.outputs + 8
+    @staticmethod
+    def latency(network: Network) -> int:
+        return network.outputs + 8
 
-    @property
-    def spacing(self) -> int:
-        return self.latency
+    @staticmethod
+    def spacing(network: Network) -> int:
+        return CrossEntropy.latency(network)
 
     def elaborate(self, platform):
         m = Module()
@@ -302,7 +303,11 @@ class CrossEntropy(Cost):
         return m
 
 
+def cost_kind(network: Network) -> type[Cost]:
+    """The class of a network's cost unit."""
+    return CrossEntropy if network.cost == "cross_entropy" else MeanSquaredError
+
+
 def cost_unit(network: Network, *, dsp: bool = True) -> Cost:
     """The cost unit of a network; `dsp`: its multiplier may be a DSP block."""
-    kind = CrossEntropy if network.cost == "cross_entropy" else MeanSquaredError
-    return kind(network, dsp=dsp)
+    return cost_kind(network)(network, dsp=dsp)

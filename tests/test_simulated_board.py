@@ -8,6 +8,7 @@ import time
 import pytest
 
 from boards import simulated
+from boards.cache import cache_folder
 from boards.trace import Trace
 from golden_model.errors import UserError
 from golden_model.seeds import initial_weights
@@ -171,9 +172,9 @@ def test_a_board_is_compiled_once(tmp_path, monkeypatch):
 def test_where_boards_are_kept(monkeypatch, tmp_path):
     monkeypatch.delenv("MGD_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert simulated.cache_folder() == tmp_path / "mgd"
+    assert cache_folder() == tmp_path / "mgd"
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "x"))
-    assert simulated.cache_folder() == tmp_path / "x"
+    assert cache_folder() == tmp_path / "x"
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
