@@ -27,10 +27,12 @@ from boards.devices import ECP5, ICE40
 from boards.flow import SYNTHESIS, Design
 from boards.netlist_text import powered_up
 from boards.registry import find_board
+from boards.spatial import spatial_config, spatial_design
 from boards.tools import fpga_program, fpga_program_version
 from boards.yosys_checks import check_cells
 from golden_model.errors import UserError
 from golden_model.network import Network
+from golden_model.settings import Settings
 from rtl.top import Top, probe_layout
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
@@ -96,6 +98,14 @@ def design_for(family: str, network: Network, lanes: int, sample_words: int) -> 
             f"{design.sample_memory:,} beside {lanes} lanes; use fewer samples or lanes"
         )
     return design
+
+
+def spatial_design_for(
+    family: str, network: Network, settings: Settings, sample_words: int
+) -> Design:
+    """As design_for, with a spatial core for these settings."""
+    board = find_board(FAMILIES[family])
+    return spatial_design(board, spatial_config(board, network, settings), sample_words, None)
 
 
 def synthesise(design: Design, notify: simulated.Notify) -> Netlist:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from host.task import Task
+from rtl.config import CoreConfig
 from scripts.clocks import measured_clocks
 
 RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
@@ -39,7 +40,7 @@ def recorded_builds(path: Path, task: Task) -> list[Build]:
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict) or row.get("task") != task.name:
             continue
-        if "error" in row or row.get("fmax_holds") is False:
+        if "error" in row or row.get("fmax_holds") is False or row.get("lanes", 0) is None:
             continue
         try:
             hertz = float(row["core_hz"]) if "core_hz" in row else float(row["fmax_mhz"]) * 1e6
@@ -56,7 +57,9 @@ def fpga_rows(path: Path, task: Task) -> list[dict[str, Any]]:
     """One row per recorded build; clocks that the record lacks are measured in the simulation."""
     rows = []
     for build in recorded_builds(path, task):
-        clocks = build.clocks_per_step or measured_clocks(task, build.lanes)
+        clocks = build.clocks_per_step or measured_clocks(
+            task, CoreConfig(task.network(), build.lanes)
+        )
         rows.append(
             {
                 "peer": f"{build.board}, {build.lanes} lanes",

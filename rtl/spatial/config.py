@@ -200,10 +200,12 @@ class SpatialConfig:
         return 1 << (self.shift_high - settings.shift(self.network))
 
     @property
-    def record_bits(self) -> int:
-        """A sample: label and codes."""
+    def word_widths(self) -> list[int]:
+        """Bits that are used of each 16-bit word of a sample's record: the label, then codes."""
         net = self.network
-        return net.label_bits + net.layers[0] * net.sample_bits
+        inputs, per_word = net.layers[0], net.codes_per_word
+        codes = [min(per_word, inputs - k) for k in range(0, inputs, per_word)]
+        return [net.label_bits, *(count * net.sample_bits for count in codes)]
 
     @property
     def record_stride(self) -> int:

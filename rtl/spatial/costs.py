@@ -13,6 +13,7 @@ from golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from rtl.delay import delayed
 from rtl.piecewise import LATENCY as TABLE_LATENCY
 from rtl.piecewise import interpolate, rescaled
+from rtl.product import product
 from rtl.spatial.tree import add_tree, tree_latency
 
 
@@ -52,10 +53,11 @@ class ParallelSquaredError(ParallelCost):
                 Const(net.target_high, signed(ACT_BITS)),
                 Const(net.target_low, signed(ACT_BITS)),
             )
-            error = Signal(signed(ACT_BITS + 1), name=f"error_{k}")
-            square = Signal(2 * ACT_BITS + 2, name=f"square_{k}")
-            m.d.sync += [error.eq(value - target), square.eq(error * error)]
-            squares.append(square)
+            difference = Signal(signed(ACT_BITS + 1), name=f"difference_{k}")
+            error = Signal.like(difference, name=f"error_{k}")
+            m.d.comb += difference.eq(value - target)
+            m.d.sync += error.eq(difference)
+            squares.append(product(m, error, difference, dsp=self.dsp))
         total = add_tree(m, squares, (net.outputs << (2 * ACT_BITS + 2)).bit_length() + 1)
         cost, latency = Signal.like(self.cost), self.latency_of(net)
         m.d.sync += cost.eq(rescaled(total, 2 * ACT_FRAC, net.cost_frac))

@@ -126,15 +126,9 @@ class RecordMemory(wiring.Component):
     def _words(self, m: Module, row):
         """A memory per word of a record, as wide as what is used of it; returns the record that
         is at `row`, READ_LATENCY clocks later."""
-        net = self.config.network
-        codes = [
-            min(net.codes_per_word, net.layers[0] - k)
-            for k in range(0, net.layers[0], net.codes_per_word)
-        ]
-        widths = [net.label_bits, *(count * net.sample_bits for count in codes)]
         sub = self.host_address[: self._sub_bits]
         outputs, padded = [], []
-        for k, width in enumerate(widths):
+        for k, width in enumerate(self.config.word_widths):
             m.submodules[f"word_{k}"] = memory = Memory(
                 shape=width, depth=self.records, init=[], attrs={"no_rw_check": True}
             )

@@ -86,29 +86,36 @@ class Shares(wiring.Component):
     @classmethod
     def latency_of(cls, config: SpatialConfig) -> int:
         """Clocks from D to the shares."""
-        return 1 if cls.is_direct(config) else Broadcast.LATENCY - X_BEFORE_DELTA + 1
+        if cls.is_direct(config):
+            return 1
+        return Broadcast.LATENCY - X_BEFORE_DELTA + (config.align_max > 0)
 
     def elaborate(self, platform):
         m = Module()
         cfg, net = self.config, self.config.network
         shift, align = Signal(signed(7)), Signal(range(max(cfg.align_max, 1) + 1))
         m.d.sync += shift.eq(self.eta_exp - self.delta_exp + (net.cost_frac + 1 - net.weight_frac))
-        m.d.comb += align.eq(cfg.shift_high - shift if net.accumulators else 0)
-        valid = delayed(m, self.valid, self.latency_of(cfg) - 1)
+        if net.accumulators and cfg.align_max:
+            m.d.comb += align.eq(cfg.shift_high - shift)
+        valid = delayed(m, self.valid, Broadcast.LATENCY - X_BEFORE_DELTA - 1)
         products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0)
         for k in range(self.count):
-            share = self.delta
-            if not self.is_direct(cfg):
-                m.submodules[f"product_{k}"] = unit = Broadcast(products)
-                m.d.comb += [
-                    unit.x.eq(self.x[k]),
-                    unit.delta.eq(self.delta),
-                    unit.random.eq(self.random),
-                    unit.nodes.eq(cfg.nodes),
-                    unit.accumulates.eq(net.accumulators),
-                    unit.delta_exp.eq(self.delta_exp),
-                    unit.eta_exp.eq(self.eta_exp),
-                ]
-                share = unit.share
-            m.d.sync += self.share[k].eq(Mux(valid, share << align, 0))
+            if self.is_direct(cfg):
+                m.d.sync += self.share[k].eq(Mux(self.valid, self.delta << align, 0))
+                continue
+            m.submodules[f"product_{k}"] = unit = Broadcast(products)
+            m.d.comb += [
+                unit.x.eq(self.x[k]),
+                unit.delta.eq(self.delta),
+                unit.random.eq(self.random),
+                unit.update.eq(valid),
+                unit.nodes.eq(cfg.nodes),
+                unit.accumulates.eq(net.accumulators),
+                unit.delta_exp.eq(self.delta_exp),
+                unit.eta_exp.eq(self.eta_exp),
+            ]
+            if cfg.align_max:
+                m.d.sync += self.share[k].eq(unit.share << align)
+            else:
+                m.d.comb += self.share[k].eq(unit.share)
         return m
