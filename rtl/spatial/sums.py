@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, ACT_FRAC
 from rtl.delay import delayed
 from rtl.product import product
+from rtl.spatial.carry import gated_sum
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.neuron import weights_layout
 from rtl.spatial.streams import sign_leap
@@ -61,10 +62,10 @@ class FirstSums(wiring.Component):
         count = self.fan_in + 1
         one = 1 << (ACT_FRAC - cfg.input_shift)
         # All in units of one code: 2^input_shift of an activation's.
-        terms = [Mux(self.plane[j], self.weights[j], 0) for j in range(self.fan_in)]
-        terms.append(Mux(self.plane_last, self.weights[self.fan_in] * one, 0))
+        weights = [self.weights[j] for j in range(self.fan_in)]
+        weights.append(self.weights[self.fan_in] * one)
         bits = net.acc_bits
-        total = add_tree(m, terms, bits)
+        total = self._gated_tree(m, weights, Cat(self.plane, self.plane_last), bits)
         base = total
         if net.sample_bits > 1:
             after = tree_latency(count)
@@ -83,9 +84,7 @@ class FirstSums(wiring.Component):
             sign_sum = sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[0])
             sign_sum = delayed(m, _register(m, sign_sum), _base_latency(cfg) - 1)
         else:
-            leaves = [sign_of(self.codes[j], self.signs[j]) for j in range(self.fan_in)]
-            leaves.append(sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[-1]))
-            sign_sum = add_tree(m, leaves, net.sign_sum_bits)
+            sign_sum = self._sign_sum(m, one)
             sign_sum = delayed(m, sign_sum, _base_latency(cfg) - tree_latency(count))
         plain = delayed(m, self.plain, _base_latency(cfg))
         z = perturbed(
@@ -93,6 +92,34 @@ class FirstSums(wiring.Component):
         )
         m.d.comb += [self.z[k].eq(value) for k, value in enumerate(z)]
         return m
+
+    def _gated_tree(self, m: Module, weights, gates, bits: int):
+        """Σ of the weights whose gate is 1, tree_latency() clocks later."""
+        ccu2c = self.config.ccu2c
+        terms = []
+        for k in range(0, len(weights) - 1, 2):
+            # One carry cell wide enough for both: the second gate is inside.
+            width = max(len(weights[k]), len(weights[k + 1])) + 1
+            first = Signal(signed(width), name=f"first_{k}")
+            m.d.comb += first.eq(Mux(gates[k], weights[k], 0))
+            terms.append(gated_sum(m, first, weights[k + 1], Const(0), gates[k + 1], ccu2c=ccu2c))
+        if len(weights) % 2:
+            terms.append(Mux(gates[len(weights) - 1], weights[-1], 0))
+        return add_tree(m, terms, bits, of=len(weights))
+
+    def _sign_sum(self, m: Module, one: int):
+        """Σ s·x over inputs and bias in units of one code, tree_latency() clocks later."""
+        bits, count = self.config.network.sign_sum_bits, self.fan_in + 1
+        codes = [self.codes[j] for j in range(self.fan_in)]
+        if self.config.gated_codes:
+            # Σ s·x = Σ x − 2·Σ x·(s < 0): two counts of ones.
+            minus = Cat(code & sign for code, sign in zip(codes, self.signs, strict=False))
+            plus = add_tree(m, [*codes, Const(one)], bits, of=count)
+            less = add_tree(m, [*minus, Mux(self.signs[-1], one, 0)], bits, of=count)
+            return plus - (less << 1)
+        leaves = [sign_of(code, self.signs[j]) for j, code in enumerate(codes)]
+        leaves.append(sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[-1]))
+        return add_tree(m, leaves, bits)
 
 
 def _base_latency(config: SpatialConfig) -> int:

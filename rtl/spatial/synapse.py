@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.arithmetic import add_or_subtract, saturated
+from rtl.arithmetic import add_or_subtract
 from rtl.spatial.carry import gated_sum
 from rtl.spatial.config import SpatialConfig
 
@@ -57,10 +57,24 @@ class Synapse(wiring.Component):
         else:
             share = Mux(self.gate, self.share, 0)
             moved = add_or_subtract(self.weight, share, ~self.sign)
-        limited, clipped = saturated(moved, cfg.network.weight_bits)
-        with m.If(self.turn):
-            m.d.sync += self.weight.eq(self.before)
-        with m.Elif(self.change | (not cfg.gradient_bits)):
-            m.d.sync += self.weight.eq(limited)
-        m.d.sync += self.clipped.eq(clipped & self.change)
+        # Clipping up sets the bits below the sign, clipping down is their reset: then a bit, its
+        # limit and its neighbour's fit one LUT.
+        bits = cfg.network.weight_bits
+        above = moved[bits - 1 :]
+        high, low = Signal(), Signal()
+        m.d.comb += [
+            high.eq(~above[-1] & above.any()),
+            low.eq(above[-1] & ~above.all() & ~self.turn),
+        ]
+        changes = self.change if cfg.gradient_bits else Const(1)
+        rest, sign = Signal(bits - 1), Signal()
+        with m.If(changes | self.turn):
+            m.d.sync += [
+                rest.eq(Mux(self.turn, self.before, moved[: bits - 1] | high.replicate(bits - 1))),
+                sign.eq(Mux(self.turn, self.before[-1], above[-1])),
+            ]
+            with m.If(low):
+                m.d.sync += rest.eq(0)
+        m.d.comb += self.weight.eq(Cat(rest, sign))
+        m.d.sync += self.clipped.eq((high | low) & self.change)
         return m

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from golden_model.settings import Settings
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.costs import cost_latency
 from rtl.spatial.layer import Layer
@@ -50,3 +51,21 @@ class Timing:
             update=update,
             weights=weights,
         )
+
+
+def window_clocks(config: SpatialConfig, settings: Settings) -> float:
+    """Clocks from a window's first token to the next one's, on the average: those of its tokens,
+    those that wait for a sample's planes, and the way of the last token to the weights.
+
+    Where tau_x is no divisor or multiple of tau_theta, the average over all windows.
+    """
+    steps = settings.tau_theta
+    samples = max(steps / settings.tau_x, 1) if settings.tau_x < steps else 1.0
+    planes = (config.network.sample_bits - 1) * samples
+    baselines = 0.0 if config.antithetic else samples
+    return steps + planes + baselines + Timing.of(config).weights - 1
+
+
+def clocks_per_step(config: SpatialConfig, settings: Settings) -> float:
+    """Clocks of a training step, the updates included."""
+    return window_clocks(config, settings) / settings.tau_theta

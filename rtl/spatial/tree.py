@@ -16,14 +16,17 @@ def tree_latency(terms: int) -> int:
     return max(-(-(terms - 1).bit_length() // LEVELS), 1)
 
 
-def add_tree(m: Module, terms: Sequence, bits: int):
+def add_tree(m: Module, terms: Sequence, bits: int, of: int | None = None):
     """The sum of signed or unsigned terms, in a register, tree_latency() clocks later.
 
-    bits: width that the sum fits, signed.
+    bits: width that the sum fits, signed.  of: where pairs of so many terms were added before,
+    it is as late as a tree of all of them.
     """
     terms = list(terms)
-    for _ in range(tree_latency(len(terms))):
-        for _ in range(LEVELS):
+    count = len(terms) if of is None else of
+    levels = LEVELS if of is None or of == len(terms) else LEVELS - 1
+    for _ in range(tree_latency(count)):
+        for _ in range(levels):
             pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
             terms = pairs + terms[2 * len(pairs) :]
         registers = []
@@ -32,6 +35,6 @@ def add_tree(m: Module, terms: Sequence, bits: int):
             register = Signal(signed(width), name="sum", reset_less=True)
             m.d.sync += register.eq(term)
             registers.append(register)
-        terms = registers
+        terms, levels = registers, LEVELS
     (total,) = terms
     return total
