@@ -23,6 +23,7 @@ from scripts.bench import json_option, record
 from scripts.peers import NotInstalledError, Problem
 from scripts.peers_fpga import RECORDED, recorded_clocks
 from scripts.peers_native import NativePeer
+from scripts.time_to_train_plot import draw
 
 SEEDS = 32
 TARGETS = (0.95, 0.98)
@@ -200,9 +201,19 @@ def ratios(rows: list[dict[str, Any]]) -> list[str]:
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Only these tasks.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS))
 @click.option("--seeds", type=click.IntRange(min=1), default=SEEDS, show_default=True, metavar="N")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the times, as PNG, SVG or PDF.",
+)
 @json_option
 def time_to_train(
-    names: tuple[str, ...], methods: tuple[str, ...], seeds: int, json_file: Path | None
+    names: tuple[str, ...],
+    methods: tuple[str, ...],
+    seeds: int,
+    plot: Path | None,
+    json_file: Path | None,
 ) -> None:
     """Time from the first step to a test accuracy: spatial core, folded core, this machine.
 
@@ -225,3 +236,9 @@ def time_to_train(
                 click.echo(text)
             rows += found
     record(json_file, "time-to-train", rows)
+    if plot is not None:
+        if any(row.get("seconds") for row in rows):
+            draw(rows, plot)
+            click.echo(f"written: {plot}")
+        else:
+            click.echo("nothing to draw: no row has a time", err=True)
