@@ -16,6 +16,7 @@ from rtl.cost import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.lane import Lane
 from rtl.loader import Loader
+from rtl.piecewise import SharedTables
 from rtl.samples import WORD_BITS
 from rtl.schedule import (
     CLOCK_BITS,
@@ -112,9 +113,26 @@ class FoldedCore(wiring.Component):
         m.submodules.broadcast = broadcast = Broadcast(cfg)
         m.submodules.collector = collector = Collector(cfg)
         m.submodules.activation = activation = Activation(
-            cfg.network, tag_layout(cfg), dsp=cfg.activation_dsp
+            cfg.network,
+            tag_layout(cfg),
+            dsp=cfg.activation_dsp,
+            shared_tables=cfg.shared_tables,
         )
-        m.submodules.cost = cost = cost_unit(cfg.network, dsp=cfg.cost_dsp)
+        m.submodules.cost = cost = cost_unit(
+            cfg.network, dsp=cfg.cost_dsp, shared_tables=cfg.shared_tables
+        )
+        if cfg.shared_tables:
+            m.submodules.tables = tables = SharedTables(
+                activation.position_bits, cost.position_bits, dsp=cfg.cost_dsp
+            )
+            m.d.comb += [
+                tables.tanh.eq(activation.i.valid),
+                tables.tanh_position.eq(activation.table_position),
+                tables.cost_position.eq(cost.table_position),
+                tables.logarithm.eq(cost.table_logarithm),
+                activation.table_value.eq(tables.value),
+                cost.table_value.eq(tables.value),
+            ]
         lanes = [Lane(cfg) for _ in range(cfg.lanes)]
         for p, lane in enumerate(lanes):
             m.submodules[f"lane_{p}"] = lane
