@@ -130,7 +130,7 @@ def shared_products(config: CoreConfig) -> list[Product]:
     products = [Product((network.delta_cost_bits, ACT_BITS), config.broadcast_dsp)]
     products.append(Product((ACT_BITS + 1, ACT_BITS + 1) if mse else TABLE, config.cost_dsp))
     activations = [network.hidden] * (network.depth > 1) + [network.output] * mse
-    if "tanh" in activations:
+    if "tanh" in activations and not config.shared_tables:
         products.append(Product(TABLE, config.activation_dsp))
     return products
 

@@ -42,8 +42,10 @@ class Ring:
 
     def __init__(self, dut, config):
         self.dut, self.config = dut, config
-        self.values: list[tuple[int, int]] = [(0, 0)] * config.lanes
-        self.load: list[tuple[int, int]] | None = None
+        # The sums, and those of signs; and what is loaded in the clock of `take`, and after it.
+        self.values: list[list[int]] = [[0] * config.lanes] * 2
+        self.load: list[list[int] | None] = [None, None]
+        self.sums: list[int] = []
         self.turned_at: list[int] = []
         self.left = [0, 0]
         self.first_valid: int | None = None
@@ -51,22 +53,25 @@ class Ring:
     async def run(self):
         dut, net = self.dut, self.config.network
         while True:
-            # The last lane holds what the first one held before the ring turned.
-            dut.sum.value = self.values[-1][0] & ((1 << net.acc_bits) - 1)
-            dut.sign_sum.value = self.values[0][1] & ((1 << net.sign_sum_bits) - 1)
+            dut.sum.value = self.values[0][0] & ((1 << net.acc_bits) - 1)
+            dut.sign_sum.value = self.values[1][0] & ((1 << net.sign_sum_bits) - 1)
             await ReadOnly()
-            turns = int(dut.shift.value)
-            if turns:
+            turns = int(dut.shift_products.value), int(dut.shift.value)
+            if turns[1]:
                 self.turned_at.append(clock_number())
             for k in (0, 1):
                 self.left[k] += int(dut.leaves.value) >> k & 1
             if int(dut.o__valid.value) and self.first_valid is None:
                 self.first_valid = clock_number()
             await FallingEdge(dut.clk)
-            if self.load is not None:
-                self.values, self.load = self.load, None
-            elif turns:
-                self.values = [*self.values[1:], self.values[0]]
+            sign_sums = self.load[1]
+            for k, (loaded, turned) in enumerate(zip(self.load, turns, strict=True)):
+                if loaded is not None:
+                    self.values[k] = loaded
+                elif turned:
+                    self.values[k] = [*self.values[k][1:], self.values[k][0]]
+            # The sums follow those of signs a clock later.
+            self.load = [None if sign_sums is None else self.sums, None]
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -126,7 +131,8 @@ async def equals_pre_activation(dut):
         )
         dut.take.value = 1
         half = 1 << (net.pre_shift - 1 - scale)
-        ring.load = [(base + half, sign_sum) for base, sign_sum in sums]
+        ring.sums = [base + half for base, _ in sums]
+        ring.load = [None, [sign_sum for _, sign_sum in sums]]
         ring.turned_at, ring.first_valid = [], None
         ring.left = [0, 0]
         taken_at = clock_number()

@@ -147,6 +147,8 @@ CASES = {
         RESIDUAL,
         0.3,
     ),
+    # Short layers: cost and hidden values follow each other as closely as they can.
+    "1-2-1-2_2_lanes": ({"layers": (1, 2, 1, 2), "cost": "cross_entropy"}, 2, DIRECT, 0.0),
     "1-1-1_1_lane": (
         {"layers": (1, 1, 1), "sample_bits": 1, "weight_bits": 18, "cost_frac": 14},
         1,

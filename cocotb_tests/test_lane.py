@@ -17,9 +17,14 @@ from golden_model.forward import weighted_sum, with_bias
 from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, SHIFT_MIN
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
-from rtl.lane import Lane
+from rtl.lane import SUM_CONTROL, Lane
+from rtl.schedule import packed_fields
 
 INPUTS = 11
+ACCUMULATE = packed_fields(SUM_CONTROL, accumulate=1)
+TAKE_AND_EMPTY = packed_fields(SUM_CONTROL, take=1, empty=1)
+EMPTY = packed_fields(SUM_CONTROL, empty=1)
+SHIFT = packed_fields(SUM_CONTROL, shift=1)
 ACCUMULATING = {"accumulators": True, "tau_theta_max": 6}
 RESIDUAL = {"rounding": "residual", "delta_exp": 4}
 CASES = {
@@ -73,9 +78,9 @@ class Driver:
 
     CONTROLS = (
         *("share", "plus", "gives", "accumulates", "write", "clear"),
-        *("accumulate", "take", "empty", "shift"),
+        *("signs", "products"),
     )
-    NOISE = ("previous_sign", "x", "sign", "x_later", "write_address", "add_sign")
+    NOISE = ("previous_sign", "x", "sign", "write_address", "add_sign")
 
     def __init__(self, dut, random):
         self.dut, self.random, self.now = dut, random, 0
@@ -162,13 +167,8 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
             )
             d.at(clock + later, write=1, write_address=j)
         if not flush:
-            d.at(
-                clock + later + 1,
-                sign=int(new_signs[j] < 0),
-                x_later=int(x[j]),
-                accumulate=1,
-                add_sign=int(add[j]),
-            )
+            d.at(clock + later, sign=int(new_signs[j] < 0), add_sign=int(add[j]), signs=ACCUMULATE)
+            d.at(clock + later + 1, products=ACCUMULATE)
         d.counted.add(clock + later)
         d.check(clock + later, "new_weight", int(weights[j]), f"input {j}, {settings}")
         if net.accumulators:
@@ -177,17 +177,19 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
             )
         last, clock = clock, clock + 1
     if not flush:
-        done = last + later + 2
+        done = last + later + 1
         scale = net.grid_frac - net.weight_frac
-        d.at(done, take=1, empty=1)
+        d.at(done, signs=TAKE_AND_EMPTY)
+        d.at(done + 1, products=TAKE_AND_EMPTY)
         half = 1 << (net.pre_shift - 1 - scale)
         exact = int(weighted_sum(weights[None], x, net)[0]) >> scale
-        d.check(done + 1, "sum", exact + half, "")
+        d.check(done + 2, "sum", exact + half, "")
         total = sum(s * int(v) for s, v, a in zip(new_signs, x, add, strict=True) if a)
         d.check(done + 1, "sign_sum", total, "")
         chained = [random.getrandbits(net.acc_bits), random.getrandbits(net.sign_sum_bits)]
-        d.at(done + 1, shift=1, chain_sum=chained[0], chain_sign_sum=chained[1])
-        d.check(done + 2, "sum", as_signed(chained[0], net.acc_bits), "shifted")
+        d.at(done + 1, signs=SHIFT, chain_sign_sum=chained[1])
+        d.at(done + 2, products=SHIFT, chain_sum=chained[0])
+        d.check(done + 3, "sum", as_signed(chained[0], net.acc_bits), "shifted")
         d.check(done + 2, "sign_sum", as_signed(chained[1], net.sign_sum_bits), "shifted")
 
 
@@ -225,7 +227,7 @@ async def equals_update_and_sum(dut):
                 d.at(d.now + j + lane.UPDATE, write=1, write_address=j)
             await d.run()
         for j in range(INPUTS + 1):
-            d.at(d.now + j, clear=1, write_address=j, empty=1)
+            d.at(d.now + j, clear=1, write_address=j, signs=EMPTY, products=EMPTY)
         await d.run()
         for j, value in enumerate(weights):
             d.at(d.now + j, address=j)

@@ -19,14 +19,24 @@ class Activation(wiring.Component):
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
     saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
     The network's hidden and output activations are both there, chosen by `output`.  tanh takes
-    a multiplier, with `dsp` in a DSP block.
+    a multiplier, with `dsp` in a DSP block; or none, with `shared_tables`: then it asks a
+    rtl.piecewise.SharedTables at `table_position` in the clock in which `i` is taken.  Nothing may
+    stall then.
     """
 
     LATENCY = 1 + TABLE_LATENCY
 
-    def __init__(self, network: Network, tag_shape, *, dsp: bool = True) -> None:
-        self.network, self.dsp = network, dsp
+    def __init__(
+        self, network: Network, tag_shape, *, dsp: bool = True, shared_tables: bool = False
+    ) -> None:
+        self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
         common = {"output": 1, "tag": tag_shape}
+        # The position is z + 4 of [0, 8).
+        self.position_bits = network.pre_frac + TANH_RANGE_LOG2 + 1
+        tables = {
+            "table_position": Out(self.position_bits),
+            "table_value": In(signed(ACT_BITS)),
+        }
         super().__init__(
             {
                 "i": In(
@@ -39,6 +49,7 @@ class Activation(wiring.Component):
                         data.StructLayout({"value": signed(ACT_BITS), "saturated": 1, **common})
                     )
                 ),
+                **(tables if shared_tables else {}),
             }
         )
 
@@ -90,12 +101,16 @@ class Activation(wiring.Component):
     def _tanh(self, m: Module, z, enable):
         # The position is z + 4, limited to the table's range [0, 8): flipping the sign bit of
         # [−4, 4) adds 4.  So near its end the table rounds to its last value, that from 4 on.
-        bits = self.network.pre_frac + TANH_RANGE_LOG2 + 1
+        bits = self.position_bits
         assert 2 * (TANH.values[-1] - TANH.values[-2]) < 1 << (bits - TANH.segment_bits)
         limited, _ = saturated(z, bits)
         position = Cat(limited[:-1], ~limited[-1])
         y = Signal(signed(ACT_BITS))
-        found = interpolate(m, [TANH], position, enable=enable, dsp=self.dsp)
+        if self.shared_tables:
+            m.d.comb += self.table_position.eq(position)
+            found = self.table_value
+        else:
+            found = interpolate(m, [TANH], position, enable=enable, dsp=self.dsp)
         with m.If(enable):
             m.d.sync += y.eq(found)
         return y, Signal()

@@ -42,12 +42,12 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
 class Collector(wiring.Component):
     """Equals golden_model.forward.pre_activation.
 
-    `take` (one clock) starts on a group; sign_sum is the first lane's output register, and sum
-    that of the last lane, which has the first lane's a clock later; `shift` turns the ring.  The
-    sum has what rounds it half up in it.  `take` may come in the clock behind the last `shift`.
-    `leaves` has a bit per pass, high for the clock in which a hidden node's sum of that pass leaves
-    the ring.  o: {value: pre-activation, output, tag},
-    LATENCY clocks after its sum.  factor_0 and factor_1 are the factors of δ of the two passes.
+    `take` (one clock) starts on a group, whose sign_sum is in the first lane's output register in
+    the next clock, and its sum in the one after; `shift` turns the ring of sign_sum, and
+    `shift_products` that of sum, a clock later.  The sum has what rounds it half up in it.
+    `leaves` has a bit per pass, high for the clock in which a hidden node's sign_sum of that pass
+    leaves the ring.  o: {value: pre-activation, output, tag}, LATENCY clocks after its sign_sum.
+    factor_0 and factor_1 are the factors of δ of the two passes.
     """
 
     LATENCY = 2
@@ -62,6 +62,7 @@ class Collector(wiring.Component):
                 "sum": In(signed(net.acc_bits)),
                 "sign_sum": In(signed(net.sign_sum_bits)),
                 "shift": Out(1),
+                "shift_products": Out(1),
                 "leaves": Out(2),
                 "factor_0": In(signed(2)),
                 "factor_1": In(signed(2)),
@@ -141,8 +142,11 @@ class Collector(wiring.Component):
             tag0.last.eq(last_group & last_value),
         ]
         stages = [(valid, output, tag0)]
+        turns_next = Signal()
+        m.d.comb += self.shift_products.eq(turns_next & enable)
         with m.If(enable):
             m.d.sync += [
+                turns_next.eq(busy),
                 perturbation.eq(Mux(factor == 0, 0, (shifted << left) ^ factor[1].replicate(bits))),
                 minus.eq(factor[1]),
                 value.eq(total[1 + net.pre_shift :]),

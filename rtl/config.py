@@ -50,8 +50,8 @@ class CoreConfig:
     lanes: int = 8
     shared_dsps: int = 4
     """DSP blocks that the lanes leave to the other units: two for the broadcast if there are two
-    or more, then one for the cost and one for the activation: so they save the most.  A unit
-    without makes its products in logic."""
+    or more, then one for the cost (or the shared tables) and one for the activation: so they save
+    the most.  A unit without makes its products in logic."""
 
     mac16: bool = False
     """Lanes accumulate in the iCE40's DSP blocks (rtl.mac16), which only a netlist can show."""
@@ -77,6 +77,14 @@ class CoreConfig:
     @property
     def cost_dsp(self) -> bool:
         return self.shared_dsps == 1 or self.shared_dsps >= 3
+
+    @property
+    def shared_tables(self) -> bool:
+        """Whether activation and cost have one interpolator.  They never want it in the same clock:
+        the cross-entropy begins behind the last output, which comes after all hidden nodes' values,
+        and the next of those only when its result is there."""
+        net = self.network
+        return net.cost == "cross_entropy" and net.depth > 1 and net.hidden == "tanh"
 
     @property
     def activation_dsp(self) -> bool:

@@ -14,8 +14,9 @@ from rtl.collector import Collector, tag_layout
 from rtl.config import CoreConfig, CoreLayout
 from rtl.cost import cost_unit, result_layout
 from rtl.delay import delayed
-from rtl.lane import Lane
+from rtl.lane import SUM_CONTROL, Lane
 from rtl.loader import Loader
+from rtl.piecewise import SharedTables
 from rtl.samples import WORD_BITS
 from rtl.schedule import (
     CLOCK_BITS,
@@ -112,9 +113,26 @@ class FoldedCore(wiring.Component):
         m.submodules.broadcast = broadcast = Broadcast(cfg)
         m.submodules.collector = collector = Collector(cfg)
         m.submodules.activation = activation = Activation(
-            cfg.network, tag_layout(cfg), dsp=cfg.activation_dsp
+            cfg.network,
+            tag_layout(cfg),
+            dsp=cfg.activation_dsp,
+            shared_tables=cfg.shared_tables,
         )
-        m.submodules.cost = cost = cost_unit(cfg.network, dsp=cfg.cost_dsp)
+        m.submodules.cost = cost = cost_unit(
+            cfg.network, dsp=cfg.cost_dsp, shared_tables=cfg.shared_tables
+        )
+        if cfg.shared_tables:
+            m.submodules.tables = tables = SharedTables(
+                activation.position_bits, cost.position_bits, dsp=cfg.cost_dsp
+            )
+            m.d.comb += [
+                tables.tanh.eq(activation.i.valid),
+                tables.tanh_position.eq(activation.table_position),
+                tables.cost_position.eq(cost.table_position),
+                tables.logarithm.eq(cost.table_logarithm),
+                activation.table_value.eq(tables.value),
+                cost.table_value.eq(tables.value),
+            ]
         lanes = [Lane(cfg) for _ in range(cfg.lanes)]
         for p, lane in enumerate(lanes):
             m.submodules[f"lane_{p}"] = lane
@@ -177,10 +195,9 @@ class FoldedCore(wiring.Component):
         written = delayed(m, update, use - shared)
         word = delayed(m, token.word, address_clock)
         written_word = delayed(m, word, use - address_clock)
-        x_later = delayed(m, x, 1)
-        bias = delayed(m, token.bias, use + 1)
-        accumulate = delayed(m, valid & ~schedule.flush, use + 1)
-        current_signs = delayed(m, signs.signs, use + 1 - SignGenerator.SIGNS_LATENCY)
+        bias = delayed(m, token.bias, use)
+        accumulate = delayed(m, valid & ~schedule.flush, use)
+        current_signs = delayed(m, signs.signs, use - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
@@ -189,7 +206,7 @@ class FoldedCore(wiring.Component):
         # of a layer may not fill all lanes; the others' numbers mean nothing.
         group = delayed(m, token.group, use)
         active = self._of_group(group, "active")
-        taken_group = delayed(m, group, 2)
+        taken_group = delayed(m, group, 1)
 
         # The host's writes are two updates: one that clips to the least weight, and one by what
         # the new weight is more than that.  So they need no way of their own into the lanes.
@@ -238,21 +255,30 @@ class FoldedCore(wiring.Component):
                 ),
                 lane.clear.eq(schedule.clear),
                 lane.x.eq(x),
-                lane.x_later.eq(x_later),
                 lane.sign.eq(current_signs[p]),
-                lane.accumulate.eq(accumulate),
                 lane.add_sign.eq(~s.nodes | bias),
                 lane.chain_sum.eq(following.sum),
                 lane.chain_sign_sum.eq(following.sign_sum),
             ]
 
+        # The sums of products are a clock behind those of signs.
+        of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
         take = delayed(m, accumulate & bias, 1)
-        empty = take | ~schedule.busy
-        m.d.comb += [lane.take.eq(take) for lane in lanes]
-        m.d.comb += [lane.empty.eq(empty) for lane in lanes]
-        m.d.comb += [lane.shift.eq(collector.shift) for lane in lanes]
-        m.d.comb += collector.take.eq(take)
-        m.d.comb += collector.group.passes.eq(delayed(m, sweeper.serves, use + 2))
+        for control, clock in ((of_signs, 0), (of_products, 1)):
+            taken = delayed(m, take, clock)
+            m.d.comb += [
+                control.accumulate.eq(delayed(m, accumulate, clock)),
+                control.take.eq(taken),
+                control.empty.eq(taken | ~schedule.busy),
+            ]
+        m.d.comb += [
+            of_signs.shift.eq(collector.shift),
+            of_products.shift.eq(collector.shift_products),
+            collector.take.eq(take),
+            collector.group.passes.eq(delayed(m, sweeper.serves, use + 1)),
+        ]
+        for lane in lanes:
+            m.d.comb += [lane.signs.eq(of_signs), lane.products.eq(of_products)]
         for name in ("node", "active", "last", "output"):
             m.d.comb += collector.group[name].eq(self._of_group(taken_group, name))
 
@@ -313,7 +339,7 @@ class FoldedCore(wiring.Component):
         net = self.config.network
         z = collector.o
         m.d.comb += [
-            collector.sum.eq(lanes[-1].sum),
+            collector.sum.eq(lanes[0].sum),
             collector.sign_sum.eq(lanes[0].sign_sum),
             collector.factor_0.eq(schedule.factor_0),
             collector.factor_1.eq(schedule.factor_1),

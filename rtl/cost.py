@@ -38,10 +38,19 @@ class Cost(wiring.Component):
     o: {cost, category, second} once per pass.  `soon` is high for one clock, SOON clocks before
     the result of a second pass is offered.  `label` is stable from the first value to `soon`,
     or to the result of a first pass.  `dsp`: whether the multiplier may be a DSP block.
+    `shared_tables`, of the cross-entropy alone: there is no multiplier, but a
+    rtl.piecewise.SharedTables is asked at `table_position`, from the clock after the last output
+    to the clock before the result.
     """
 
-    def __init__(self, network: Network, *, dsp: bool = True) -> None:
-        self.network, self.dsp = network, dsp
+    def __init__(self, network: Network, *, dsp: bool = True, shared_tables: bool = False) -> None:
+        self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
+        self.position_bits = exp_sum_bits(network) - 1
+        tables = {
+            "table_position": Out(self.position_bits),
+            "table_logarithm": Out(1),
+            "table_value": In(signed(ACT_BITS)),
+        }
         entropy = network.cost == "cross_entropy"
         bound = network.output_bound
         self.value_bits = signed_bits(-bound, bound) if entropy else ACT_BITS
@@ -62,6 +71,7 @@ class Cost(wiring.Component):
                 ),
                 "o": Out(stream.Signature(result_layout(network))),
                 "soon": Out(1),
+                **(tables if shared_tables else {}),
             }
         )
 
@@ -248,8 +258,12 @@ class CrossEntropy(Cost):
         m.d.sync += distance.eq(top - read.data)
         with m.If(delayed(m, (start | reading) & (node == self.label), 2)):
             m.d.sync += margin.eq(distance)
-        position, logarithm = Signal(unsigned(exp_sum_bits(net) - 1)), Signal()
-        found = interpolate(m, [EXP2, LOG2], position, which=logarithm, dsp=self.dsp)
+        position, logarithm = Signal(unsigned(self.position_bits)), Signal()
+        if self.shared_tables:
+            m.d.comb += [self.table_position.eq(position), self.table_logarithm.eq(logarithm)]
+            found = self.table_value
+        else:
+            found = interpolate(m, [EXP2, LOG2], position, which=logarithm, dsp=self.dsp)
         power, whole = Signal(unsigned(TABLE_FRAC + 1)), Signal(4)
         # Shifts of TABLE_FRAC + 1 and more leave nothing.
         assert (1 << len(whole)) - 1 == TABLE_FRAC + 1
@@ -308,6 +322,6 @@ def cost_kind(network: Network) -> type[Cost]:
     return CrossEntropy if network.cost == "cross_entropy" else MeanSquaredError
 
 
-def cost_unit(network: Network, *, dsp: bool = True) -> Cost:
-    """The cost unit of a network; `dsp`: its multiplier may be a DSP block."""
-    return cost_kind(network)(network, dsp=dsp)
+def cost_unit(network: Network, *, dsp: bool = True, shared_tables: bool = False) -> Cost:
+    """The cost unit of a network; the arguments are those of Cost."""
+    return cost_kind(network)(network, dsp=dsp, shared_tables=shared_tables)

@@ -10,7 +10,7 @@ where q is ±share (stochastic rounding) or what the accumulator G gives off.
 from __future__ import annotations
 
 from amaranth import Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -20,6 +20,9 @@ from rtl.config import CoreConfig
 from rtl.delay import delayed
 from rtl.mac16 import accumulated
 
+SUM_CONTROL = data.StructLayout({"accumulate": 1, "take": 1, "empty": 1, "shift": 1})
+"""Of a sum and its output register."""
+
 
 class Lane(wiring.Component):
     """Equals golden_model.trainer.Trainer._update and golden_model.forward.weighted_sum.
@@ -28,15 +31,17 @@ class Lane(wiring.Component):
 
     * clock 0: address; clock 2: share, previous_sign, plus, gives;
     * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
-      token's address again; write is high when the memory takes the new values;
-    * clock UPDATE + 1: sign, x_later, accumulate;
-    * clock UPDATE + 2 of a group's last token: take and empty: both sums go to the output
-      registers, and the next group's begin at 0.  No token may be a clock behind such a one.
+      token's address again; write is high when the memory takes the new values; sign, add_sign
+      and signs.accumulate are those of the token;
+    * clock UPDATE + 1: products.accumulate; of a group's last token signs.take and signs.empty:
+      sign_sum goes to its output register, and the next group's begins at 0;
+    * clock UPDATE + 2 of a group's last token: products.take and products.empty, the same for
+      sum.  No token may be a clock behind such a one.
 
     UPDATE is 3, or 5 with accumulators.  `share` is 0 where nothing is to change; with `plus`
     high it is added to the weight whatever the sign.  `gives`: weights change by what G gives
     off.  `empty` is high with `take`, and once before the first group.  `sum` has what rounds it
-    half up to a pre-activation in it already.  `shift` loads the output registers from the next
+    half up to a pre-activation in it already.  `shift` loads an output register from the next
     lane's (`chain_*`).
     """
 
@@ -59,12 +64,9 @@ class Lane(wiring.Component):
                 "clear": In(1),
                 "x": In(signed(ACT_BITS)),
                 "sign": In(1),
-                "x_later": In(signed(ACT_BITS)),
-                "accumulate": In(1),
                 "add_sign": In(1),
-                "take": In(1),
-                "empty": In(1),
-                "shift": In(1),
+                "signs": In(SUM_CONTROL),
+                "products": In(SUM_CONTROL),
                 "chain_sum": In(signed(net.acc_bits)),
                 "chain_sign_sum": In(signed(net.sign_sum_bits)),
                 "sum": Out(signed(net.acc_bits)),
@@ -114,18 +116,18 @@ class Lane(wiring.Component):
         # What rounds the sum is there from the start, which takes no adder.
         half = 1 << (net.pre_shift - 1 - (net.grid_frac - net.weight_frac))
         sign_sum = Signal(signed(net.sign_sum_bits), reset_less=True)
-        signed_x = Mux(self.add_sign, self.x_later, 0)
-        with m.If(self.empty):
+        signed_x = Mux(self.add_sign, self.x, 0)
+        with m.If(self.signs.empty):
             m.d.sync += sign_sum.eq(0)
-        with m.Elif(self.accumulate):
+        with m.Elif(self.signs.accumulate):
             m.d.sync += sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign))
         if cfg.mac16:
             total = accumulated(
                 m,
                 self.new_weight,
                 self.x,
-                accumulate=self.accumulate,
-                empty=self.empty,
+                accumulate=self.products.accumulate,
+                empty=self.products.empty,
                 first=half,
                 bits=net.acc_bits,
             )
@@ -135,14 +137,18 @@ class Lane(wiring.Component):
             product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
             total = Signal(signed(net.acc_bits), reset_less=True)
             m.d.sync += product.eq(self.new_weight * self.x)
-            with m.If(self.empty):
+            with m.If(self.products.empty):
                 m.d.sync += total.eq(half)
-            with m.Elif(self.accumulate):
+            with m.Elif(self.products.accumulate):
                 m.d.sync += total.eq(total + product)
-        with m.If(self.take):
-            m.d.sync += [self.sum.eq(total), self.sign_sum.eq(sign_sum)]
-        with m.Elif(self.shift):
-            m.d.sync += [self.sum.eq(self.chain_sum), self.sign_sum.eq(self.chain_sign_sum)]
+        for control, output, own, chained in (
+            (self.signs, self.sign_sum, sign_sum, self.chain_sign_sum),
+            (self.products, self.sum, total, self.chain_sum),
+        ):
+            with m.If(control.take):
+                m.d.sync += output.eq(own)
+            with m.Elif(control.shift):
+                m.d.sync += output.eq(chained)
         return m
 
     def _read(self, m: Module, memory: Memory):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from amaranth import Array, Cat, Const, Module, Shape, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS
-from golden_model.tables import PiecewiseLinear
+from golden_model.tables import EXP2, LOG2, TANH, PiecewiseLinear
 from rtl.arithmetic import as_signed
 from rtl.product import product
 
@@ -41,23 +43,70 @@ def interpolate(
     segment_bits = tables[0].segment_bits
     assert all(table.segment_bits == segment_bits for table in tables)
     offset_bits = len(position) - segment_bits
+    index = Cat(position[offset_bits:], *([] if which is None else [which]))
+    return _interpolate(m, tables, index, position[:offset_bits], enable=enable, dsp=dsp)
+
+
+def _interpolate(m: Module, tables: Sequence[PiecewiseLinear], index, offset, *, enable, dsp: bool):
+    """The same at `offset` in segment `index`, counted through all tables."""
     values = [v for table in tables for v in table.values[:-1]]
     slopes = [b - a for table in tables for a, b in itertools.pairwise(table.values)]
-    lowest, highest = min(slopes), max(slopes)
-    slope_shape = Shape.cast(range(min(lowest, 0), max(highest, 0) + 1))
-
-    index = Signal(range(len(values)))
-    index1, slope1, base2 = Signal.like(index), Signal(slope_shape), Signal(signed(ACT_BITS))
-    m.d.comb += index.eq(Cat(position[offset_bits:], 0 if which is None else which))
+    slope_shape = Shape.cast(range(min(*slopes, 0), max(*slopes, 0) + 1))
+    index0 = Signal(range(len(values)))
+    index1, slope1, base2 = Signal.like(index0), Signal(slope_shape), Signal(signed(ACT_BITS))
+    m.d.comb += index0.eq(index)
     with m.If(enable):
         m.d.sync += [
-            index1.eq(index),
-            slope1.eq(Array([Const(v, slope_shape) for v in slopes])[index]),
+            index1.eq(index0),
+            slope1.eq(Array([Const(v, slope_shape) for v in slopes])[index0]),
             base2.eq(Array([Const(v, signed(ACT_BITS)) for v in values])[index1]),
         ]
-    rise2 = as_signed(product(m, slope1, position[:offset_bits], dsp=dsp, enable=enable))
+    rise2 = as_signed(product(m, slope1, offset, dsp=dsp, enable=enable))
     # Half up: the highest bit of what is cut off is the carry into what is kept.
-    total = Cat(1, base2).as_signed() + rise2[offset_bits - 1 :].as_signed()
+    total = Cat(1, base2).as_signed() + rise2[len(offset) - 1 :].as_signed()
     result = Signal(signed(ACT_BITS))
     m.d.comb += result.eq(total[1:])
     return result
+
+
+class SharedTables(wiring.Component):
+    """One interpolator for tanh and for the cross-entropy's two tables.
+
+    Where `tanh` is high, `value` is TANH(tanh_position) LATENCY clocks later, else LOG2 or EXP2
+    of cost_position, as `logarithm` says.  The positions' widths are those of the golden
+    functions' `bits`.  Cost: as one `interpolate`.
+    """
+
+    def __init__(self, tanh_bits: int, cost_bits: int, *, dsp: bool) -> None:
+        self.dsp = dsp
+        super().__init__(
+            {
+                "tanh": In(1),
+                "tanh_position": In(tanh_bits),
+                "cost_position": In(cost_bits),
+                "logarithm": In(1),
+                "value": Out(signed(ACT_BITS)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        # An offset with zeros behind it, in a segment that has as many more, is at the same place.
+        cuts = [
+            len(self.tanh_position) - TANH.segment_bits,
+            len(self.cost_position) - EXP2.segment_bits,
+        ]
+        offset = Signal(max(cuts))
+        tanh_offset, cost_offset = (
+            position[:cut] << (len(offset) - cut)
+            for position, cut in zip((self.tanh_position, self.cost_position), cuts, strict=True)
+        )
+        # Of 32 segments the upper 16 are those of tanh.
+        assert EXP2.segments + LOG2.segments == TANH.segments == 16
+        cost_segment = Cat(self.cost_position[cuts[1] :], self.logarithm)
+        m.d.comb += offset.eq(Mux(self.tanh, tanh_offset, cost_offset))
+        segment = Mux(self.tanh, self.tanh_position[cuts[0] :], cost_segment)
+        index = Cat(segment, self.tanh)
+        found = _interpolate(m, [EXP2, LOG2, TANH], index, offset, enable=1, dsp=self.dsp)
+        m.d.comb += self.value.eq(found)
+        return m

@@ -26,7 +26,7 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
     update = Lane.update_latency(config)
     # A token's clocks from its issue to the read of its activation, and to its sum in the ring.
     use = SignGenerator.LATENCY - 2 + update
-    late, to_ring = use - 2, use + 3
+    late, to_ring = use - 2, use + 2
     way = Collector.LATENCY + Activation.LATENCY
     to_next_layer = max(way - late, 0) + 1
     wanted = [FIRST, SECOND] if passes == 2 else [SECOND]
@@ -52,7 +52,7 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                 last = max(clock, free)
                 clock = last + 2
                 active = config.active(layer, group)
-                free = last + active + (config.lanes if len(served) == 2 else 0) + 1
+                free = last + active + (config.lanes if len(served) == 2 else 0)
                 for turn, which in enumerate(served):
                     first_sum = last + to_ring + turn * config.lanes
                     arriving[which] += [first_sum + k + to_next_layer for k in range(active)]
