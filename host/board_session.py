@@ -250,6 +250,7 @@ class BoardSession(Session):
             clocks=self._clocks(),
             train_clocks=before.train_clocks + wide(Register.TRAIN_CLOCKS),
             link_errors=self._errors(word(Register.FRAME_ERRORS)),
+            link_repeats=self.link.repeats,
         )
 
     def _errors(self, frame_errors: int) -> int:

@@ -62,6 +62,9 @@ class Counters:
     train_clocks: int
     """Spent in training steps since start()."""
     link_errors: int
+    """Frames that arrived damaged, at the board or here."""
+    link_repeats: int = 0
+    """Requests sent again because no answer came."""
 
 
 class BoardLostError(UserError):

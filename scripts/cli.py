@@ -13,6 +13,7 @@ from golden_model.errors import UserError
 
 COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
+    "resume": ("scripts.train:resume", "Go on with a run that was interrupted."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
     "boards": ("scripts.boards:boards", "List the boards that a core can be built for."),
     "fit": ("scripts.fit:fit", "Estimate which boards a task fits, and how fast it trains there."),
