@@ -133,7 +133,6 @@ class BoardSession(Session):
         weights = self.read_weights()
         accumulators = core_memory.read_accumulators(self.link, self.config)
         counters = self.counters()
-        self._look()
         return State(
             counters.step,
             weights,
@@ -240,6 +239,7 @@ class BoardSession(Session):
         def wide(register: Register) -> int:
             return word(register) | word(register + 1) << 32
 
+        self._check_epoch(word(Register.STATUS))
         before = self._before
         return Counters(
             step=before.step + word(Register.STEP),
@@ -293,6 +293,10 @@ class BoardSession(Session):
         Raises BoardLostError where the board is not this session's any more.
         """
         status, step = self.link.read(Space.REGISTERS, Register.STATUS, 2)
+        self._check_epoch(status)
+        return bool(status & 1), step
+
+    def _check_epoch(self, status: int) -> None:
         epoch = status >> EPOCH_SHIFT
         if epoch != self._epoch:
             how = "lost its power or was reset" if epoch == 0 else "was taken by another program"
@@ -300,7 +304,6 @@ class BoardSession(Session):
                 f"{self.backend}: the board {how}, and with it the run's weights; "
                 "start again, or go on from the last checkpoint with `mgd resume RUN`"
             )
-        return bool(status & 1), step
 
     def _send(self, command: Command) -> None:
         repeats = self.link.repeats

@@ -20,6 +20,10 @@ COMMANDS = {
     "build": ("scripts.build:build_command", "Make a bitstream for a board."),
     "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
     "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),
+    "soak": (
+        "scripts.soak:soak",
+        "Train while link, board and host fail, and compare the weights.",
+    ),
     "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }
