@@ -12,9 +12,10 @@ from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
 from rtl.cost import delta_bits, output_bound
+from rtl.protocol import FRAME_MAX
 from rtl.samples import BANK_ROWS, WORD_BITS
 
-FRAME_BYTES = 512
+FRAME_BYTES = 2 * FRAME_MAX
 """Buffer of the link's frame receiver."""
 BLOCK_COST = {ICE40: 64, ECP5: 128, GOWIN: 128}
 LUTRAM_COST = 4

@@ -15,8 +15,8 @@ LANE_SHIFT = 16
 
 def write_weights(link: Link, config: CoreConfig, weights: list[np.ndarray]) -> None:
     """Per layer an integer array (nodes, fan_in + 1)."""
-    for lane, row in enumerate(config.to_lanes(weights)):
-        link.write(Space.WEIGHTS, lane << LANE_SHIFT, _words(row))
+    rows = enumerate(config.to_lanes(weights))
+    link.write_blocks(Space.WEIGHTS, [(lane << LANE_SHIFT, _words(row)) for lane, row in rows])
 
 
 def read_weights(link: Link, config: CoreConfig) -> list[np.ndarray]:
@@ -42,10 +42,12 @@ def write_accumulators(link: Link, config: CoreConfig, accumulators: list[np.nda
     if not accumulators:
         return
     wide = config.network.gradient_bits > WORD_BITS
-    for lane, row in enumerate(config.to_lanes(accumulators)):
-        if not wide:
-            link.write(Space.ACCUMULATORS, lane << LANE_SHIFT, _words(row))
-            continue
+    rows = list(enumerate(config.to_lanes(accumulators)))
+    if not wide:
+        blocks = [(lane << LANE_SHIFT, _words(row)) for lane, row in rows]
+        link.write_blocks(Space.ACCUMULATORS, blocks)
+        return
+    for lane, row in rows:
         # The high word is said once for all words that follow it: first the most, then the others.
         highs, counts = np.unique(row >> WORD_BITS, return_counts=True)
         order = highs[np.argsort(-counts, kind="stable")]
@@ -69,8 +71,8 @@ def _words(row: np.ndarray) -> list[int]:
 
 def _read(link: Link, config: CoreConfig, space: Space) -> np.ndarray:
     count = config.lane_words
-    rows = [link.read(space, lane << LANE_SHIFT, count) for lane in range(config.lanes)]
-    return np.array(rows, dtype=np.int64)
+    words = link.read_blocks(space, [(lane << LANE_SHIFT, count) for lane in range(config.lanes)])
+    return np.array(words, dtype=np.int64).reshape(config.lanes, count)
 
 
 def _signed(memory: np.ndarray, bits: int) -> np.ndarray:

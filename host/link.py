@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from golden_model.errors import UserError
@@ -13,9 +13,12 @@ from host.framing import decode, encode
 from host.transport import Transport
 from rtl.protocol import (
     FLAG,
-    MAX_WORDS,
+    MAX_READ,
+    MAX_WRITE,
     REPLY_HEADER,
-    RESULT_LEFT,
+    REPLY_TAIL,
+    SHORTER,
+    VERSION,
     Identity,
     Op,
     Register,
@@ -23,8 +26,10 @@ from rtl.protocol import (
     Status,
 )
 
-WINDOW = 2
-"""Requests without a reply: the board has room for one beside that which it works on."""
+LIMITS = {Op.READ: (MAX_READ, 2), Op.WRITE: (MAX_WRITE, 8)}
+"""Words of a request, and requests without a reply.  The board has room for one request beside that
+which it works on, and works on a READ as long as its reply takes.  A WRITE it has done before the
+next one has arrived, however many follow (see SHORTER)."""
 ADDRESS_END = 1 << 24
 IDENTITY_WORDS_MAX = 256
 SIZE_MIN = 4
@@ -36,7 +41,7 @@ TRIP_FACTOR = 3
 TRIP_EXTRA_S = 0.005
 """On a noisy link a reply is overdue after so many times the longest of the last TRIPS replies."""
 NOISY_PATIENCE = 4
-REPLY_BYTES_MAX = 512
+REPLY_BYTES_MAX = 2 * (4 * MAX_READ + 8)
 """With every byte escaped, without the closing flag."""
 
 
@@ -53,13 +58,25 @@ class RefusedError(UserError):
 
 @dataclass
 class _Transfer:
-    """Words that are read from or written to consecutive addresses."""
+    """Words that are read from or written to blocks of consecutive addresses."""
 
     op: Op
     space: Space
-    address: int
+    blocks: list[tuple[int, int]]
+    """First address and number of words."""
     words: list[int]
-    """Those to write, or room for those that are read."""
+    """Those to write, or room for those that are read: all blocks' words in a row."""
+
+    def requests(self, size: Callable[[], int]) -> Iterator[_Request]:
+        """One after the other, each of at most `size()` words when it is taken."""
+        first = 0
+        for address, count in self.blocks:
+            done = 0
+            while done < count:
+                part = min(size(), count - done)
+                yield _Request(first + done, address + done, part)
+                done += part
+            first += count
 
 
 @dataclass
@@ -67,6 +84,8 @@ class _Request:
     """A frame's part of a transfer."""
 
     first: int
+    """Number of its first word within the transfer."""
+    address: int
     count: int
     seq: int = -1
     sent: float = 0.0
@@ -95,8 +114,8 @@ class Link:
         self._seq = 0
         self._received = bytearray()
         self._frames: deque[bytes] = deque()
-        self._size = MAX_WORDS
-        """Words in a request."""
+        self._size = MAX_READ
+        """Most words in a request, as far as the line is concerned."""
         self._good = 0
         """Replies since the size was changed or one was missing."""
         self._noisy = False
@@ -106,20 +125,32 @@ class Link:
 
     def read(self, space: Space, address: int, count: int) -> list[int]:
         """`count` words from `address` on, each 0 to 2^32 − 1."""
-        _check_range(space, address, count)
-        return self._exchange(_Transfer(Op.READ, space, address, [0] * count))
+        return self.read_blocks(space, [(address, count)])
+
+    def read_blocks(self, space: Space, blocks: Sequence[tuple[int, int]]) -> list[int]:
+        """All words of several blocks, (address, count) each, without a pause in between."""
+        for address, count in blocks:
+            _check_range(space, address, count)
+        room = [0] * sum(count for _, count in blocks)
+        return self._exchange(_Transfer(Op.READ, space, list(blocks), room))
 
     def write(self, space: Space, address: int, words: Sequence[int]) -> None:
         """Write words of 0 to 2^32 − 1 to `address` on."""
-        words = [int(word) for word in words]
-        _check_range(space, address, len(words))
+        self.write_blocks(space, [(address, words)])
+
+    def write_blocks(self, space: Space, blocks: Sequence[tuple[int, Sequence[int]]]) -> None:
+        """Write several blocks, (address, words) each, without a pause in between."""
+        for address, block in blocks:
+            _check_range(space, address, len(block))
+        words = [int(word) for _, block in blocks for word in block]
         bad = next((word for word in words if not 0 <= word < 1 << 32), None)
         if bad is not None:
             raise UserError(
                 f"word {bad} for space {space.name}: a word has 32 bits, so it must be "
                 "between 0 and 4294967295; write negative numbers modulo 2^32"
             )
-        self._exchange(_Transfer(Op.WRITE, space, address, words))
+        places = [(address, len(block)) for address, block in blocks]
+        self._exchange(_Transfer(Op.WRITE, space, places, words))
 
     def read_register(self, register: Register) -> int:
         """One 32-bit register."""
@@ -164,44 +195,40 @@ class Link:
         under_way: deque[_Request] = deque()
         """In the order in which they were sent, which is that of the replies."""
         again: deque[_Request] = deque()
-        position, missed = 0, 0
+        longest, window = LIMITS[transfer.op]
+        fresh = transfer.requests(lambda: min(self._size, longest))
+        missed, foreign = 0, 0
         refusal: RefusedError | None = None
         self._receive_nothing_old()
         heard = time.monotonic()
-        while under_way or (refusal is None and (again or position < len(transfer.words))):
-            while refusal is None and len(under_way) < WINDOW:
-                if again:
-                    request = self._halved(again)
-                elif position < len(transfer.words):
-                    request = _Request(position, min(self._size, len(transfer.words) - position))
-                    position += request.count
-                else:
+        while True:
+            while refusal is None and _has_room(under_way, window):
+                request = self._halved(again) if again else next(fresh, None)
+                if request is None:
                     break
                 self._send(transfer, request)
                 under_way.append(request)
-            frame = self._next_frame(under_way[-1].sent + self._patience(missed))
+            if not under_way:
+                break
+            frame = self._next_frame(max(under_way[-1].sent, heard) + self._patience(missed))
             now = time.monotonic()
             if frame is None:
                 missed += 1
                 self._noisy = bool(self._trips)  # it has answered before
-                longest = self.timeout_s * self.attempts
-                if self._noisy:
-                    longest *= NOISY_PATIENCE
-                if missed >= self.attempts and now - heard >= longest:
-                    raise UserError(
-                        f"no answer from the board on {self.transport.name} to {missed} "
-                        f"attempts of {self.timeout_s:g} s: {self.transport.hint()}"
-                    )
+                end = self.timeout_s * self.attempts * (NOISY_PATIENCE if self._noisy else 1)
+                if missed >= self.attempts and now - heard >= end:
+                    raise self._gone(missed, foreign)
                 self._lost(under_way, again)
                 continue
             seq, op = frame[:REPLY_HEADER]
             found = next((r for r in (*under_way, *again) if r.seq == seq), None)
             if found is None:
                 continue  # the late reply to a request that was repeated
-            words = frame[REPLY_HEADER:-1]
-            left, status = divmod(frame[-1], RESULT_LEFT)
+            words = frame[REPLY_HEADER:-REPLY_TAIL]
+            status, left = frame[-REPLY_TAIL:]
             if not _fits(transfer.op, found.count, op, status, left, words):
                 self._damaged()
+                foreign += _is_older(transfer.op, found.count, op, frame)
                 continue
             heard, missed = now, 0
             if found in again:
@@ -219,18 +246,30 @@ class Link:
                     end = found.first + found.count
                     transfer.words[found.first : end] = struct.unpack(f"<{found.count}I", words)
             elif refusal is None:
-                address = transfer.address + found.first
-                refusal = _refusal(transfer, address, Status(status), found.count - left)
+                refusal = _refusal(transfer, found, Status(status), found.count - left)
                 again.clear()  # but wait for what is under way
         if refusal is not None:
             raise refusal
         return transfer.words
 
+    def _gone(self, missed: int, foreign: int) -> UserError:
+        """foreign: replies of an older protocol."""
+        if foreign >= missed:
+            return UserError(
+                f"the board on {self.transport.name} answers in another way than version "
+                f"{VERSION} of the protocol: build and load the design with this version of the "
+                "program"
+            )
+        return UserError(
+            f"no answer from the board on {self.transport.name} to {missed} attempts of "
+            f"{self.timeout_s:g} s: {self.transport.hint()}"
+        )
+
     def _send(self, transfer: _Transfer, request: _Request) -> None:
         if request.seq < 0:
             self._seq = request.seq = (self._seq + 1) % 256
         header = bytes([request.seq, transfer.op, transfer.space, request.count])
-        body = header + (transfer.address + request.first).to_bytes(4, "little")
+        body = header + request.address.to_bytes(4, "little")
         if transfer.op == Op.WRITE:
             words = transfer.words[request.first : request.first + request.count]
             body += struct.pack(f"<{request.count}I", *words)
@@ -246,14 +285,19 @@ class Link:
             again.append(under_way.popleft())
             self.repeats += 1
         self._good = 0
-        self._size = max(SIZE_MIN, self._size // 2) if self._noisy else self._size
+        # What is short anyway was not lost because it was too long.
+        size = min(max(request.count for request in again), self._size)
+        if self._noisy and (2 * size > self._size or size >= MAX_WRITE):
+            self._size = max(SIZE_MIN, size // 2)
 
     def _halved(self, again: deque[_Request]) -> _Request:
         """The first request to be sent again; what is too long of it stays for later."""
         request = again.popleft()
         if request.count > self._size:
-            again.appendleft(_Request(request.first + self._size, request.count - self._size))
-            request = _Request(request.first, self._size)
+            size = self._size
+            rest = request.first + size, request.address + size, request.count - size
+            again.appendleft(_Request(*rest))
+            request = _Request(request.first, request.address, size)
         return request
 
     def _damaged(self) -> None:
@@ -263,8 +307,8 @@ class Link:
     def _went_well(self) -> None:
         self._good += 1
         if self._good == GOOD_REPLIES:
-            self._noisy &= self._size < MAX_WORDS
-            self._size, self._good = min(2 * self._size, MAX_WORDS), 0
+            self._noisy &= self._size < MAX_READ
+            self._size, self._good = min(2 * self._size, MAX_READ), 0
 
     def _patience(self, missed: int) -> float:
         """Seconds to wait for a reply, after so many that did not come."""
@@ -288,7 +332,7 @@ class Link:
                 if not frame:
                     continue  # flags alone are no frames
                 body = decode(frame)
-                if body is not None and len(body) > REPLY_HEADER:
+                if body is not None and len(body) >= REPLY_HEADER + REPLY_TAIL:
                     return body
                 self._damaged()
             left = deadline - time.monotonic()
@@ -309,6 +353,14 @@ def _check_range(space: Space, address: int, count: int) -> None:
         )
 
 
+def _has_room(under_way: deque[_Request], window: int) -> bool:
+    """Whether the board will have room for another request when that arrives."""
+    if len(under_way) < 2:
+        return True
+    longest = max(request.count for request in under_way)
+    return len(under_way) < window and SHORTER * under_way[-1].count >= longest
+
+
 def _fits(asked: Op, count: int, op: int, status: int, left: int, words: bytes) -> bool:
     """Whether a reply can be one to a request for `count` words.  left: words not done."""
     done = count - left
@@ -317,7 +369,12 @@ def _fits(asked: Op, count: int, op: int, status: int, left: int, words: bytes) 
     return len(words) == (4 * done if op == Op.READ else 0)
 
 
-def _refusal(transfer: _Transfer, address: int, status: Status, done: int) -> RefusedError:
+def _is_older(asked: Op, count: int, op: int, frame: bytes) -> bool:
+    """Whether a reply is one of version 2, which had status and words left in one byte."""
+    return op == asked and len(frame) == REPLY_HEADER + 1 + (4 * count if op == Op.READ else 0)
+
+
+def _refusal(transfer: _Transfer, request: _Request, status: Status, done: int) -> RefusedError:
     reasons = {
         Status.BAD_REQUEST: "it does not know this request, or the register is not for that",
         Status.BAD_ADDRESS: "it has nothing at this address",
@@ -325,7 +382,7 @@ def _refusal(transfer: _Transfer, address: int, status: Status, done: int) -> Re
     }
     doing = "read" if transfer.op == Op.READ else "write"
     return RefusedError(
-        f"the board refused to {doing} {transfer.space.name} at {address + done:#x} "
+        f"the board refused to {doing} {transfer.space.name} at {request.address + done:#x} "
         f"({status.name}): {reasons[status]}",
         status,
         done,

@@ -6,12 +6,12 @@ the next one: a data byte FLAG or ESCAPE is sent as ESCAPE and the byte with one
 little-endian:
 
     request:  seq u8, op u8, space u8, count u8, address u24, zero u8, [words], crc u32
-    reply:    seq u8, op u8, [words], result u8, crc u32
+    reply:    seq u8, op u8, [words], status u8, left u8, crc u32
 
 The board answers every request whose CRC is right, and nothing else.  It reads or writes word
-by word and stops at the first status other than OK; the result is that status and, times
-RESULT_LEFT, how many words were not done.  A reply to READ carries exactly the words done.  A
-request has 1 to MAX_WORDS words.  A host may have two requests without a reply, not more.
+by word and stops at the first status other than OK; `left` is how many words were not done.  A
+reply to READ carries exactly the words done.  A WRITE has 1 to MAX_WRITE words, a READ 1 to
+MAX_READ.  A host may have two requests without a reply, and more WRITEs (see docs/protocol.md).
 
 Every request may be repeated: reading and writing the same words twice, and starting a command
 whose end is given as an absolute step number, change nothing.
@@ -34,13 +34,20 @@ ESCAPE = 0x7D
 ESCAPE_XOR = 0x20
 """The bit that is inverted in the byte after an ESCAPE."""
 
-MAX_WORDS = 60
-"""Most words in a frame.  Header, words and CRC of a request then fit 256 bytes."""
 REQUEST_HEADER = 8
 REPLY_HEADER = 2
+REPLY_TAIL = 2
+"""Status and words not done."""
 CRC_BYTES = 4
-RESULT_LEFT = 4
-"""A reply's result is status + RESULT_LEFT · (words not done)."""
+FRAME_MAX = 512
+"""Most bytes of a request, escapes undone, without the flag."""
+MAX_WRITE = (FRAME_MAX - REQUEST_HEADER - CRC_BYTES) // 4
+"""Most words in a WRITE."""
+SHORTER = 16
+"""A WRITE may follow others that were not answered if the one before it is not more than this
+many times shorter than the longest of those: that one is then done before it has arrived."""
+MAX_READ = 255
+"""Most words in a READ; they need no room in the board."""
 
 
 class Op(IntEnum):

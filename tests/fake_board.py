@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from host.transport import Transport
-from rtl.protocol import EPOCH_SHIFT, MAX_WORDS, Op, Register, Space, Status
+from rtl.protocol import EPOCH_SHIFT, Op, Register, Space, Status
 
 
 def encode(body: bytes) -> bytes:
@@ -54,15 +54,15 @@ class FakeBoard(Transport):
         seq, op, space, count = body[:4]
         address, zero, data = int.from_bytes(body[4:7], "little"), body[7], body[8:]
         size = 4 * count if op == Op.WRITE else 0
-        known = op in list(Op) and space in list(Space) and 1 <= count <= MAX_WORDS and zero == 0
+        known = op in list(Op) and space in list(Space) and count >= 1 and zero == 0
         if not known or len(data) != size:
-            return bytes([seq, op, Status.BAD_REQUEST | (count & 63) << 2])
+            return bytes([seq, op, Status.BAD_REQUEST, count])
         out = b""
         for done in range(count):
             at = address + done
             status = self.status(space, at)
             if status != Status.OK:
-                return bytes([seq, op]) + out + bytes([status | (count - done) << 2])
+                return bytes([seq, op]) + out + bytes([status, count - done])
             self.accesses.append((op, space, at))
             if op == Op.WRITE:
                 self.words[space, at] = int.from_bytes(data[4 * done : 4 * done + 4], "little")
@@ -70,7 +70,7 @@ class FakeBoard(Transport):
                     self.busy(False)
             else:
                 out += self.words.get((space, at), 0).to_bytes(4, "little")
-        return bytes([seq, op]) + out + bytes([Status.OK])
+        return bytes([seq, op]) + out + bytes([Status.OK, 0])
 
     def read(self, timeout_s: float) -> bytes:
         while self._unread:
