@@ -11,7 +11,7 @@ from boards.devices import ECP5, GOWIN, ICE40, Device
 from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
-from rtl.frame_receiver import FRAME_MAX
+from rtl.protocol import FRAME_MAX
 from rtl.samples import BANK_ROWS, WORD_BITS
 
 BLOCK_COST = {ICE40: 64, ECP5: 128, GOWIN: 128}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +59,10 @@ class SimulatedBoard:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         user, system = fields[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def reset(self) -> None:
+        """Power off and on again: what was in it is lost, the port stays."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def close(self) -> None:
         """End it.  May be called twice."""

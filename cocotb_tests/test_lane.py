@@ -78,7 +78,7 @@ class Driver:
 
     CONTROLS = (
         *("share", "plus", "gives", "accumulates", "write", "clear"),
-        *("signs", "products"),
+        *("signs", "products", "host_write_gradient", "hide_weight", "hide_gradient"),
     )
     NOISE = ("previous_sign", "x", "sign", "write_address", "add_sign")
 
@@ -229,9 +229,30 @@ async def equals_update_and_sum(dut):
         for j in range(INPUTS + 1):
             d.at(d.now + j, clear=1, write_address=j, signs=EMPTY, products=EMPTY)
         await d.run()
-        for j, value in enumerate(weights):
-            d.at(d.now + j, address=j)
-            d.check(d.now + j + 2, "read_weight", value, f"read back {j}")
+        gradients = [0] * len(weights)
+        if net.accumulators:
+            end = 1 << (net.gradient_bits - 1)
+            gradients = [spread(random, -end, end - 1) for _ in weights]
+            for j, value in enumerate(gradients):
+                d.at(
+                    d.now + j,
+                    host_write_gradient=1,
+                    host_gradient=value & (2 * end - 1),
+                    write_address=j,
+                )
+            await d.run()
+        # A pair of clocks each: `hide_...` is high in both, or in none.
+        for j, values in enumerate(zip(weights, gradients, strict=True)):
+            clock, hidden = d.now + 2 * j, [random.getrandbits(1) for _ in range(2)]
+            d.at(clock, address=j)
+            for k in (1, 2):
+                d.at(clock + k, hide_weight=hidden[0], hide_gradient=hidden[1])
+            names = ("read_weight", "read_gradient") if net.accumulators else ("read_weight",)
+            for name, value, hides in zip(names, values, hidden, strict=False):
+                d.check(clock + 2, name, 0 if hides else value, f"read back {j}")
+        await d.run()
+        for j in range(INPUTS + 1):
+            d.at(d.now + j, clear=1, write_address=j)
         await d.run()
         dut.shift_right.value = trainer.shift - SHIFT_MIN
         mask = (1 << trainer.shift) - 1 if trainer.shift > 0 else 0

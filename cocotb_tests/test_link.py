@@ -9,7 +9,7 @@ from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock, words_to_bytes
 from rtl.link import Link
-from rtl.protocol import MAX_WORDS, Op, Space, Status
+from rtl.protocol import FRAME_MAX, MAX_READ, MAX_WRITE, SHORTER, Op, Space, Status
 
 REFUSED_ADDRESS = 0xBAD
 """The bus model answers BAD_ADDRESS here and BUSY at the next one."""
@@ -119,9 +119,9 @@ class Peer:
         """One request; returns the reply's words."""
         self.seq = (self.seq + 1) % 256
         cocotb.start_soon(self.send(request(self.seq, op, space, address, count, words)))
-        seq, got_op, *rest, result = await with_timeout(self.reply(), 400, "us")
+        seq, got_op, *rest, status, left = await with_timeout(self.reply(), 1, "ms")
         done = count if done is None else done
-        assert (seq, got_op, result) == (self.seq, op, expect | (count - done) << 2)
+        assert (seq, got_op, status, left) == (self.seq, op, expect, count - done)
         assert len(rest) == (4 * done if op == Op.READ else 0)
         return [int.from_bytes(rest[k : k + 4], "little") for k in range(0, len(rest), 4)]
 
@@ -152,7 +152,7 @@ def test_reads_and_writes(given):
 async def reads_and_writes(dut):
     peer = Peer(dut)
     await peer.start()
-    for count in (1, 2, 3, 17, MAX_WORDS - 1, MAX_WORDS):
+    for count in (1, 2, 3, 17, 64, MAX_WRITE - 1, MAX_WRITE):
         for space in Space:
             address = peer.random.randrange(1 << 16, 1 << 23)
             words = peer.random_words(count)
@@ -162,9 +162,14 @@ async def reads_and_writes(dut):
             assert peer.bus.accesses == expected
             assert [peer.bus.words[space, address + k] for k in range(count)] == words
             assert await peer.ask(Op.READ, space, address, count) == words
-    for words in ([0] * MAX_WORDS, [0x7E7E7E7E] * MAX_WORDS, [0x7D7D7D7D] * MAX_WORDS):
-        await peer.ask(Op.WRITE, Space.SAMPLES, 0, MAX_WORDS, words)
-        assert await peer.ask(Op.READ, Space.SAMPLES, 0, MAX_WORDS) == words
+    for word in (0, 0x7E7E7E7E, 0x7D7D7D7D):
+        words = [word] * MAX_WRITE
+        await peer.ask(Op.WRITE, Space.SAMPLES, 0, MAX_WRITE, words)
+        assert await peer.ask(Op.READ, Space.SAMPLES, 0, MAX_WRITE) == words
+    longest = peer.random_words(MAX_READ)
+    for start in range(0, MAX_READ, 51):
+        await peer.ask(Op.WRITE, Space.SAMPLES, start, 51, longest[start : start + 51])
+    assert await peer.ask(Op.READ, Space.SAMPLES, 0, MAX_READ) == longest
     assert peer.errors() == 0
 
 
@@ -201,26 +206,25 @@ async def bad_requests(dut):
         "op 0": request(9, 0, 0, 0, 1),
         "op 3": request(9, 3, 0, 0, 1, [0]),
         "op 0x81": request(9, 0x81, 0, 0, 1),
-        "space 4": request(9, Op.READ, 4, 0, 1),
+        "space 6": request(9, Op.READ, max(Space) + 1, 0, 1),
         "space 0x80": request(9, Op.READ, 0x80, 0, 1),
         "count 0": request(9, Op.READ, 0, 0, 0),
         "count 0, write": request(9, Op.WRITE, 0, 0, 0),
-        "count 61": request(9, Op.READ, 0, 0, MAX_WORDS + 1),
-        "count 65": request(9, Op.READ, 0, 0, 65),
-        "count 65, a word": request(9, Op.WRITE, 0, 0, 65, [0]),
-        "count 61, all words": request(9, Op.WRITE, 0, 0, 61, [0] * 61),
+        "count 129, a word": request(9, Op.WRITE, 0, 0, 129, [0]),
+        "count 255, no word": request(9, Op.WRITE, 0, 0, 255),
+        "count 255, most words": request(9, Op.WRITE, 0, 0, 255, [0] * MAX_WRITE),
         "word missing": request(9, Op.WRITE, 0, 0, 3, [1, 2]),
         "word too many": request(9, Op.WRITE, 0, 0, 3, [1, 2, 3, 4]),
         "read with words": request(9, Op.READ, 0, 0, 1, [1]),
         "last byte not zero": request(9, Op.READ, 0, 0, 1, zero=1),
         "byte too many": frame(bytes([9, Op.WRITE, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5])),
-        "256 bytes": frame(bytes([9, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(244)),
+        "most bytes": frame(bytes([9, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(FRAME_MAX - 12)),
     }
     for name, data in cases.items():
         cocotb.start_soon(peer.send(data))
-        seq, op, result = await with_timeout(peer.reply(), 100, "us")
+        reply = await with_timeout(peer.reply(), 100, "us")
         sent = plain(data[:-1])
-        assert (seq, op, result) == (9, sent[1], Status.BAD_REQUEST | sent[3] << 2 & 0xFF), name
+        assert reply == bytes([9, sent[1], Status.BAD_REQUEST, sent[3]]), name
     assert peer.bus.accesses == []
     assert peer.errors() == 0
     await peer.still_answers()
@@ -236,7 +240,7 @@ async def damaged(dut):
     await peer.start()
     good = request(1, Op.WRITE, Space.WEIGHTS, 5, 2, [0x12003400, 0xFFFFFFFF])
     header = bytes([1, Op.WRITE, 0, 1, 0, 0, 0, 0])
-    longest = bytes([1, Op.WRITE, 0, MAX_WORDS, 0, 0, 0, 0]) + b"\x11" * (4 * MAX_WORDS)
+    longest = bytes([1, Op.WRITE, 0, MAX_WRITE, 0, 0, 0, 0]) + b"\x11" * (4 * MAX_WRITE)
     cases = {
         "a byte behind the CRC of the longest": escaped(
             longest + zlib.crc32(longest).to_bytes(4, "little") + b"\x01"
@@ -251,10 +255,10 @@ async def damaged(dut):
         "only an escape": b"\x7d\x7e",
         "an escape at the end": good[:-1] + b"\x7d\x7e",
         "eleven bytes, CRC right": frame(header[:7]),
-        "257 bytes, CRC right": frame(header + bytes(245)),
-        "300 bytes, CRC right": frame(header + b"\x11" * 300),
-        "256 bytes more than a request": frame(bytes([1, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(256)),
-        "512 bytes more than a request": frame(bytes([1, Op.READ, 0, 1, 0, 0, 0, 0]) + bytes(512)),
+        "a byte too many, CRC right": frame(header + bytes(FRAME_MAX - 11)),
+        "600 bytes, CRC right": frame(header + b"\x11" * 600),
+        "a half more than a request": frame(header + bytes(FRAME_MAX)),
+        "a buffer more than a request": frame(header + bytes(2 * FRAME_MAX)),
     }
     for bit in range(8 * (len(good) - 1)):
         changed = bytearray(good)
@@ -282,7 +286,7 @@ async def garbage(dut):
     peer = Peer(dut)
     await peer.start()
     for _ in range(25):
-        data = bytearray(peer.random.randbytes(peer.random.randint(1, 700)))
+        data = bytearray(peer.random.randbytes(peer.random.randint(1, 1300)))
         for _ in range(peer.random.randint(0, 12)):
             data[peer.random.randrange(len(data))] = peer.random.choice(b"\x7d\x7e")
         await with_timeout(peer.send(bytes(data) + b"\x7e"), 100, "us")
@@ -300,19 +304,19 @@ async def two_under_way(dut):
     """The second request arrives while the first is answered, a third is held back."""
     peer = Peer(dut)
     await peer.start()
-    words = [peer.random_words(MAX_WORDS) for _ in range(12)]
+    words = [peer.random_words(MAX_WRITE) for _ in range(6)]
     frames = []
     for number, block in enumerate(words):
-        address = number * MAX_WORDS
-        frames.append(request(2 * number, Op.WRITE, Space.WEIGHTS, address, MAX_WORDS, block))
-        frames.append(request(2 * number + 1, Op.READ, Space.WEIGHTS, address, MAX_WORDS))
+        address = number * MAX_WRITE
+        frames.append(request(2 * number, Op.WRITE, Space.WEIGHTS, address, MAX_WRITE, block))
+        frames.append(request(2 * number + 1, Op.READ, Space.WEIGHTS, address, MAX_WRITE))
     cocotb.start_soon(peer.send(b"".join(frames)))
     for number, block in enumerate(words):
         wrote = await with_timeout(peer.reply(), 200, "us")
-        assert wrote == bytes([2 * number, Op.WRITE, Status.OK])
+        assert wrote == bytes([2 * number, Op.WRITE, Status.OK, 0])
         read = await with_timeout(peer.reply(), 200, "us")
         assert read[:2] == bytes([2 * number + 1, Op.READ])
-        assert read[2:] == bytes(words_to_bytes(block)) + bytes([Status.OK])
+        assert read[2:] == bytes(words_to_bytes(block)) + bytes([Status.OK, 0])
     assert peer.errors() == 0
 
 
@@ -349,7 +353,90 @@ async def latency(dut):
         expected = [9, 18]
         if op == Op.READ:
             expected += [strobe + 1 + 9 * k for strobe in strobes for k in range(4)]
-            expected += [expected[-1] + 9 * k for k in range(1, 7)]
+            expected += [expected[-1] + 9 * k for k in range(1, 8)]
         else:
-            expected += [strobes[-1] + 1 + 9 * k for k in range(6)]
+            expected += [strobes[-1] + 1 + 9 * k for k in range(7)]
         assert offers == expected
+
+
+BYTE_CLOCKS = 40
+"""A byte on the wire at 4 clocks per bit, the fewest that the UART allows."""
+
+
+@pytest.mark.parametrize("coroutine", ["takes_writes_at_the_wires_rate", "reads_at_the_wires_rate"])
+def test_keeps_up_with_the_wire(coroutine):
+    # The slowest that rtl.control answers: a weight that is read, one that is written.
+    simulate(Link(), __name__, coroutine, {"delay": 6 if coroutine.startswith("reads") else 2})
+
+
+async def at_wire_rate(dut, data: bytes) -> None:
+    """A byte whenever the UART would have one; it has room for no more."""
+    for place, byte in enumerate(data):
+        dut.i__payload.value, dut.i__valid.value = byte, 1
+        for clock in range(BYTE_CLOCKS):
+            await ReadOnly()
+            taken = int(dut.i__valid.value) and int(dut.i__ready.value)
+            await FallingEdge(dut.clk)
+            if taken:
+                dut.i__valid.value = 0
+            assert int(dut.i__valid.value) == 0 or clock < BYTE_CLOCKS - 1, f"byte {place} is lost"
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def takes_writes_at_the_wires_rate(dut):
+    """However many without waiting for replies, where none is overtaken by much shorter ones."""
+    peer = Peer(dut)
+    await peer.start()
+    eighth = -(-MAX_WRITE // SHORTER)
+    counts = [*[MAX_WRITE] * 3, eighth, 1, *[1] * 12, 8, MAX_WRITE, eighth, MAX_WRITE, eighth, 1, 1]
+    data, expected = bytearray(), {}
+    for number, count in enumerate(counts):
+        words = peer.random_words(count)
+        # Replies with as many escapes as there can be, requests with none.
+        seq, address = peer.random.choice((0x7D, 0x7E)), number << 8
+        data += request(seq, Op.WRITE, Space.WEIGHTS, address, count, words)
+        expected |= {(Space.WEIGHTS, address + k): word for k, word in enumerate(words)}
+    sender = cocotb.start_soon(at_wire_rate(dut, bytes(data)))
+    flags = 0
+    while flags < len(counts):
+        dut.o__ready.value = 1
+        await ReadOnly()
+        took, byte = int(dut.o__valid.value), int(dut.o__payload.value)
+        await FallingEdge(dut.clk)
+        if took:
+            flags += byte == 0x7E
+            dut.o__ready.value = 0
+            for _ in range(BYTE_CLOCKS - 1):
+                await FallingEdge(dut.clk)
+    await sender
+    assert peer.errors() == 0
+    assert peer.bus.words == expected
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def reads_at_the_wires_rate(dut):
+    """With two under way the next byte is always there when the wire takes one."""
+    peer = Peer(dut)
+    await peer.start()
+    words = peer.random_words(MAX_READ)
+    peer.bus.words = {(Space.SAMPLES, k): word for k, word in enumerate(words)}
+    await peer.send(request(1, Op.READ, Space.SAMPLES, 0, MAX_READ))
+    await peer.send(request(2, Op.READ, Space.SAMPLES, 0, MAX_READ))
+    got, idle = bytearray(), 0
+    while got.count(b"\x7e") < 2:
+        dut.o__ready.value = 1
+        await ReadOnly()
+        offered, byte = int(dut.o__valid.value), int(dut.o__payload.value)
+        await FallingEdge(dut.clk)
+        dut.o__ready.value = 0
+        if offered:
+            got.append(byte)
+        else:
+            idle += 1
+        for _ in range(BYTE_CLOCKS - 1):
+            await FallingEdge(dut.clk)
+    assert idle <= 3, "the first byte comes late, and perhaps that of the second reply"
+    for number, reply in enumerate(bytes(got).split(b"\x7e")[:2], 1):
+        body = plain(reply)
+        assert body[:2] == bytes([number, Op.READ])
+        assert body[2:-6] == bytes(words_to_bytes(words))

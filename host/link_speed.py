@@ -11,7 +11,16 @@ from host.board_session import BoardSession
 from host.check import Check
 from host.memory_check import patterns
 from host.transport import Transport
-from rtl.protocol import CRC_BYTES, MAX_WORDS, REPLY_HEADER, REQUEST_HEADER, Register, Space
+from rtl.protocol import (
+    CRC_BYTES,
+    MAX_READ,
+    MAX_WRITE,
+    REPLY_HEADER,
+    REPLY_TAIL,
+    REQUEST_HEADER,
+    Register,
+    Space,
+)
 
 BULK_WORDS = 2048
 BULK_SECONDS = 0.3
@@ -19,8 +28,8 @@ ROUND_TRIPS = 50
 SLOW_PART = 0.5
 """Below this part of what the wire allows, or above SLOW_SECONDS, the link is called slow."""
 SLOW_SECONDS = 0.004
-FRAMING_BYTES = 2
-"""Around each frame, at least."""
+FRAMING_BYTES, FLAG_BYTES = 2, 1
+"""Flags of a request and of a reply."""
 BITS_PER_BYTE = 10
 COUNT_MODULUS = 1 << 16
 """Of the board's count of damaged frames."""
@@ -53,8 +62,7 @@ def check_link(session: BoardSession, damaged_before: int) -> Check:
     if session.backend == "sim":
         detail += " (a simulation has no baud rate)"
     elif baud:
-        size = min(MAX_WORDS, count)
-        limits = wire_limits(baud, size)
+        limits = wire_limits(baud, count)
         measured |= {"baud": baud, "limits": limits}
         detail += (
             f"; the wire allows {_kilo(limits['write_bytes_per_s'])}, "
@@ -83,17 +91,17 @@ def check_link(session: BoardSession, damaged_before: int) -> Check:
 
 
 def wire_limits(baud: int, words: int) -> dict[str, float]:
-    """The most that `baud` allows for frames of `words` words, nothing escaped or repeated.
+    """The most that `baud` allows for `words` words in a row, nothing escaped or repeated.
 
     Payload bytes per second, and the seconds that a request and reply of one word need.
     """
     bytes_per_s = baud / BITS_PER_BYTE
     request = REQUEST_HEADER + CRC_BYTES + FRAMING_BYTES
-    reply = REPLY_HEADER + CRC_BYTES + FRAMING_BYTES
-    payload = 4 * words
+    reply = REPLY_HEADER + REPLY_TAIL + CRC_BYTES + FLAG_BYTES
+    written, read = 4 * min(words, MAX_WRITE), 4 * min(words, MAX_READ)
     return {
-        "write_bytes_per_s": bytes_per_s * payload / (request + payload),
-        "read_bytes_per_s": bytes_per_s * payload / (reply + payload),
+        "write_bytes_per_s": bytes_per_s * written / (request + written),
+        "read_bytes_per_s": bytes_per_s * read / (reply + read),
         "round_trip_s": (request + reply + 4) / bytes_per_s,
     }
 

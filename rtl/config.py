@@ -29,6 +29,11 @@ class CoreLayout(Protocol):
     def lane_words(self) -> int: ...
 
     @property
+    def host_gradient_bits(self) -> int:
+        """Width of the accumulators that the host may access; 0 where it may access none."""
+        ...
+
+    @property
     def record_stride(self) -> int: ...
 
     @property
@@ -177,6 +182,11 @@ class CoreConfig:
     @property
     def gradient_bits(self) -> int:
         """Width of an accumulator; 0 where there is none."""
+        return self.network.gradient_bits
+
+    @property
+    def host_gradient_bits(self) -> int:
+        """Width of the accumulators that the host may access: all of them."""
         return self.network.gradient_bits
 
     # -- activations ------------------------------------------------------------------------

@@ -5,11 +5,9 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.crc32 import RESIDUE, SerialCRC32
-from rtl.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG, MAX_WORDS, REQUEST_HEADER
+from rtl.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG, FRAME_MAX, REQUEST_HEADER
 
 FRAME_MIN = REQUEST_HEADER + CRC_BYTES
-FRAME_MAX = 256
-assert FRAME_MAX >= FRAME_MIN + 4 * MAX_WORDS
 ERROR_BITS = 16
 
 
@@ -17,8 +15,9 @@ class FrameReceiver(wiring.Component):
     """Undoes the escapes of frames and keeps those whose length and CRC-32 are right.
 
     Takes a byte in 8 clocks (one for flags and escapes).  While `valid` is high, a checked frame
-    of 12 to 256 bytes (CRC included), FRAME_MIN + `extra`, is in the buffer.  Its first byte is
-    at FIRST_PLACE, places go round at 256; the byte at `place` is `read_data` one clock later.
+    of FRAME_MIN to FRAME_MAX bytes (CRC included), FRAME_MIN + `extra`, is in the buffer.  Its
+    first byte is at FIRST_PLACE, places go round at FRAME_MAX; the byte at `place` is `read_data`
+    one clock later.
     `done` for one clock gives the frame back.  `valid` rises two clocks after the flag that ends
     the frame.  The next frame is received meanwhile into the other half of the buffer; if it is
     complete before `done`, no more bytes are taken until then.
@@ -27,27 +26,26 @@ class FrameReceiver(wiring.Component):
     to `errors` (modulo 2^16).  Flags alone are not errors.
     """
 
-    FIRST_PLACE = 256 - FRAME_MIN
+    FIRST_PLACE = FRAME_MAX - FRAME_MIN
     """So that a byte's place is 0 where the shortest frame is complete."""
 
     i: In(stream.Signature(8))
     valid: Out(1)
-    extra: Out(8)
-    place: In(8)
+    extra: Out(range(FRAME_MAX))
+    place: In(range(FRAME_MAX))
     read_data: Out(8)
     done: In(1)
     errors: Out(ERROR_BITS)
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # Two halves cost nothing: 512 bytes are the smallest block RAM of an iCE40.
-        m.submodules.buffer = buffer = memory.Memory(shape=8, depth=512, init=[])
+        m.submodules.buffer = buffer = memory.Memory(shape=8, depth=2 * FRAME_MAX, init=[])
         write, read = buffer.write_port(), buffer.read_port()
         m.submodules.crc = crc = SerialCRC32()
 
         half = Signal()
         """The half that is being received into."""
-        count = Signal(8, init=self.FIRST_PLACE)
+        count = Signal(range(FRAME_MAX), init=self.FIRST_PLACE)
         """Place of the next byte."""
         long_enough, too_long = Signal(), Signal()
         started, escaped = Signal(), Signal()
@@ -89,7 +87,7 @@ class FrameReceiver(wiring.Component):
                     m.d.sync += bit.eq(bit + 1)
                     with m.If(bit == 7):
                         m.d.sync += [escaped.eq(0), count.eq(count + 1)]
-                        with m.If(count == 255):
+                        with m.If(count == FRAME_MAX - 1):
                             m.d.sync += long_enough.eq(1)
                         with m.If(long_enough & (count == count.init)):
                             m.d.sync += too_long.eq(1)

@@ -43,6 +43,9 @@ class Lane(wiring.Component):
     off.  `empty` is high with `take`, and once before the first group.  `sum` has what rounds it
     half up to a pre-activation in it already.  `shift` loads an output register from the next
     lane's (`chain_*`).
+
+    `read_weight` and `read_gradient` are there 2 clocks after an address; they are 0 where
+    `hide_weight` or `hide_gradient` is high in the 2 clocks behind it.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -61,6 +64,10 @@ class Lane(wiring.Component):
                 "residual_mask": In(max(net.gradient_bits, 1)),
                 "write": In(1),
                 "write_address": In(range(config.lane_words)),
+                "host_write_gradient": In(1),
+                "host_gradient": In(signed(max(net.gradient_bits, 1))),
+                "hide_weight": In(1),
+                "hide_gradient": In(1),
                 "clear": In(1),
                 "x": In(signed(ACT_BITS)),
                 "sign": In(1),
@@ -75,6 +82,7 @@ class Lane(wiring.Component):
                 "new_gradient": Out(signed(max(net.gradient_bits, 1))),
                 "clipped": Out(1),
                 "read_weight": Out(signed(net.weight_bits)),
+                "read_gradient": Out(signed(max(net.gradient_bits, 1))),
             }
         )
 
@@ -92,8 +100,7 @@ class Lane(wiring.Component):
             shape=signed(net.weight_bits), depth=cfg.lane_words, init=[]
         )
         write = weights.write_port()
-        weight = self._read(m, weights)
-        m.d.comb += self.read_weight.eq(weight)
+        weight = self._read(m, weights, self.hide_weight, self.read_weight)
 
         # The weight change, saturating: UPDATE − 1 → UPDATE.
         if net.accumulators:
@@ -151,16 +158,20 @@ class Lane(wiring.Component):
                 m.d.sync += output.eq(chained)
         return m
 
-    def _read(self, m: Module, memory: Memory):
+    def _read(self, m: Module, memory: Memory, hide: Signal, shown: Signal):
         """What a memory holds at `address`, two clocks later: with a register behind the memory,
-        whose output is slow, or before it, which all lanes then share."""
+        whose output is slow, or before it, which all lanes then share.  `shown` is the same
+        where `hide` is low, by that register's reset if it is there."""
         read = memory.read_port()
         if self.config.memory_register:
             value = Signal.like(read.data)
-            m.d.comb += read.addr.eq(self.address)
-            m.d.sync += value.eq(read.data)
+            m.d.comb += [read.addr.eq(self.address), shown.eq(value)]
+            m.d.sync += value.eq(Mux(hide, 0, read.data))
             return value
-        m.d.comb += read.addr.eq(delayed(m, self.address, 1))
+        m.d.comb += [
+            read.addr.eq(delayed(m, self.address, 1)),
+            shown.eq(Mux(hide, 0, read.data)),
+        ]
         return read.data
 
     def _accumulate(self, m: Module, weight):
@@ -173,7 +184,7 @@ class Lane(wiring.Component):
             shape=signed(net.gradient_bits), depth=cfg.lane_words, init=[]
         )
         write = gradients.write_port()
-        gradient = self._read(m, gradients)
+        gradient = self._read(m, gradients, self.hide_gradient, self.read_gradient)
 
         # Without accumulation the share goes past G: 0 ± share where G ± share would be.
         accumulated = Signal(signed(net.gradient_bits))
@@ -199,7 +210,13 @@ class Lane(wiring.Component):
         m.d.sync += self.new_gradient.eq(kept)
         m.d.comb += [
             write.addr.eq(self.write_address),
-            write.data.eq(Mux(self.clear, Const(0), self.new_gradient)),
-            write.en.eq(self.write | self.clear),
+            write.data.eq(
+                Mux(
+                    self.host_write_gradient,
+                    self.host_gradient,
+                    Mux(self.clear, 0, self.new_gradient),
+                )
+            ),
+            write.en.eq(self.write | self.clear | self.host_write_gradient),
         ]
         return change, delayed(m, weight, 2)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.bus import BusSignature
 from rtl.frame_receiver import ERROR_BITS, FrameReceiver
 from rtl.frame_sender import FrameSender
-from rtl.protocol import MAX_WORDS, REPLY_HEADER, RESULT_LEFT, Op, Space, Status
+from rtl.protocol import REPLY_HEADER, Op, Space, Status
 
 
 class Link(wiring.Component):
@@ -15,16 +15,15 @@ class Link(wiring.Component):
 
     `i` and `o` are the bytes from and to the wire, `bus` is the initiator of rtl.bus, `errors`
     counts frames that were thrown away (see FrameReceiver).  Nothing reaches the bus before the
-    whole request was checked.  At the first status other than OK the request stops; the result
-    at the reply's end then holds that status and the number of words not done.
+    whole request was checked.  At the first status other than OK the request stops; at the
+    reply's end are the last status and the number of words not done.
 
     The reply is sent while the request is executed: its first byte is offered 9 clocks after the
     closing flag was taken, a further one 9 clocks after the one before left, one more where it
     is a word's first.  A word is read when the one before has left, the first one 33 clocks after
     the flag; words are written from 38 clocks after the flag on, one in 6 clocks and what the
     responder takes beyond one.  The next request is received while one is executed; a third one
-    has to wait for the first reply to be out, so a host must not have more than two requests
-    without a reply.
+    has to wait for the first reply to be out.  A host must see to it that it does not come sooner.
     """
 
     i: In(stream.Signature(8))
@@ -41,12 +40,12 @@ class Link(wiring.Component):
 
         space, write = Signal(range(max(Space) + 1)), Signal()
         address = Signal(24)
-        left = Signal(MAX_WORDS.bit_length())
+        left = Signal(8)
         """Words not done."""
         status = Signal(range(max(Status) + 1))
         word = Signal(32)
         """Four bytes on their way to the bus or the sender, the next one lowest."""
-        place = Signal(8)
+        place = Signal.like(receiver.place)
         """Of the request's next byte."""
         step = Signal(3)
         """Bytes of `word` that were loaded or sent."""
@@ -54,7 +53,6 @@ class Link(wiring.Component):
         """`word` is the first or the second half of the request's header."""
 
         op_byte, space_byte, count_byte = word[8:16], word[16:24], word[24:]
-        result = Signal(8)
         writes, refused, sent = Signal(), Signal(), Signal()
         m.d.comb += [
             self.errors.eq(receiver.errors),
@@ -68,10 +66,8 @@ class Link(wiring.Component):
                 ~((op_byte == Op.READ) | writes)
                 | (space_byte > max(Space))
                 | (count_byte == 0)
-                | (count_byte > MAX_WORDS)
-                | (receiver.extra != Mux(writes, count_byte[:6], 0) << 2)
+                | (receiver.extra != Mux(writes, count_byte, 0) << 2)
             ),
-            result.eq(status + left * RESULT_LEFT),
             sender.i.payload.byte.eq(word),
             sent.eq(sender.i.valid & sender.i.ready),
         ]
@@ -141,12 +137,15 @@ class Link(wiring.Component):
                         with m.If(left == 0):
                             m.next = "RESULT"
             with m.State("RESULT"):
+                last = step[0]
                 m.d.comb += [
                     sender.i.valid.eq(1),
-                    sender.i.payload.byte.eq(result),
-                    sender.i.payload.last.eq(1),
+                    sender.i.payload.byte.eq(Mux(last, left, status)),
+                    sender.i.payload.last.eq(last),
                 ]
                 with m.If(sent):
-                    m.d.comb += receiver.done.eq(1)
-                    m.next = "IDLE"
+                    m.d.sync += step.eq(~last)
+                    with m.If(last):
+                        m.d.comb += receiver.done.eq(1)
+                        m.next = "IDLE"
         return m

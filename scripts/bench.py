@@ -15,6 +15,7 @@ from host.run_folder import machine, package_version, write_json
 BENCHES = {
     "core": ("scripts.bench_core:core", "Clocks per step of the core against its bound."),
     "sim": ("scripts.bench_sim:sim", "Clocks per second of the simulated board."),
+    "link": ("scripts.bench_link:link", "Bulk transfers against the wire's rate."),
     "peers": ("scripts.bench_peers:peers", "Steps per second beside float MGD by other means."),
     "time-to-train": (
         "scripts.bench_time_to_train:time_to_train",

@@ -13,12 +13,17 @@ from golden_model.errors import UserError
 
 COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
+    "resume": ("scripts.train:resume", "Go on with a run that was interrupted."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
     "boards": ("scripts.boards:boards", "List the boards that a core can be built for."),
     "fit": ("scripts.fit:fit", "Estimate which boards a task fits, and how fast it trains there."),
     "build": ("scripts.build:build_command", "Make a bitstream for a board."),
     "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
     "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),
+    "soak": (
+        "scripts.soak:soak",
+        "Train while link, board and host fail, and compare the weights.",
+    ),
     "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }

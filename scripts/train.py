@@ -1,16 +1,33 @@
-"""`mgd train`: train a task, show how it goes, leave a run folder."""
+"""`mgd train` and `mgd resume`: train a task, show how it goes, leave a run folder."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from host.run_folder import check_folder, default_folder, write_run
+from golden_model.errors import UserError
+from host.checkpoint import NAME as CHECKPOINT
+from host.checkpoint import Checkpoint, load, save
+from host.progress import Progress
+from host.run_folder import check_folder, default_folder, make_folder, write_run
 from host.task import Task
-from host.training import RunResult, run_training
+from host.training import Keeper, RunResult, run_training
 from scripts.backends import open_session
 from scripts.progress import make_reporter
+
+EXIT_INTERRUPTED = 130
+
+backend_help = "The simulated board, the golden model in this process, or a board's serial port."
+every_option = click.option(
+    "--checkpoint-every",
+    "every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the run's state in its folder every N steps, for `mgd resume`.",
+)
 
 
 @click.command()
@@ -20,7 +37,7 @@ from scripts.progress import make_reporter
     default="sim",
     show_default=True,
     metavar="sim|golden|PORT",
-    help="The simulated board, the golden model in this process, or a board's serial port.",
+    help=backend_help,
 )
 @click.option(
     "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
@@ -32,6 +49,7 @@ from scripts.progress import make_reporter
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
 @click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
+@every_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -49,11 +67,13 @@ def train(
     steps: int | None,
     target: float | None,
     seed: int | None,
+    every: int | None,
     out: Path | None,
-) -> None:
+) -> int:
     """Train TASK_OR_TOML: a built-in task such as xor or digits, or your own TOML file.
 
-    Ctrl-C stops after the steps up to the next evaluation and keeps what was reached.
+    Ctrl-C stops after the steps up to the next evaluation and keeps what was reached; `mgd resume`
+    goes on from there.
     """
     task = Task.load(task_name).with_overrides(
         method=method,
@@ -68,11 +88,72 @@ def train(
     check_folder(out or _default(task, backend))
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
+    if every is not None:
+        folder = make_folder(out or _default(task, backend))
+        return _kept(task, baud, folder, Checkpoint.of(task, backend, every, None))
     with open_session(task, backend, baud) as session, make_reporter() as reporter:
         result = run_training(session, task, reporter)
+    last = None
+    if result.progress is not None:
+        last = Checkpoint.of(task, backend, None, result.progress)
     # Asked again: another run may have taken the free name meanwhile.
-    folder = write_run(out or _default(task, backend), result)
+    folder = write_run(out or _default(task, backend), result, last)
     click.echo(report(result, folder))
+    return 0
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--backend", metavar="sim|golden|PORT", help=f"{backend_help}  [default: as before]")
+@click.option(
+    "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
+)
+@click.option("--lanes", type=int, metavar="P", help="Lanes of the core.  [default: as before]")
+@every_option
+def resume(
+    run: Path, backend: str | None, baud: int | None, lanes: int | None, every: int | None
+) -> int:
+    """Go on with the interrupted run in folder RUN, from its last checkpoint.
+
+    The result is bit for bit that of a run that was not interrupted, also on another backend or
+    with other lanes.  What a board still does for the program that was interrupted is stopped.
+    """
+    checkpoint = load(run / CHECKPOINT)
+    task = checkpoint.task().with_overrides(lanes=lanes)
+    checkpoint = replace(
+        checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
+    )
+    return _kept(task, baud, run, checkpoint)
+
+
+def _kept(task: Task, baud: int | None, folder: Path, checkpoint: Checkpoint) -> int:
+    """Train with checkpoints in `folder`, which is the run's own."""
+    path, backend = folder / CHECKPOINT, checkpoint.backend
+    begin = checkpoint.progress
+
+    def keep(progress: Progress) -> None:
+        nonlocal checkpoint
+        save(path, checkpoint.at(progress))
+        checkpoint = checkpoint.at(progress)
+
+    keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
+    try:
+        with open_session(task, backend, baud) as session, make_reporter() as reporter:
+            result = run_training(session, task, reporter, keeper=keeper, progress=begin)
+        last = checkpoint.at(result.progress) if result.progress else None
+        write_run(folder, result, last, own=True)
+    except (UserError, KeyboardInterrupt) as error:
+        if checkpoint.progress is None:
+            with suppress(OSError):
+                folder.rmdir()  # nothing was written yet
+            raise
+        again = f"`mgd resume {folder}` goes on from step {checkpoint.progress.state.step:,}"
+        if isinstance(error, UserError):
+            raise UserError(f"{error}; {again}") from None
+        click.echo(f"interrupted; {again}", err=True)
+        return EXIT_INTERRUPTED
+    click.echo(report(result, folder))
+    return 0
 
 
 def _default(task: Task, backend: str) -> Path:
@@ -108,7 +189,14 @@ def report(result: RunResult, folder: Path) -> str:
             f"  saturated  {counters.weight_saturations:,} weights, "
             f"{counters.activation_saturations:,} activations"
         )
-    if counters.link_errors:
-        lines.append(f"  link       {counters.link_errors} frames repeated")
+    if counters.link_errors or counters.link_repeats:
+        lines.append(
+            f"  link       {counters.link_errors:,} damaged frames, {counters.link_repeats:,} "
+            "requests sent again"
+        )
+    if result.board_losses:
+        lines.append(f"  board      lost the run {result.board_losses} times, loaded again")
+    if result.interrupted:
+        lines.append(f"  go on      mgd resume {folder}")
     lines.append(f"  written    {folder}")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from host.transport import Transport
-from rtl.protocol import MAX_WORDS, Op, Space, Status
+from rtl.protocol import EPOCH_SHIFT, Op, Register, Space, Status
 
 
 def encode(body: bytes) -> bytes:
@@ -54,21 +54,23 @@ class FakeBoard(Transport):
         seq, op, space, count = body[:4]
         address, zero, data = int.from_bytes(body[4:7], "little"), body[7], body[8:]
         size = 4 * count if op == Op.WRITE else 0
-        known = op in list(Op) and space in list(Space) and 1 <= count <= MAX_WORDS and zero == 0
+        known = op in list(Op) and space in list(Space) and count >= 1 and zero == 0
         if not known or len(data) != size:
-            return bytes([seq, op, Status.BAD_REQUEST | (count & 63) << 2])
+            return bytes([seq, op, Status.BAD_REQUEST, count])
         out = b""
         for done in range(count):
             at = address + done
             status = self.status(space, at)
             if status != Status.OK:
-                return bytes([seq, op]) + out + bytes([status | (count - done) << 2])
+                return bytes([seq, op]) + out + bytes([status, count - done])
             self.accesses.append((op, space, at))
             if op == Op.WRITE:
                 self.words[space, at] = int.from_bytes(data[4 * done : 4 * done + 4], "little")
+                if (space, at) == (Space.REGISTERS, Register.EPOCH):
+                    self.busy(False)
             else:
                 out += self.words.get((space, at), 0).to_bytes(4, "little")
-        return bytes([seq, op]) + out + bytes([Status.OK])
+        return bytes([seq, op]) + out + bytes([Status.OK, 0])
 
     def read(self, timeout_s: float) -> bytes:
         while self._unread:
@@ -83,6 +85,11 @@ class FakeBoard(Transport):
 
     def close(self) -> None:
         self.closed += 1
+
+    def busy(self, busy: bool) -> None:
+        """What STATUS says from now on, with the epoch that was written last."""
+        epoch = self.words.get((Space.REGISTERS, Register.EPOCH), 0)
+        self.words[Space.REGISTERS, Register.STATUS] = epoch << EPOCH_SHIFT | busy
 
     def inject(self, data: bytes) -> None:
         """Bytes that arrive at the host unasked."""

@@ -40,6 +40,19 @@ def test_core_measures_both_methods_and_roundings():
     assert row["ratio"] == pytest.approx(row["bound"] / row["clocks_per_step"])
 
 
+def test_link_counts_bit_times(tmp_path):
+    file = tmp_path / "link.json"
+    result = CliRunner().invoke(main, ["bench", "link", "--task", "xor", "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(file.read_text())["rows"]
+    names = ["samples written", "samples read", "weights written", "weights read"]
+    assert [row["transfer"] for row in rows] == [*names, "one register read"]
+    assert all(0 < row["rate"] < 1 for row in rows)
+    assert all(row["link_repeats"] == row["link_errors"] == 0 for row in rows)
+    # Frames of a request and a reply take this many bits at least.
+    assert rows[-1]["bit_times"] > 10 * (13 + 13)
+
+
 def test_record_names_machine_and_versions(tmp_path):
     record(tmp_path / "r.json", "core", [{"ratio": 0.5}])
     written = json.loads((tmp_path / "r.json").read_text())

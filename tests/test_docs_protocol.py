@@ -14,9 +14,10 @@ from rtl.protocol import (
     ESCAPE_XOR,
     FIRST_READABLE,
     FLAG,
+    FRAME_MAX,
     MAGIC,
-    MAX_WORDS,
-    RESULT_LEFT,
+    MAX_READ,
+    MAX_WRITE,
     VERSION,
     Command,
     Flag,
@@ -76,10 +77,11 @@ def test_spaces_and_constants():
     assert f"flag `{FLAG:02x}`" in TEXT
     assert f"escape `{ESCAPE:02x}` and the byte with bit {ESCAPE_XOR.bit_length() - 1}" in TEXT
     assert f"(`{ESCAPE ^ ESCAPE_XOR:02x}`, `{FLAG ^ ESCAPE_XOR:02x}`)" in TEXT
-    assert f"status + {RESULT_LEFT}·(words not done)" in TEXT
     assert f"0x{MAGIC:08X}" in TEXT
     assert f"protocol version {VERSION} " in TEXT
-    assert f"count, 1 to {MAX_WORDS}" in TEXT
+    assert f"count, 1 to {MAX_WRITE} in a WRITE, 1 to {MAX_READ} in a READ" in TEXT
+    assert f"longer than {FRAME_MAX} is not answered" in TEXT
+    assert f"A reply of {MAX_READ} words has {4 * MAX_READ + 9:,} bytes" in TEXT
 
 
 def test_the_example_is_what_host_and_board_say():

@@ -10,7 +10,7 @@ import pytest
 from golden_model.errors import UserError
 from golden_model.network import Network
 from host.link import Link, RefusedError
-from rtl.protocol import MAX_WORDS, Identity, Op, Register, Space, Status
+from rtl.protocol import MAX_READ, MAX_WRITE, Identity, Op, Register, Space, Status
 from tests.fake_board import FakeBoard, encode
 
 TIMEOUT_S = 0.02
@@ -26,7 +26,7 @@ def link(board):
     return Link(board, timeout_s=TIMEOUT_S, attempts=3)
 
 
-@pytest.mark.parametrize("count", [0, 1, 59, 60, 61, 500])
+@pytest.mark.parametrize("count", [0, 1, 124, 125, 126, 255, 256, 1500])
 @pytest.mark.parametrize("space", [Space.WEIGHTS, Space.SAMPLES])
 def test_transfers_of_any_length(board, link, space, count):
     random.seed(count)
@@ -34,9 +34,42 @@ def test_transfers_of_any_length(board, link, space, count):
     link.write(space, 0x1234, words)
     assert board.words == {(space, 0x1234 + k): words[k] for k in range(count)}
     assert link.read(space, 0x1234, count) == words
-    assert len(board.requests) == 2 * -(-count // MAX_WORDS)
-    assert board.most_under_way <= 2
+    assert len(board.requests) == -(-count // MAX_WRITE) + -(-count // MAX_READ)
+    assert board.most_under_way <= 8
     assert (link.errors, link.repeats) == (0, 0)
+
+
+def test_blocks_in_a_row(board, link):
+    """Their words in the order of the blocks; no request spans two."""
+    blocks = [(0x10000, 130), (5, 1), (0x20000, 300), (0x30000, 0)]
+    given = [(address, list(range(address, address + count))) for address, count in blocks]
+    link.write_blocks(Space.WEIGHTS, given)
+    assert board.words == {(Space.WEIGHTS, w): w for _, words in given for w in words}
+    assert link.read_blocks(Space.WEIGHTS, blocks) == [w for _, words in given for w in words]
+    with pytest.raises(UserError, match="24 bits"):
+        link.read_blocks(Space.WEIGHTS, [(0, 1), (1 << 24, 1)])
+
+
+def test_a_short_write_behind_a_long_one_is_the_last_until_that_is_answered(board, link):
+    sent: list[tuple[int, int]] = []
+    write = board.write
+
+    def note(data):
+        write(data)
+        sent.append((board.requests[-1][3], len(board._unread)))
+
+    board.write = note
+    blocks = [(0, 125), (1000, 1), (2000, 125), (3000, 8), (4000, 125), (5000, 7), (6000, 125)]
+    link.write_blocks(Space.WEIGHTS, [(at, [0] * count) for at, count in blocks])
+    # Words, and requests that were not answered when it had been sent.
+    assert [count for count, _ in sent] == [count for _, count in blocks]
+    assert [waiting for _, waiting in sent] == [1, 2, 2, 3, 4, 5, 2]
+
+
+def test_reads_are_never_more_than_two_under_way(board, link):
+    """A read's reply is long, and the board has room for one request beside it."""
+    link.read(Space.SAMPLES, 0, 3000)
+    assert board.most_under_way == 2
 
 
 def test_registers(board, link):
@@ -79,14 +112,15 @@ SPOILT = {
     "only an escape": lambda reply: b"\x7d\x7e",
     "an escape at the end": lambda reply: reply[:-1] + b"\x7d\x7e",
     "a CRC alone": lambda reply: encode(b""),
-    "no result": lambda reply: encode(bytes([1, Op.READ])),
+    "no status": lambda reply: encode(bytes([1, Op.READ])),
+    "half a tail": lambda reply: encode(bytes([1, Op.READ, 0])),
     "a bit changed": lambda reply: bytes([reply[0], reply[1] ^ 4]) + reply[2:],
-    "other op": lambda reply: encode(bytes([1, Op.WRITE, Status.OK])),
-    "fewer words": lambda reply: encode(bytes([1, Op.READ]) + bytes(4) + b"\0"),
-    "words that are not done": lambda reply: encode(bytes([1, Op.READ]) + bytes(8) + b"\x0b"),
-    "OK, but not done": lambda reply: encode(bytes([1, Op.READ]) + bytes(4) + b"\x08"),
-    "refused, but done": lambda reply: encode(bytes([1, Op.READ]) + bytes(12) + b"\x03"),
-    "more left than asked for": lambda reply: encode(bytes([1, Op.READ]) + b"\x13"),
+    "other op": lambda reply: encode(bytes([1, Op.WRITE, Status.OK, 0])),
+    "fewer words": lambda reply: encode(bytes([1, Op.READ]) + bytes(4) + b"\0\0"),
+    "words that are not done": lambda reply: encode(bytes([1, Op.READ]) + bytes(8) + b"\x03\x02"),
+    "OK, but not done": lambda reply: encode(bytes([1, Op.READ]) + bytes(4) + b"\x00\x02"),
+    "refused, but done": lambda reply: encode(bytes([1, Op.READ]) + bytes(12) + b"\x03\x00"),
+    "more left than asked for": lambda reply: encode(bytes([1, Op.READ]) + b"\x03\x04"),
     "without a flag": lambda reply: b"\x55" * 3000,
 }
 
@@ -98,6 +132,17 @@ def test_a_bad_reply_is_asked_for_again(board, link, kind):
     assert link.read(Space.WEIGHTS, 0, 3) == [10, 11, 12]
     assert link.repeats == 1
     assert link.errors == (0 if kind == "lost" else 1)
+
+
+def test_a_board_of_an_older_protocol(board, link):
+    """Its replies are not damaged, but one byte shorter."""
+    board.words[Space.WEIGHTS, 0] = 1
+    board.spoil = lambda number, _reply: encode(
+        bytes([board.requests[number][0], Op.READ]) + bytes(4) + b"\0"
+    )
+    with pytest.raises(UserError, match="answers in another way than version 3") as error:
+        link.read(Space.WEIGHTS, 0, 1)
+    assert "\n" not in str(error.value)
 
 
 def test_a_transfer_survives_many_losses(board, link):
@@ -123,7 +168,7 @@ def test_attempts_are_bounded(board, attempts):
 
 def test_replies_with_another_sequence_number_are_not_taken(board, link):
     board.words[Space.WEIGHTS, 0] = 1
-    stale = encode(bytes([200, Op.READ]) + b"\x63\0\0\0" + bytes([Status.OK]))
+    stale = encode(bytes([200, Op.READ]) + b"\x63\0\0\0" + bytes([Status.OK, 0]))
     board.spoil = lambda _number, reply: stale + reply
     assert link.read(Space.WEIGHTS, 0, 1) == [1]
     board.spoil = lambda _number, _reply: stale
@@ -140,7 +185,7 @@ def test_sequence_numbers_differ_and_wrap(board, link):
 
 def test_what_came_before_a_request_is_forgotten(board, link):
     board.words[Space.WEIGHTS, 0] = 1
-    board.inject(encode(bytes([1, Op.READ]) + b"\x63\0\0\0" + bytes([Status.OK])))
+    board.inject(encode(bytes([1, Op.READ]) + b"\x63\0\0\0" + bytes([Status.OK, 0])))
     assert link.read(Space.WEIGHTS, 0, 1) == [1]
 
 
@@ -155,7 +200,7 @@ def test_a_refusal_says_which_word(board, link, status, op):
     with pytest.raises(RefusedError, match=rf"{op} SAMPLES at 0x1082 \({status.name}\)") as caught:
         transfer[op]()
     assert caught.value.status == status
-    assert caught.value.words_done == 130 - 2 * MAX_WORDS
+    assert caught.value.words_done == 130 % (MAX_READ if op == "read" else MAX_WRITE)
     assert "\n" not in str(caught.value)
     assert len(board.requests) <= 4, "it goes on after a refusal"
     assert link.repeats == 0

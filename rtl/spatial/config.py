@@ -139,6 +139,11 @@ class SpatialConfig:
         return weights
 
     @property
+    def host_gradient_bits(self) -> int:
+        """0: the host has no way to accumulators, which would take a multiplexer for every bit."""
+        return 0
+
+    @property
     def wiring(self) -> tuple[int, ...]:
         """What the host must know besides the network (rtl.protocol.WIRING)."""
         return tuple(int(getattr(self, name)) for name in WIRING)
