@@ -19,8 +19,9 @@ from scripts.progress import make_reporter
     "--backend",
     default="sim",
     show_default=True,
-    metavar="sim|golden|PORT",
-    help="The simulated board, the golden model in this process, or a board's serial port.",
+    metavar="sim|golden|PORT|replay:FILE",
+    help="The simulated board, the golden model in this process, a board's serial port, or a "
+    "recording in place of a board.",
 )
 @click.option(
     "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
@@ -36,6 +37,12 @@ from scripts.progress import make_reporter
     metavar="DIR",
     help="Run folder, which must be new or empty.  [default: runs/TASK-METHOD-BACKEND-seedS-n]",
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Take down all bytes of the link, both ways, for --backend replay:FILE.",
+)
 def train(
     task_name: str,
     backend: str,
@@ -46,6 +53,7 @@ def train(
     target: float | None,
     seed: int | None,
     out: Path | None,
+    record: Path | None,
 ) -> None:
     """Train TASK_OR_TOML: a built-in task such as xor or digits, or your own TOML file.
 
@@ -58,7 +66,7 @@ def train(
     check_folder(out or _default(task, backend))
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
-    with open_session(task, backend, baud) as session, make_reporter() as reporter:
+    with open_session(task, backend, baud, record) as session, make_reporter() as reporter:
         result = run_training(session, task, reporter)
     # Asked again: another run may have taken the free name meanwhile.
     folder = write_run(out or _default(task, backend), result)
