@@ -118,7 +118,7 @@ def run_training(session: Session, task: Task, reporter: Reporter | None = None)
     step, cost_sum, reached = 0, 0, None
     curve = [_evaluate(session, 0, None)]
     reporter.evaluated(curve[-1])
-    with _interruptible(reporter) as interrupted:
+    with interruptible(reporter) as interrupted:
         while step < task.steps and reached is None and not interrupted.is_set():
             until = min(step + task.eval_every, task.steps)
             session.train(until, reporter.progress)
@@ -164,7 +164,7 @@ def _evaluate(session: Session, step: int, train_cost: float | None) -> CurvePoi
 
 
 @contextmanager
-def _interruptible(reporter: Reporter) -> Iterator[threading.Event]:
+def interruptible(reporter: Reporter) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual.
 
     A frame on the link is never cut in half by the first one.  Outside the main thread, where

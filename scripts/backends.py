@@ -95,13 +95,18 @@ def check_port(name: str, what: str = "backend", others: tuple[str, ...] = BACKE
 
 
 def open_session(
-    task: Task, backend: str, baud: int | None = None, record: Path | None = None
+    task: Task,
+    backend: str,
+    baud: int | None = None,
+    record: Path | None = None,
+    memory: int | None = None,
 ) -> Session:
     """A session for `task`: 'golden' (the model), 'sim' (the simulated board), a serial port, or
     'replay:FILE', a recording in place of a board.
 
     baud: the port's bits per second; None finds out.  record: a new file that takes down all
-    bytes between host and board.
+    bytes between host and board.  memory: 16-bit words of sample memory in the simulated board;
+    None makes room for the task's data.
     Raises UserError where the board cannot be built, opened or is another core, or where there
     is no link to record.
     """
@@ -135,7 +140,8 @@ def open_session(
     from boards import simulated
     from host.transport import SerialTransport
 
-    board = simulated.start(network, task.lanes, sample_words(task), notify=say)
+    words = sample_words(task) if memory is None else memory
+    board = simulated.start(network, task.lanes, words, notify=say)
     try:
         transport = _recorded(SerialTransport(board.port), record)
         simulation = BoardSession(transport, network, backend="sim")
