@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from host.live import LiveLog, Tee
 from host.run_folder import check_folder, default_folder, write_run
 from host.task import Task
 from host.training import RunResult, run_training
@@ -63,14 +65,32 @@ def train(
         method=method, lanes=lanes, steps=steps, target=target, seed=seed
     )
     # What can fail before a long build and a long run should.
-    check_folder(out or _default(task, backend))
+    planned = out or _default(task, backend)
+    check_folder(planned)
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
-    with open_session(task, backend, baud, record) as session, make_reporter() as reporter:
-        result = run_training(session, task, reporter)
-    # Asked again: another run may have taken the free name meanwhile.
-    folder = write_run(out or _default(task, backend), result)
-    click.echo(report(result, folder))
+    with LiveLog(planned, what(task, backend)) as live:
+        with open_session(task, backend, baud, record) as session, make_reporter() as shown:
+            result = run_training(session, task, Tee(shown, live))
+        # Asked again: another run may have taken the free name meanwhile.
+        live.folder = write_run(out or _default(task, backend), result)
+    click.echo(report(result, live.folder))
+
+
+def what(task: Task, backend: str) -> dict[str, Any]:
+    """What a run is, for those who look on."""
+    network = task.network()
+    return {
+        "task": task.name,
+        "network": network.describe(),
+        "parameters": network.parameters,
+        "method": task.method,
+        "backend": backend,
+        "lanes": task.lanes,
+        "seed": task.seed,
+        "steps": task.steps,
+        "target": task.target,
+    }
 
 
 def _default(task: Task, backend: str) -> Path:
