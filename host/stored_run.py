@@ -15,6 +15,13 @@ from host.live import live_path
 from host.run_folder import RUNS
 from host.training import CurvePoint
 
+KEYS = (
+    "task", "backend", "method", "lanes", "seed", "steps", "accuracy", "target",
+    "target_reached_at_step", "interrupted", "clocks", "train_clocks", "clocks_per_step",
+    "saturations", "link_errors", "wall_seconds", "config_digest", "version", "network", "settings",
+    "class_names", "notes", "machine",
+)  # fmt: skip
+"""Of run.json, what those who show a run count on."""
 SHOWN = 4
 """So many runs are named where one was not found."""
 
@@ -61,6 +68,8 @@ def read_run(folder: Path) -> StoredRun:
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
             count = len(values["network"]["layers"]) - 1
             weights = [arrays[f"weights_{k}"].astype(np.int64) for k in range(1, count + 1)]
+        if absent := [key for key in KEYS if key not in values]:
+            raise ValueError(f"run.json has no {', '.join(absent)}")
         if not curve:
             raise ValueError("curve.csv holds no points")
     except FileNotFoundError as error:

@@ -29,19 +29,27 @@ def watch(run: Path) -> int:
     view = RunView()
     # The folder comes at the end; a log beside it is that of an earlier run which was killed.
     if (folder / "run.json").exists():
-        view = RunView.of(read_run(folder))
-        if console.is_terminal:
-            console.print(view.panel())
-        else:
-            _print(console, view.title(), view.line())
-        return _close(console, view, lives=True)
-    with LiveReader(folder) as reader:
+        return _ended(console, folder)
+    try:
+        reader = LiveReader(folder)
+    except OSError:
+        return _ended(console, folder)  # it ended this very moment
+    with reader:
         try:
             lives = _follow(reader, view, console)
         except KeyboardInterrupt:
             console.print("the run goes on")
             return 0
     return _close(console, view, lives)
+
+
+def _ended(console: Console, folder: Path) -> int:
+    view = RunView.of(read_run(folder))
+    if console.is_terminal:
+        console.print(view.panel())
+    else:
+        _print(console, view.title(), view.line())
+    return _close(console, view, lives=True)
 
 
 def _follow(reader: LiveReader, view: RunView, console: Console) -> bool:

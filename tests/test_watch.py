@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -173,6 +174,17 @@ def test_a_run_that_is_damaged(tmp_path, file):
     path.unlink()
     with pytest.raises(UserError, match=f"{file} is missing"):
         read_run(tmp_path / "run")
+
+
+def test_a_run_of_another_version(tmp_path):
+    done = mgd("train", "xor", "--backend", "golden", "--steps", 20, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0
+    path = tmp_path / "run" / "run.json"
+    values = json.loads(path.read_text())
+    for key in ("machine", "steps", "network"):
+        path.write_text(json.dumps({k: v for k, v in values.items() if k != key}))
+        with pytest.raises(UserError, match=key):
+            read_run(tmp_path / "run")
 
 
 # -- the log --------------------------------------------------------------------------------
