@@ -27,14 +27,14 @@ def watch(run: Path) -> int:
     folder = find_run(run)
     console = Console()
     view = RunView()
-    # The folder comes at the end; a log beside it is that of an earlier run which was killed.
-    if (folder / "run.json").exists():
-        return _ended(console, folder)
     try:
         reader = LiveReader(folder)
     except OSError:
-        return _ended(console, folder)  # it ended this very moment
+        return _ended(console, folder)
     with reader:
+        # A log that nobody writes, beside a whole run, is that of an earlier run which was killed.
+        if not reader.writer_lives() and (folder / "run.json").exists():
+            return _ended(console, folder)
         try:
             lives = _follow(reader, view, console)
         except KeyboardInterrupt:

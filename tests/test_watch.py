@@ -251,6 +251,17 @@ def test_a_log_beside_a_run_that_ended_is_older(tmp_path):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "written    run")
 
 
+def test_a_run_in_the_folder_of_an_earlier_one_is_followed(tmp_path):
+    done = mgd("train", "xor", "--backend", "golden", "--steps", 20, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0
+    with LiveLog(tmp_path / "run", {**WHAT, "seed": 77}):
+        watch = watching(tmp_path)
+        assert watch.stdout is not None
+        assert watch.stdout.readline().endswith("seed 77\n")
+    watch.communicate(timeout=WAIT_SECONDS)
+    assert watch.returncode == 0
+
+
 def test_a_line_is_read_once_it_is_whole(tmp_path):
     with LiveLog(tmp_path / "run", WHAT), LiveReader(tmp_path / "run") as reader:
         assert len(reader.events()) == 1
