@@ -10,7 +10,7 @@
 //
 // With TRACE_FILE, the probe's bits of every clock in which it has something to say are appended
 // to it; mgd verify reads them. Without it the probe is not looked at. +NAME=VALUE is for the
-// design's $value$plusargs.
+// design's $value$plusargs. SIGUSR1 resets the board, as a loss of power does.
 
 #include <cerrno>
 #include <csignal>
@@ -19,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <memory>
 #include <poll.h>
 #include <string>
 #include <termios.h>
@@ -35,6 +36,9 @@ constexpr int kBitsPerByte = 10;
 // A request of the longest kind is executed and answered well within this.
 constexpr uint64_t kGraceClocks = 1536;
 constexpr uint64_t kPollClocks = 512;
+
+// Set by SIGUSR1: the board loses its power for a moment, the port stays.
+volatile std::sig_atomic_t reset_asked = 0;
 
 [[noreturn]] void fail(const char *what) {
     std::fprintf(stderr, "simulated board: %s: %s\n", what, std::strerror(errno));
@@ -137,46 +141,54 @@ bool bit(const Port &port, int index) {
 
 int main(int argc, char **argv) {
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGUSR1, [](int) { reset_asked = 1; });
     FILE *trace = nullptr;
     Verilated::commandArgs(argc, argv);
     bool traces = argc > 1 && argv[1][0] != '+';
     if (traces && !(trace = std::fopen(argv[1], "ab"))) fail(argv[1]);
     int port = open_port();
 
-    Vtop top;
+    auto top = std::make_unique<Vtop>();
     ToBoard to_board;
     FromBoard from_board;
     uint64_t clock = 0, active = 0;
     auto tick = [&] {
-        top.clk = 0;
-        top.eval();
-        top.clk = 1;
-        top.eval();
+        top->clk = 0;
+        top->eval();
+        top->clk = 1;
+        top->eval();
         ++clock;
-        if (trace && (bit(top.probe, PROBE_WRITE) || bit(top.probe, PROBE_COST) ||
-                      bit(top.probe, PROBE_DELTA))) {
-            if (std::fwrite(&top.probe, sizeof top.probe, 1, trace) != 1) fail("trace");
+        if (trace && (bit(top->probe, PROBE_WRITE) || bit(top->probe, PROBE_COST) ||
+                      bit(top->probe, PROBE_DELTA))) {
+            if (std::fwrite(&top->probe, sizeof top->probe, 1, trace) != 1) fail("trace");
         }
     };
     for (;;) {
+        if (reset_asked) {
+            reset_asked = 0;
+            top->final();
+            top = std::make_unique<Vtop>();
+            from_board = FromBoard();
+            active = clock;
+        }
         if (to_board.idle() && from_board.idle()) {
             // Silence on the wire, as in most clocks: only a start bit can end it.
-            top.rx = 1;
+            top->rx = 1;
             int level = 1;
             for (uint64_t n = 0; n < kPollClocks && level; ++n) {
                 tick();
-                level = top.tx;
+                level = top->tx;
             }
             from_board.pin(level);
         } else {
             for (uint64_t n = 0; n < kPollClocks && !(to_board.idle() && from_board.idle()); ++n) {
-                top.rx = to_board.pin();
+                top->rx = to_board.pin();
                 tick();
-                from_board.pin(top.tx);
+                from_board.pin(top->tx);
             }
             active = clock;
         }
-        if (top.busy || !from_board.idle()) active = clock;
+        if (top->busy || !from_board.idle()) active = clock;
         if (!from_board.bytes.empty() && (from_board.idle() || from_board.bytes.size() > 1024)) {
             write_all(port, from_board.bytes);
         }
@@ -193,7 +205,7 @@ int main(int argc, char **argv) {
             if (n > 0) active = clock;
         }
     }
-    top.final();
+    top->final();
     if (trace) std::fclose(trace);
     return 0;
 }

@@ -7,6 +7,7 @@ import hashlib
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -63,6 +64,10 @@ class SimulatedBoard:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         user, system = fields[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def reset(self) -> None:
+        """Power off and on again: what was in it is lost, the port stays."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def close(self) -> None:
         """End it.  May be called twice."""

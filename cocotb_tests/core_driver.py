@@ -94,6 +94,7 @@ class CoreDriver:
         await send(self.dut, "weight_request", requests, idle=self.idle, rng=self.rng)
         memory = np.zeros((cfg.lanes, cfg.lane_words), dtype=np.int64)
         for place, raw in zip(places, await reader, strict=True):
+            assert raw >> cfg.network.weight_bits == 0
             memory[place] = signed_fields(raw, 1, cfg.network.weight_bits)[0]
         return cfg.from_lanes(memory)
 

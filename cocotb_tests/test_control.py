@@ -14,6 +14,7 @@ from cocotb_tests.values import config_of
 from rtl.control import Control, status_layout
 from rtl.core import weight_request_layout
 from rtl.protocol import (
+    EPOCH_SHIFT,
     FIRST_READABLE,
     REGISTERS,
     Command,
@@ -34,6 +35,16 @@ CASES = {
         3,
         3,
     ),
+    "3-2_2_lanes_narrow_accumulators": (
+        {"layers": (3, 2), "weight_bits": 8, "accumulators": True, "tau_theta_max": 2},
+        2,
+        1,
+    ),
+    "3-2_2_lanes_wide_accumulators": (
+        {"layers": (3, 2), "accumulators": True, "tau_theta_max": 60_000},
+        2,
+        2,
+    ),
 }
 """Network, lanes, latency of the sample memory."""
 SETTINGS = {
@@ -45,6 +56,7 @@ SETTINGS = {
     Register.TAU_P: "tau_p",
     Register.TAU_THETA: "tau_theta",
     Register.EVAL_COUNT: "eval_count",
+    Register.SIGN_LAYER: "sign_layer",
 }
 PINS = {
     Register.TRAIN_END: "train_end",
@@ -69,6 +81,7 @@ class Host:
         self.dut, self.config, self.random = dut, config, random
         self.samples: dict[int, int] = {}
         self.weights: dict[tuple[int, int], int] = {}
+        self.accumulators: dict[tuple[int, int], int] = {}
         self.delay = 0
         self.latency: int = params()["sample_latency"]
         self.clocks = 0
@@ -129,17 +142,20 @@ class Host:
             dut.sample_read_data.value = reads[-1]
 
     async def _weights(self) -> None:
-        layout, bits = weight_request_layout(self.config), self.config.network.weight_bits
+        layout, network = weight_request_layout(self.config), self.config.network
         while True:
             stall = self.random.choice((0.0, 0.7)) if self.delay else 0.0
             (raw,) = await receive(self.dut, "weight_request", 1, stall=stall, rng=self.random)
             place = unpack(layout, raw, "lane"), unpack(layout, raw, "word")
+            memory, bits = self.weights, network.weight_bits
+            if unpack(layout, raw, "accumulator"):
+                memory, bits = self.accumulators, network.gradient_bits
             if unpack(layout, raw, "write"):
-                self.weights[place] = unpack(layout, raw, "data")
+                memory[place] = unpack(layout, raw, "data") & ((1 << bits) - 1)
             else:
                 for _ in range(self.random.randint(0, self.delay)):
                     await FallingEdge(self.dut.clk)
-                value = self.weights.get(place, 0) & ((1 << bits) - 1)
+                value = memory.get(place, 0)
                 await send(self.dut, "weight_reply", [value], rng=self.random)
 
 
@@ -161,7 +177,7 @@ def widths(dut) -> dict[int, int]:
     """Bits of every register that can be written, but for COMMAND."""
     found = {int(r): SETTINGS_LAYOUT[name].width for r, name in SETTINGS.items()}
     found |= {int(r): len(getattr(dut, pin)) for r, pin in PINS.items()}
-    found |= {int(Register.MODE): len(Flag), int(Register.SEED): 32}
+    found |= {int(Register.MODE): len(Flag), int(Register.SEED): 32, int(Register.EPOCH): 8}
     found[Register.SEED + 1] = SETTINGS_LAYOUT["seed"].width - 32
     return found
 
@@ -198,6 +214,7 @@ async def registers_hold_what_is_written(dut):
             ("accumulates", Flag.ACCUMULATE),
         ):
             assert unpack(SETTINGS_LAYOUT, packed, name) == bool(mode & flag), name
+        assert await host.read(Register.STATUS) == values[Register.EPOCH] << EPOCH_SHIFT
         seed = values[Register.SEED] | values[Register.SEED + 1] << 32
         assert unpack(SETTINGS_LAYOUT, packed, "seed") == seed
 
@@ -302,6 +319,40 @@ async def reaches_the_weights(dut):
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
+async def reaches_the_accumulators(dut):
+    host = await ready_host(dut)
+    lanes, words = host.config.lanes, host.config.lane_words
+    bits = host.config.network.gradient_bits
+    low, high = Space.ACCUMULATORS, Space.ACCUMULATORS_HIGH
+    if not bits:
+        for data in (None, 3):
+            await host.access(low, 0, data, expect=Status.BAD_ADDRESS)
+    if bits <= 32:
+        for data in (None, 3):
+            await host.access(high, 0, data, expect=Status.BAD_ADDRESS)
+    if not bits:
+        return
+    written = {}
+    for lane in range(lanes):
+        for word in (0, 1, words - 1):
+            value = host.random.choice((host.random.getrandbits(bits), (1 << bits) - 1))
+            if bits > 32:
+                await host.access(high, host.random.randrange(words), value >> 32)
+                assert host.clocks == LATENCY
+            await host.access(low, lane << 16 | word, value & 0xFFFFFFFF)
+            written[lane, word] = value
+    assert host.accumulators == written
+    assert host.weights == {}
+    for (lane, word), value in written.items():
+        assert await host.access(low, lane << 16 | word) == value & 0xFFFFFFFF
+        if bits > 32:
+            assert await host.access(high, lane << 16 | word) == value >> 32
+    for lane, word in ((lanes, 0), (0, words)):
+        for data in (None, 3):
+            await host.access(low, lane << 16 | word, data, expect=Status.BAD_ADDRESS)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def is_busy_while_the_core_is(dut):
     host = await ready_host(dut)
     bits = widths(dut)
@@ -313,19 +364,32 @@ async def is_busy_while_the_core_is(dut):
 
     before = kept()
 
+    epoch = await host.read(Register.STATUS)
+
     async def everything_is_refused():
-        assert await host.read(Register.STATUS) == 1
+        nonlocal before
+        assert await host.read(Register.STATUS) == epoch | 1
         for register in [*bits, int(Register.COMMAND)]:
-            await host.write(register, host.random.getrandbits(32), expect=Status.BUSY)
-        for space in (Space.SAMPLES, Space.WEIGHTS):
+            if register != Register.STEP_TARGET:
+                await host.write(register, host.random.getrandbits(32), expect=Status.BUSY)
+        memories = [Space.SAMPLES, Space.WEIGHTS]
+        if host.config.network.gradient_bits:
+            memories.append(Space.ACCUMULATORS)
+        if host.config.network.gradient_bits > 32:
+            memories.append(Space.ACCUMULATORS_HIGH)
+        for space in memories:
             for data in (None, 7):
                 await host.access(space, 0, data, expect=Status.BUSY)
         assert kept() == before
+        # But for the one that ends a run.
+        target = host.random.getrandbits(32)
+        await host.write(Register.STEP_TARGET, target)
+        assert unpack(SETTINGS_LAYOUT, int(dut.settings.value), "step_target") == target
+        before = kept()
         await host.access(Space.IDENTITY, 0)
         await host.read(Register.STEP)
-        assert (host.samples, host.weights) == ({}, {})
+        assert (host.samples, host.weights, host.accumulators) == ({}, {}, {})
 
-    assert await host.read(Register.STATUS) == 0
     # First while a command waits to be taken, then while the core works.
     dut.command__ready.value = 0
     await host.write(Register.COMMAND, Command.EVALUATE)
@@ -341,7 +405,7 @@ async def is_busy_while_the_core_is(dut):
     dut.command__ready.value = 0
     await everything_is_refused()
     dut.status.value = 0
-    assert await host.read(Register.STATUS) == 0
+    assert await host.read(Register.STATUS) == epoch
     for command in Command:
         dut.command__ready.value = 1
         taken = cocotb.start_soon(receive(dut, "command", 1, rng=host.random))

@@ -201,7 +201,7 @@ async def bad_requests(dut):
         "op 0": request(9, 0, 0, 0, 1),
         "op 3": request(9, 3, 0, 0, 1, [0]),
         "op 0x81": request(9, 0x81, 0, 0, 1),
-        "space 4": request(9, Op.READ, 4, 0, 1),
+        "space 6": request(9, Op.READ, max(Space) + 1, 0, 1),
         "space 0x80": request(9, Op.READ, 0x80, 0, 1),
         "count 0": request(9, Op.READ, 0, 0, 0),
         "count 0, write": request(9, Op.WRITE, 0, 0, 0),

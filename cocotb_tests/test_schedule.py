@@ -5,6 +5,7 @@ from __future__ import annotations
 import cocotb
 import numpy as np
 import pytest
+from cocotb.triggers import FallingEdge
 
 from cocotb_tests.core_driver import CoreDriver
 from cocotb_tests.runner import params, rng, simulate
@@ -39,6 +40,7 @@ SETTINGS = [
         "host_writes_weights",
         "host_writes_weights_before_the_flush",
         "starts_again",
+        "stops_when_told",
     ],
 )
 def test_schedule(coroutine):
@@ -168,3 +170,30 @@ async def starts_again(dut):
         await again.finish()
         await again.driver.command(Command.TRAIN, step_target=13)
         assert int(dut.cost_sum.value) == again.trainer.cost_sum[0]
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def stops_when_told(dut):
+    """At a step boundary, soon, whatever was under way; and nothing that follows shows it."""
+    driver = None
+    for number, fields in enumerate(SETTINGS):
+        run = Run(dut, fields, driver)
+        driver = run.driver
+        await run.begin(SEED + number, start=number == 0)
+        for _ in range(12):
+            before = int(dut.step.value)
+            training = cocotb.start_soon(driver.command(Command.TRAIN, step_target=10_000))
+            for _ in range(driver.rng.randint(2, 400)):
+                await FallingEdge(dut.clk)
+            told_at = int(dut.step.value)
+            driver.settings["step_target"] = driver.rng.choice((0, before, told_at))
+            driver._apply()
+            await training
+            stopped_at = int(dut.step.value)
+            assert before <= told_at <= stopped_at <= told_at + 2
+            if driver.rng.random() < 0.5:
+                await run.evaluate()
+            assert int(dut.step.value) == stopped_at
+        assert int(dut.step.value) > 20
+        await driver.command(Command.TRAIN, step_target=int(dut.step.value) + 5)
+        await run.finish()

@@ -9,7 +9,9 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import start_clock
 from cocotb_tests.values import clocks_until, config_of
+from golden_model.network import ROUND_BITS
 from golden_model.seeds import start_state
+from golden_model.signs import start_states_at
 from golden_model.trainer import SignSource
 from rtl.signs import SignGenerator
 
@@ -98,18 +100,38 @@ class Sweeps:
 async def equals_sign_source(dut):
     config, random = config_of(params()), rng()
     await start_clock(dut)
-    runs = ((1, 1, 0.0), (0, 7, 0.0), (0, 2**40 + 3, 0.5), (1, 12, 0.3))
-    for nodes, seed, idle in runs:
+    runs = (
+        (1, 1, 0.0, 0, 0),
+        (0, 7, 0.0, 0, 0),
+        (0, 2**40 + 3, 0.5, 0, 0),
+        (1, 12, 0.3, 0, 0),
+        (0, 5, 0.0, 1, 1),
+        (1, 6, 0.2, 1000, 1000),
+        (0, 8, 0.0, 2**31, 2**32 - 1),
+        (0, 9, 0.3, 0, 3),
+    )
+    for nodes, seed, idle, draws, bytes_taken in runs:
         sweeps = Sweeps(dut, config, random)
-        source = SignSource(config.network, [start_state(seed)], nodes=bool(nodes))
-        dut.nodes.value, dut.seed.value, dut.start.value = nodes, start_state(seed), 1
-        await FallingEdge(dut.clk)
-        dut.start.value, dut.seed.value = 0, random.getrandbits(61)
-        await ReadOnly()
-        assert not int(dut.ready.value)
-        await FallingEdge(dut.clk)
-        # 63 clocks per group and 61 more, one of which has passed.
-        assert await clocks_until(dut, dut.ready) == 63 * sum(config.groups) + 60
+        source = SignSource(
+            config.network, [start_state(seed)], bool(nodes), draws=draws, bytes_taken=bytes_taken
+        )
+        dut.nodes.value = nodes
+        starts = start_states_at(
+            start_state(seed),
+            config.network.layers[:-1],
+            bool(nodes),
+            draws,
+            ROUND_BITS * bytes_taken,
+        )
+        for layer, state in enumerate(starts[: None if draws or bytes_taken else 1]):
+            dut.seed.value, dut.first_layer.value, dut.start.value = state, layer, 1
+            await FallingEdge(dut.clk)
+            dut.start.value, dut.seed.value = 0, random.getrandbits(61)
+            await ReadOnly()
+            assert not int(dut.ready.value)
+            await FallingEdge(dut.clk)
+            # 63 clocks per group and 61 more, one of which has passed.
+            assert await clocks_until(dut, dut.ready) == 63 * sum(config.groups) + 60
         dut.slot.value = dut.previous_slot.value = 0
         # An evaluation before the first step sweeps with windows that were never written.
         nothing = [s[0] for s in SignSource(config.network, [1], nodes=bool(nodes)).draw()]

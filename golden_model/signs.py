@@ -13,6 +13,7 @@ is built: every number of lanes gives the same training run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -80,6 +81,19 @@ def stream_states(start_state: int, neurons: int) -> list[int]:
     for _ in range(neurons):
         states.append(jump(states[-1], distance))
     return states
+
+
+def start_states_at(
+    start_state: int, inputs: Sequence[int], nodes: bool, draws: int, random_bits: int
+) -> list[int]:
+    """Start states of the sequence from which a run goes on: one per layer, then rounding's.
+
+    Put in the place of `start_state`, each shows the layer's neurons draw number `draws` first,
+    and the last one stretch K from its bit `random_bits` on.  inputs: fan_in of each layer;
+    nodes: node perturbation, which takes one bit a draw where weight perturbation takes fan_in + 1.
+    """
+    widths = [1 if nodes else fan_in + 1 for fan_in in inputs]
+    return [jump(start_state, draws * width) for width in widths] + [jump(start_state, random_bits)]
 
 
 def _extended(known: np.ndarray, length: int) -> np.ndarray:

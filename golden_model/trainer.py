@@ -18,7 +18,7 @@ from golden_model.forward import evaluate, output_values, pre_activation, weight
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
-from golden_model.signs import BitReader, stream_states
+from golden_model.signs import BitReader, start_states_at, stream_states
 
 ANTITHETIC = np.array([+1, -1])
 BASELINE_AND_FORWARD = np.array([0, +1])
@@ -44,24 +44,44 @@ class Step:
 
 
 class SignSource:
-    """Signs and random bytes of consecutive draws, for several seeds."""
+    """Signs and random bytes of consecutive draws, for several seeds.
+
+    draws, bytes_taken: how many of each are over already.
+    """
 
     BLOCK_BITS = 4096
     BLOCK_SIGNS = 1 << 17
     """Draws made at once: few calls for small networks, but no more than caches hold."""
 
-    def __init__(self, network: Network, start_states: Sequence[int], nodes: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        start_states: Sequence[int],
+        nodes: bool,
+        draws: int = 0,
+        bytes_taken: int = 0,
+    ) -> None:
         self.network = network
         self.nodes = nodes
-        windows = np.array(
-            [stream_states(state, network.neurons) for state in start_states], dtype=np.uint64
-        )
+        bits = ROUND_BITS * bytes_taken
+        starts = [
+            start_states_at(state, network.layers[:-1], nodes, draws, bits)
+            for state in start_states
+        ]
+
+        def windows(part: int) -> np.ndarray:
+            states = [stream_states(one[part], network.neurons) for one in starts]
+            return np.array(states, dtype=np.uint64)
+
+        every = windows(0)
         self._layers: list[BitReader] = []
         first = 0
-        for size in network.layers[1:]:
-            self._layers.append(BitReader(windows[:, first : first + size]))
+        for layer, size in enumerate(network.layers[1:]):
+            own = windows(layer) if draws else every
+            self._layers.append(BitReader(own[:, first : first + size]))
             first += size
-        self._random = BitReader(windows[:, network.neurons])
+        own = windows(network.depth) if draws or bytes_taken else every
+        self._random = BitReader(own[:, network.neurons])
         widest = 1 if nodes else max(network.layers[:-1]) + 1
         total = (network.neurons if nodes else network.parameters) * len(start_states)
         self._block = max(1, min(self.BLOCK_BITS // widest, self.BLOCK_SIGNS // total))
@@ -126,6 +146,7 @@ class Trainer:
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
         # Integers: with the widest formats an accumulator may pass 2^53.
         self.accumulators = [np.zeros(w.shape, dtype=np.int64) for w in self.weights]
+        self._seeds = list(seeds)
         self.signs = SignSource(
             network, [start_state(s) for s in seeds], nodes=settings.perturbs_nodes
         )
@@ -140,6 +161,26 @@ class Trainer:
         self._baseline = np.zeros(seeds_count, dtype=np.int64)
         self._layer_inputs: list[np.ndarray] = []
         self._weights_changed = True
+
+    def resume(self, step: int, accumulators: list[np.ndarray] | None = None) -> None:
+        """Go on with step number `step`, as if those before had been done.
+
+        The weights are those after them; accumulators likewise, in their shape, or None for 0.
+        The steps that follow give the same numbers as in a run from the beginning.  Counters begin
+        at 0; where a step of the forward difference goes on with a C0 from before, that is
+        measured again, which gives the same C0 and may count its saturations once more.
+        """
+        s = self.settings
+        states = [start_state(seed) for seed in self._seeds]
+        self.signs = SignSource(self.network, states, s.perturbs_nodes, step // s.tau_p, step)
+        if accumulators is not None:
+            self.accumulators = [np.array(g, dtype=np.int64) for g in accumulators]
+        self.step_number = step
+        self._weights_changed = True
+        if step % s.tau_x:
+            self._next_sample(step // s.tau_x)
+        if step % s.tau_p:
+            self._draw = self.signs.draw()
 
     def step(self) -> Step:
         """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Schedule')."""

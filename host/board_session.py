@@ -12,14 +12,17 @@ import numpy as np
 
 from golden_model.errors import UserError
 from golden_model.network import Network
-from golden_model.seeds import start_state
 from golden_model.settings import Settings
+from host import core_memory
 from host.link import Link, RefusedError
 from host.records import paired, sample_records
-from host.session import Counters, Evaluation, Samples, Session
+from host.session import BoardLostError, Counters, Evaluation, Samples, Session
+from host.state import State, sign_starts
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
 from rtl.protocol import (
+    EPOCH_BITS,
+    EPOCH_SHIFT,
     FIRST_READABLE,
     REGISTERS,
     Command,
@@ -34,34 +37,78 @@ POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
 FRAME_ERRORS_MASK = 0xFFFF
 """The board counts them in 16 bits."""
+STOP_CLOCKS = 1_000_000_000
+"""What an earlier program started is done or stopped by then."""
 CLOCK_MARGIN = 4
 """A command may take this many times the clocks it should; then the core is said to hang."""
 
 
 class BoardSession(Session):
     """Session over the link.  Raises UserError where the port cannot be used, or where the
-    board holds a core for another network (it says what differs)."""
+    board holds a core for another network (it says what differs).
+
+    What a host left running is stopped first.  The session writes an epoch into the board, and
+    looks at it with each command: where it is another one, the board was reset or taken by another
+    program, and BoardLostError is raised.
+    """
 
     def __init__(self, port: str | Transport, network: Network, backend: str | None = None) -> None:
         transport = SerialTransport(port) if isinstance(port, str) else port
         self.network = network
         self.backend = backend or str(port)
         self.link = Link(transport)
+        self._errors_earlier = self._errors_here = 0
+        """Frame errors that the board counted in this session, before and since its last reset, as
+        far as they were read."""
+        self._sets: dict[str, Samples] = {}
+        self._first = 0
+        """The training sample that stands first in the sample memory."""
+        self._before = State(0, [], [])
+        """What the run had done when it was restored: the board counts from 0."""
+        self._periods: dict[Register, tuple[int, int]] = {}
+        """Time constants that were shortened for the period that a restored run was in: the step
+        at which that ends, and the value from there on."""
         try:
-            self.identity = self.link.identify()
-            check_identity(self.identity, network, self.backend)
-            # The board's counter outlives sessions, and trying baud rates adds to it.
-            self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
+            self._take()
         except BaseException:
             transport.close()
             raise
         self.config = CoreConfig(network, self.identity.lanes)
         self.lanes = self.identity.lanes
-        self._samples: dict[str, int] = {}
-        self._train_words = 0
 
-    def load_samples(self, train: Samples, test: Samples) -> None:
-        records = [sample_records(samples, self.network) for samples in (train, test)]
+    def _take(self) -> None:
+        """See what board this is, stop what it does and make it this session's."""
+        self.identity = self.link.identify()
+        check_identity(self.identity, self.network, self.backend)
+        # The board's counter outlives sessions, and trying baud rates adds to it.
+        self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
+        self._stop()
+        last = self.link.read_register(Register.STATUS) >> EPOCH_SHIFT
+        self._epoch = last % ((1 << EPOCH_BITS) - 1) + 1  # not the last one's, and never 0
+        self.link.write_register(Register.EPOCH, self._epoch)
+
+    def _stop(self) -> None:
+        """End what a host left running: training at the next step, an evaluation at its end."""
+        pause = POLL_SECONDS[0]
+        begin = self._clocks()
+        while self.link.read_register(Register.STATUS) & 1:
+            self.link.write_register(Register.STEP_TARGET, 0)
+            if self._clocks() - begin > STOP_CLOCKS:
+                raise UserError(
+                    f"{self.backend}: the board is busy with what an earlier program told it, and "
+                    f"did not stop within {STOP_CLOCKS} clocks: reset the board and start again"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, POLL_SECONDS[1])
+
+    def recover(self) -> None:
+        self._take()
+        self._errors_earlier += self._errors_here
+        self._errors_here = 0
+
+    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
+        ahead = Samples(np.roll(train.codes, -first, axis=0), np.roll(train.labels, -first))
+        records = [sample_records(samples, self.network) for samples in (ahead, test)]
         words = paired(np.concatenate(records))
         if 2 * len(words) > self.identity.sample_memory:
             raise UserError(
@@ -70,26 +117,49 @@ class BoardSession(Session):
                 "fewer samples or a board built with more sample memory"
             )
         self.link.write(Space.SAMPLES, 0, words)
-        self._samples = {"train": len(train), "test": len(test)}
-        self._train_words = records[0].size
+        self._sets = {"train": train, "test": test}
+        self._first = first
 
     def write_weights(self, weights: list[np.ndarray]) -> None:
-        for lane, row in enumerate(self.config.to_lanes(weights)):
-            self.link.write(Space.WEIGHTS, lane << 16, [int(w) & 0xFFFFFFFF for w in row])
+        core_memory.write_weights(self.link, self.config, weights)
 
     def read_weights(self) -> list[np.ndarray]:
         self._run(Command.FLUSH, passes=1)
-        count = self.config.lane_words
-        rows = [
-            self.link.read(Space.WEIGHTS, lane << 16, count) for lane in range(self.config.lanes)
-        ]
-        sign = 1 << (self.network.weight_bits - 1)
-        weights = np.array(rows, dtype=np.int64) & (2 * sign - 1)
-        return self.config.from_lanes((weights ^ sign) - sign)
+        weights = core_memory.read_weights(self.link, self.config)
+        self._look()
+        return weights
+
+    def read_state(self) -> State:
+        weights = self.read_weights()
+        accumulators = core_memory.read_accumulators(self.link, self.config)
+        counters = self.counters()
+        return State(
+            counters.step,
+            weights,
+            accumulators,
+            counters.cost_sum,
+            counters.weight_saturations,
+            counters.activation_saturations,
+            counters.train_clocks,
+        )
 
     def start(self, settings: Settings, seed: int) -> None:
+        self._begin(settings, seed, State(0, [], []))
+
+    def restore(self, settings: Settings, seed: int, state: State) -> None:
+        self._begin(settings, seed, state)
+        self.write_weights(state.weights)
+        core_memory.write_accumulators(self.link, self.config, state.accumulators)
+        self._look()
+
+    def _begin(self, settings: Settings, seed: int, state: State) -> None:
+        """INIT, so that the next step is that after `state`: all but weights and accumulators."""
         settings.check(self.network)
-        state = start_state(seed)
+        first = state.sample(settings, len(self._sets["train"]))
+        if first != self._first:
+            self.load_samples(self._sets["train"], self._sets["test"], first)
+        self._before, self._periods = state, {}
+        (layer, start), *others = sign_starts(self.network, settings, seed, state.step)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))
             | (Flag.ANTITHETIC if settings.antithetic else Flag(0))
@@ -104,26 +174,59 @@ class BoardSession(Session):
             Register.TAU_X: settings.tau_x,
             Register.TAU_P: settings.tau_p,
             Register.TAU_THETA: settings.tau_theta,
-            Register.SEED: state & 0xFFFFFFFF,
-            Register.SEED + 1: state >> 32,
-            Register.TRAIN_END: self._train_words,
+            Register.SEED: start & 0xFFFFFFFF,
+            Register.SEED + 1: start >> 32,
+            Register.TRAIN_END: len(self._sets["train"]) * self.network.sample_words,
+            Register.EVAL_TEST: 0,
+            Register.EVAL_COUNT: 0,
+            Register.SIGN_LAYER: layer,
         }
-        first = min(values)
+        for register in (Register.TAU_X, Register.TAU_P, Register.TAU_THETA):
+            period = values[register]
+            if over := state.step % period:
+                values[register] = period - over
+                self._periods[register] = (state.step - over + period, period)
+        lowest = min(values)
         self.link.write(
-            Space.REGISTERS, first, [values[r] for r in range(first, first + len(values))]
+            Space.REGISTERS, lowest, [values[r] for r in range(lowest, lowest + len(values))]
         )
         self._run(Command.INIT, passes=100)
+        for layer, start in others:
+            self.link.write(Space.REGISTERS, Register.SEED, [start & 0xFFFFFFFF, start >> 32])
+            self.link.write_register(Register.SIGN_LAYER, layer)
+            self._run(Command.INIT, passes=100)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
-        self.link.write_register(Register.STEP_TARGET, until_step)
+        while self._periods:
+            end = min(end for end, _ in self._periods.values())
+            if end <= until_step:
+                self._train(end, on_progress)
+            else:
+                break
+            for register, (last, period) in list(self._periods.items()):
+                if last == end:
+                    self.link.write_register(register, period)
+                    del self._periods[register]
+        self._train(until_step, on_progress)
+
+    def _train(self, until_step: int, on_progress: Callable[[int], None] | None) -> None:
+        target = until_step - self._before.step
+        self.link.write_register(Register.STEP_TARGET, target)
         step = self.link.read_register(Register.STEP)
-        self._run(Command.TRAIN, passes=2 * (until_step - step) + 1, on_progress=on_progress)
+        self._run(Command.TRAIN, passes=2 * (target - step) + 1, on_progress=on_progress)
+        _, step = self._look()
+        if step < target:
+            raise BoardLostError(
+                f"{self.backend}: training ended at step {step + self._before.step} instead of "
+                f"{until_step}: another program stopped it; see to it that only one uses the board"
+            )
 
     def evaluate(self, on: str = "test") -> Evaluation:
-        count = self._samples[on]
+        count = len(self._sets[on])
         self.link.write(Space.REGISTERS, Register.EVAL_TEST, [int(on == "test"), count])
         self._run(Command.EVALUATE, passes=count + 1)
         correct, low, high = self.link.read(Space.REGISTERS, Register.EVAL_CORRECT, 3)
+        self._look()
         return Evaluation(correct, low | high << 32, count, self.network.cost_frac)
 
     def counters(self) -> Counters:
@@ -136,16 +239,24 @@ class BoardSession(Session):
         def wide(register: Register) -> int:
             return word(register) | word(register + 1) << 32
 
+        self._check_epoch(word(Register.STATUS))
+        before = self._before
         return Counters(
-            step=word(Register.STEP),
-            cost_sum=wide(Register.COST_SUM),
-            weight_saturations=word(Register.WEIGHT_SATURATIONS),
-            activation_saturations=word(Register.ACTIVATION_SATURATIONS),
+            step=before.step + word(Register.STEP),
+            cost_sum=before.cost_sum + wide(Register.COST_SUM),
+            weight_saturations=before.weight_saturations + word(Register.WEIGHT_SATURATIONS),
+            activation_saturations=before.activation_saturations
+            + word(Register.ACTIVATION_SATURATIONS),
             clocks=self._clocks(),
-            train_clocks=wide(Register.TRAIN_CLOCKS),
-            link_errors=((word(Register.FRAME_ERRORS) - self._errors_before) & FRAME_ERRORS_MASK)
-            + self.link.errors,
+            train_clocks=before.train_clocks + wide(Register.TRAIN_CLOCKS),
+            link_errors=self._errors(word(Register.FRAME_ERRORS)),
+            link_repeats=self.link.repeats,
         )
+
+    def _errors(self, frame_errors: int) -> int:
+        """Damaged frames of this session, both ways.  frame_errors: the board's counter."""
+        self._errors_here = (frame_errors - self._errors_before) & FRAME_ERRORS_MASK
+        return self._errors_earlier + self._errors_here + self.link.errors
 
     def close(self) -> None:
         self.link.close()
@@ -163,10 +274,10 @@ class BoardSession(Session):
         self._send(command)
         pause = POLL_SECONDS[0]
         while True:
-            busy, step = self.link.read(Space.REGISTERS, Register.STATUS, 2)
+            busy, step = self._look()
             if on_progress:
-                on_progress(step)
-            if not busy & 1:
+                on_progress(self._before.step + step)
+            if not busy:
                 return
             if (spent := self._clocks() - begin) > limit:
                 raise UserError(
@@ -175,6 +286,24 @@ class BoardSession(Session):
                 )
             time.sleep(pause)
             pause = min(2 * pause, POLL_SECONDS[1])
+
+    def _look(self) -> tuple[bool, int]:
+        """Whether the core is busy, and the steps since INIT.
+
+        Raises BoardLostError where the board is not this session's any more.
+        """
+        status, step = self.link.read(Space.REGISTERS, Register.STATUS, 2)
+        self._check_epoch(status)
+        return bool(status & 1), step
+
+    def _check_epoch(self, status: int) -> None:
+        epoch = status >> EPOCH_SHIFT
+        if epoch != self._epoch:
+            how = "lost its power or was reset" if epoch == 0 else "was taken by another program"
+            raise BoardLostError(
+                f"{self.backend}: the board {how}, and with it the run's weights; "
+                "start again, or go on from the last checkpoint with `mgd resume RUN`"
+            )
 
     def _send(self, command: Command) -> None:
         repeats = self.link.repeats

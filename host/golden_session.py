@@ -12,6 +12,7 @@ from golden_model.network import Network
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 from host.session import Counters, Evaluation, Samples, Session
+from host.state import State
 
 PROGRESS_SECONDS = 0.1
 
@@ -27,8 +28,10 @@ class GoldenSession(Session):
         self._samples: dict[str, Samples] = {}
         self._weights: list[np.ndarray] = []
         self._trainer: Trainer | None = None
+        self._before = State(0, [], [])
+        """Its counters are those of the run before it was restored."""
 
-    def load_samples(self, train: Samples, test: Samples) -> None:
+    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
         self._samples = {"train": train, "test": test}
 
     def write_weights(self, weights: list[np.ndarray]) -> None:
@@ -41,6 +44,26 @@ class GoldenSession(Session):
         train = self._samples["train"]
         weights = [w[None] for w in self._weights]
         self._trainer = Trainer(self.network, settings, train.codes, train.labels, weights, [seed])
+        self._before = State(0, [], [])
+
+    def restore(self, settings: Settings, seed: int, state: State) -> None:
+        self.write_weights(state.weights)
+        self.start(settings, seed)
+        self._running.resume(state.step, [g[None] for g in state.accumulators] or None)
+        self._before = state
+
+    def read_state(self) -> State:
+        counters = self.counters()
+        accumulators = self._running.accumulators if self.network.accumulators else []
+        return State(
+            counters.step,
+            self.read_weights(),
+            [g[0].copy() for g in accumulators],
+            counters.cost_sum,
+            counters.weight_saturations,
+            counters.activation_saturations,
+            counters.train_clocks,
+        )
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
         trainer, shown = self._running, time.monotonic()
@@ -57,14 +80,15 @@ class GoldenSession(Session):
         return Evaluation(int(correct[0]), int(cost[0]), len(samples), self.network.cost_frac)
 
     def counters(self) -> Counters:
-        trainer = self._running
+        trainer, before = self._running, self._before
         return Counters(
             step=trainer.step_number,
-            cost_sum=int(trainer.cost_sum[0]),
-            weight_saturations=int(trainer.weight_saturations[0]),
-            activation_saturations=int(trainer.activation_saturations[0]),
+            cost_sum=before.cost_sum + int(trainer.cost_sum[0]),
+            weight_saturations=before.weight_saturations + int(trainer.weight_saturations[0]),
+            activation_saturations=before.activation_saturations
+            + int(trainer.activation_saturations[0]),
             clocks=0,
-            train_clocks=0,
+            train_clocks=before.train_clocks,
             link_errors=0,
         )
 

@@ -27,6 +27,15 @@ WINDOW = 2
 """Requests without a reply: the board has room for one beside that which it works on."""
 ADDRESS_END = 1 << 24
 IDENTITY_WORDS_MAX = 256
+SIZE_MIN = 4
+"""Words below which a request is not cut: its frame would hardly become shorter."""
+GOOD_REPLIES = 32
+"""In a row: then requests become longer again."""
+TRIPS = 16
+TRIP_FACTOR = 3
+TRIP_EXTRA_S = 0.005
+"""On a noisy link a reply is overdue after so many times the longest of the last TRIPS replies."""
+NOISY_PATIENCE = 4
 REPLY_BYTES_MAX = 512
 """With every byte escaped, without the closing flag."""
 
@@ -43,25 +52,41 @@ class RefusedError(UserError):
 
 
 @dataclass
-class _Request:
+class _Transfer:
+    """Words that are read from or written to consecutive addresses."""
+
     op: Op
     space: Space
     address: int
+    words: list[int]
+    """Those to write, or room for those that are read."""
+
+
+@dataclass
+class _Request:
+    """A frame's part of a transfer."""
+
+    first: int
     count: int
-    words: bytes
-    attempts: int = 0
+    seq: int = -1
+    sent: float = 0.0
 
 
 class Link:
     """A board at the other end of `transport`.
 
-    A request without a reply for `timeout_s` seconds is sent again, `attempts` times in all; the
-    protocol allows every request to be repeated.  `repeats` counts requests sent again, `errors`
-    replies that were damaged.  All methods raise UserError where the board does not answer or
-    the port is gone, RefusedError where it answers with a status other than OK.
+    A request without a reply for `timeout_s` seconds is sent again, which the protocol allows for
+    all of them; after `attempts` times in which the board answered nothing at all it is said to be
+    gone.  A link that works but proves to be noisy is treated otherwise: requests are repeated as
+    soon as a reply is overdue, long ones are cut in halves until they get through, and it takes
+    NOISY_PATIENCE times as long until the board is said to be gone.
+
+    `repeats` counts requests sent again, `errors` replies that were damaged.  All methods raise
+    UserError where the board does not answer or the port is gone, RefusedError where it answers
+    with a status other than OK.
     """
 
-    def __init__(self, transport: Transport, *, timeout_s: float = 0.5, attempts: int = 4):
+    def __init__(self, transport: Transport, *, timeout_s: float = 0.5, attempts: int = 6):
         self.transport = transport
         self.timeout_s = timeout_s
         self.attempts = attempts
@@ -70,30 +95,31 @@ class Link:
         self._seq = 0
         self._received = bytearray()
         self._frames: deque[bytes] = deque()
+        self._size = MAX_WORDS
+        """Words in a request."""
+        self._good = 0
+        """Replies since the size was changed or one was missing."""
+        self._noisy = False
+        """Whether it has answered, but not always."""
+        self._trips: deque[float] = deque(maxlen=TRIPS)
+        """Seconds that the last replies took."""
 
     def read(self, space: Space, address: int, count: int) -> list[int]:
         """`count` words from `address` on, each 0 to 2^32 − 1."""
-        requests = [
-            _Request(Op.READ, space, at, size, b"") for at, size in _split(space, address, count)
-        ]
-        return [word for words in self._exchange(requests) for word in words]
+        _check_range(space, address, count)
+        return self._exchange(_Transfer(Op.READ, space, address, [0] * count))
 
     def write(self, space: Space, address: int, words: Sequence[int]) -> None:
         """Write words of 0 to 2^32 − 1 to `address` on."""
         words = [int(word) for word in words]
-        requests, done = [], 0
-        for at, size in _split(space, address, len(words)):
-            try:
-                packed = struct.pack(f"<{size}I", *words[done : done + size])
-            except struct.error as error:
-                bad = next(word for word in words if not 0 <= word < 1 << 32)
-                raise UserError(
-                    f"word {bad} for space {space.name}: a word has 32 bits, so it must be "
-                    "between 0 and 4294967295; write negative numbers modulo 2^32"
-                ) from error
-            requests.append(_Request(Op.WRITE, space, at, size, packed))
-            done += size
-        self._exchange(requests)
+        _check_range(space, address, len(words))
+        bad = next((word for word in words if not 0 <= word < 1 << 32), None)
+        if bad is not None:
+            raise UserError(
+                f"word {bad} for space {space.name}: a word has 32 bits, so it must be "
+                "between 0 and 4294967295; write negative numbers modulo 2^32"
+            )
+        self._exchange(_Transfer(Op.WRITE, space, address, words))
 
     def read_register(self, register: Register) -> int:
         """One 32-bit register."""
@@ -133,62 +159,120 @@ class Link:
         """Close the transport.  May be called twice."""
         self.transport.close()
 
-    def _exchange(self, requests: list[_Request]) -> list[list[int]]:
-        """Send all requests and return the words of their replies, in order."""
-        results: list[list[int]] = [[] for _ in requests]
-        waiting = deque(range(len(requests)))
-        under_way: dict[int, int] = {}
+    def _exchange(self, transfer: _Transfer) -> list[int]:
+        """Do the whole transfer, and return its words."""
+        under_way: deque[_Request] = deque()
+        """In the order in which they were sent, which is that of the replies."""
+        again: deque[_Request] = deque()
+        position, missed = 0, 0
         refusal: RefusedError | None = None
         self._receive_nothing_old()
-        deadline = 0.0
-        while waiting or under_way:
-            while waiting and len(under_way) < WINDOW:
-                index = waiting.popleft()
-                self._seq = (self._seq + 1) % 256
-                under_way[self._seq] = index
-                self._send(self._seq, requests[index])
-                deadline = time.monotonic() + self.timeout_s
-            frame = self._next_frame(deadline)
+        heard = time.monotonic()
+        while under_way or (refusal is None and (again or position < len(transfer.words))):
+            while refusal is None and len(under_way) < WINDOW:
+                if again:
+                    request = self._halved(again)
+                elif position < len(transfer.words):
+                    request = _Request(position, min(self._size, len(transfer.words) - position))
+                    position += request.count
+                else:
+                    break
+                self._send(transfer, request)
+                under_way.append(request)
+            frame = self._next_frame(under_way[-1].sent + self._patience(missed))
+            now = time.monotonic()
             if frame is None:
-                for seq, index in under_way.items():
-                    self._repeat(seq, requests[index])
-                deadline = time.monotonic() + self.timeout_s
+                missed += 1
+                self._noisy = bool(self._trips)  # it has answered before
+                longest = self.timeout_s * self.attempts
+                if self._noisy:
+                    longest *= NOISY_PATIENCE
+                if missed >= self.attempts and now - heard >= longest:
+                    raise UserError(
+                        f"no answer from the board on {self.transport.name} to {missed} "
+                        f"attempts of {self.timeout_s:g} s: {self.transport.hint()}"
+                    )
+                self._lost(under_way, again)
                 continue
             seq, op = frame[:REPLY_HEADER]
-            if seq not in under_way:
+            found = next((r for r in (*under_way, *again) if r.seq == seq), None)
+            if found is None:
                 continue  # the late reply to a request that was repeated
-            request = requests[under_way[seq]]
             words = frame[REPLY_HEADER:-1]
             left, status = divmod(frame[-1], RESULT_LEFT)
-            if not _fits(request, op, status, left, words):
-                self.errors += 1
+            if not _fits(transfer.op, found.count, op, status, left, words):
+                self._damaged()
                 continue
-            index = under_way.pop(seq)
-            deadline = time.monotonic() + self.timeout_s
+            heard, missed = now, 0
+            if found in again:
+                again.remove(found)
+            else:
+                while under_way[0] is not found:
+                    # Replies keep their order: that to an earlier request will not come any more.
+                    self._noisy = True
+                    self._lost(under_way, again, 1)
+                under_way.popleft()
+                self._trips.append(now - found.sent)
+            self._went_well()
             if status == Status.OK:
-                results[index] = list(struct.unpack(f"<{len(words) // 4}I", words))
+                if transfer.op == Op.READ:
+                    end = found.first + found.count
+                    transfer.words[found.first : end] = struct.unpack(f"<{found.count}I", words)
             elif refusal is None:
-                refusal = _refusal(request, Status(status), request.count - left)
-                waiting.clear()  # but wait for what is under way
+                address = transfer.address + found.first
+                refusal = _refusal(transfer, address, Status(status), found.count - left)
+                again.clear()  # but wait for what is under way
         if refusal is not None:
             raise refusal
-        return results
+        return transfer.words
 
-    def _send(self, seq: int, request: _Request) -> None:
-        request.attempts += 1
-        header = bytes([seq, request.op, request.space, request.count])
-        body = header + request.address.to_bytes(4, "little") + request.words
+    def _send(self, transfer: _Transfer, request: _Request) -> None:
+        if request.seq < 0:
+            self._seq = request.seq = (self._seq + 1) % 256
+        header = bytes([request.seq, transfer.op, transfer.space, request.count])
+        body = header + (transfer.address + request.first).to_bytes(4, "little")
+        if transfer.op == Op.WRITE:
+            words = transfer.words[request.first : request.first + request.count]
+            body += struct.pack(f"<{request.count}I", *words)
         # The first flag ends whatever garbage the board has heard before.
         self.transport.write(bytes([FLAG]) + encode(body))
+        request.sent = time.monotonic()
 
-    def _repeat(self, seq: int, request: _Request) -> None:
-        if request.attempts >= self.attempts:
-            raise UserError(
-                f"no answer from the board on {self.transport.name} to {request.attempts} "
-                f"attempts of {self.timeout_s:g} s: {self.transport.hint()}"
-            )
-        self.repeats += 1
-        self._send(seq, request)
+    def _lost(
+        self, under_way: deque[_Request], again: deque[_Request], count: int | None = None
+    ) -> None:
+        """The first `count` requests under way, or all, are to be sent again."""
+        for _ in range(len(under_way) if count is None else count):
+            again.append(under_way.popleft())
+            self.repeats += 1
+        self._good = 0
+        self._size = max(SIZE_MIN, self._size // 2) if self._noisy else self._size
+
+    def _halved(self, again: deque[_Request]) -> _Request:
+        """The first request to be sent again; what is too long of it stays for later."""
+        request = again.popleft()
+        if request.count > self._size:
+            again.appendleft(_Request(request.first + self._size, request.count - self._size))
+            request = _Request(request.first, self._size)
+        return request
+
+    def _damaged(self) -> None:
+        self.errors += 1
+        self._noisy = bool(self._trips)
+
+    def _went_well(self) -> None:
+        self._good += 1
+        if self._good == GOOD_REPLIES:
+            self._noisy &= self._size < MAX_WORDS
+            self._size, self._good = min(2 * self._size, MAX_WORDS), 0
+
+    def _patience(self, missed: int) -> float:
+        """Seconds to wait for a reply, after so many that did not come."""
+        if not self._noisy or not self._trips or missed % 4 == 3:
+            # The long wait is there for a board that has become slower.
+            return self.timeout_s
+        usual = TRIP_FACTOR * max(self._trips) + TRIP_EXTRA_S
+        return min(usual * 2**missed, max(usual, self.timeout_s / 5), self.timeout_s)
 
     def _receive_nothing_old(self) -> None:
         """Forget what came since the last exchange: replies to repeated requests."""
@@ -206,7 +290,7 @@ class Link:
                 body = decode(frame)
                 if body is not None and len(body) > REPLY_HEADER:
                     return body
-                self.errors += 1
+                self._damaged()
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
@@ -217,35 +301,32 @@ class Link:
             self._received = bytearray(rest[-2 * REPLY_BYTES_MAX :])
 
 
-def _split(space: Space, address: int, count: int) -> list[tuple[int, int]]:
-    """Address and size of each frame of a transfer."""
+def _check_range(space: Space, address: int, count: int) -> None:
     if count < 0 or address < 0 or address + count > ADDRESS_END:
         raise UserError(
             f"{count} words at address {address:#x} of space {space.name}: addresses must be "
             f"between 0 and {ADDRESS_END - 1:#x}, as a frame has 24 bits for them"
         )
-    return [(address + done, min(MAX_WORDS, count - done)) for done in range(0, count, MAX_WORDS)]
 
 
-def _fits(request: _Request, op: int, status: int, left: int, words: bytes) -> bool:
-    """Whether a reply can be one to this request.  left: words not done."""
-    done = request.count - left
-    if op != request.op or done < 0 or (status == Status.OK) != (left == 0):
+def _fits(asked: Op, count: int, op: int, status: int, left: int, words: bytes) -> bool:
+    """Whether a reply can be one to a request for `count` words.  left: words not done."""
+    done = count - left
+    if op != asked or done < 0 or (status == Status.OK) != (left == 0):
         return False
     return len(words) == (4 * done if op == Op.READ else 0)
 
 
-def _refusal(request: _Request, status: Status, done: int) -> RefusedError:
-    at = request.address + done
+def _refusal(transfer: _Transfer, address: int, status: Status, done: int) -> RefusedError:
     reasons = {
         Status.BAD_REQUEST: "it does not know this request, or the register is not for that",
         Status.BAD_ADDRESS: "it has nothing at this address",
         Status.BUSY: "its core is running; wait until it is done",
     }
-    doing = "read" if request.op == Op.READ else "write"
+    doing = "read" if transfer.op == Op.READ else "write"
     return RefusedError(
-        f"the board refused to {doing} {request.space.name} at {at:#x} ({status.name}): "
-        f"{reasons[status]}",
+        f"the board refused to {doing} {transfer.space.name} at {address + done:#x} "
+        f"({status.name}): {reasons[status]}",
         status,
         done,
     )

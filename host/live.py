@@ -1,9 +1,9 @@
 """The log of a run under way: lines of JSON beside its future folder, which `mgd watch` follows.
 
-The first line holds what the run is, the others what happens: {"event": "started" | "point" |
-"progress" | "stopping" | "ended", …}.  The writer holds a lock on the file, so a reader sees
-whether it still lives, however it ended.  The log is removed when the run ends; a reader that has
-it open still gets its last lines.
+The first line holds what the run is, the others what happens: {"event": "started" | "from" |
+"point" | "progress" | "ended", …}; "from" is where it goes on, at a checkpoint.  The writer holds a
+lock on the file, so a reader sees whether it still lives, however it ended.  The log is removed
+when the run ends; a reader that has it open still gets its last lines.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from host.session import Session
+from host.progress import CurvePoint, Progress
+from host.session import BoardLostError, Session
 from host.task import Task
-from host.training import CurvePoint, Reporter
+from host.training import Reporter
 
 PROGRESS_SECONDS = 1.0
 """Progress between evaluations is noted no more often than this."""
@@ -78,6 +79,17 @@ class LiveLog(Reporter):
     def started(self, task: Task, session: Session) -> None:
         self._begin = time.monotonic()
         self._note("started", lanes=session.lanes)
+
+    def resumed(self, progress: Progress) -> None:
+        self._goes_on(progress)
+
+    def lost(self, error: BoardLostError, progress: Progress) -> None:
+        self._goes_on(progress)
+
+    def _goes_on(self, progress: Progress) -> None:
+        self._begin = time.monotonic()
+        curve = [asdict(point) for point in progress.curve]
+        self._note("from", step=progress.state.step, curve=curve)
 
     def evaluated(self, point: CurvePoint) -> None:
         self._note("point", **asdict(point))

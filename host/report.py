@@ -221,7 +221,9 @@ def _errors(run: StoredRun) -> str:
         [
             ("weight updates that met the end of the range", f"{saturations['weights']:,}"),
             ("activations that met the end of the range", f"{saturations['activations']:,}"),
-            ("frames damaged on the link, sent again", f"{values['link_errors']:,}"),
+            ("frames damaged on the link", f"{values['link_errors']:,}"),
+            ("requests sent again", f"{values['link_repeats']:,}"),
+            ("times that the board lost the run", f"{values['board_losses']:,}"),
         ],
     )
 

@@ -1,6 +1,8 @@
 """The folder a run leaves behind: run.json, curve.csv, curve.png and weights.npz.
 
-It is written beside its place and renamed at the end, so it is whole or not there.
+It is written beside its place and renamed at the end, so it is whole or not there.  A run that
+keeps checkpoints has its folder from the beginning, with nothing but the last checkpoint in it; the
+files are then put in, run.json last.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from golden_model.errors import UserError
+from host.checkpoint import NAME as CHECKPOINT
+from host.checkpoint import Checkpoint, save
 from host.curve_plot import draw_curve
 from host.training import RunResult
 
@@ -60,9 +64,26 @@ def check_folder(out: Path) -> None:
         )
 
 
-def write_run(out: Path, result: RunResult) -> Path:
-    """Write the run to `out` and return it.  Raises UserError, and leaves nothing, if it fails."""
+def make_folder(out: Path) -> Path:
+    """Make the folder of a run that will keep checkpoints.  Raises UserError as check_folder."""
     check_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot(out, error) from None
+    return out
+
+
+def write_run(
+    out: Path, result: RunResult, checkpoint: Checkpoint | None = None, *, own: bool = False
+) -> Path:
+    """Write the run to `out` and return it.  Raises UserError, and leaves nothing, if it fails.
+
+    checkpoint: from where an interrupted run can go on; it becomes a file of the folder.
+    own: the folder is this run's already, and what it left there before is replaced.
+    """
+    if not own:
+        check_folder(out)
     temporary = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +92,16 @@ def write_run(out: Path, result: RunResult) -> Path:
         _write_csv(temporary / "curve.csv", result)
         draw_curve(result, temporary / "curve.png")
         np.savez(temporary / "weights.npz", allow_pickle=False, **weight_arrays(result))
-        temporary.chmod(0o777 & ~_umask())
-        temporary.rename(out)
+        if checkpoint is not None:
+            save(temporary / CHECKPOINT, checkpoint)
+        if own:
+            for path in sorted(temporary.iterdir(), key=lambda path: path.name == "run.json"):
+                path.replace(out / path.name)
+            if checkpoint is None:
+                (out / CHECKPOINT).unlink(missing_ok=True)
+        else:
+            temporary.chmod(0o777 & ~_umask())
+            temporary.rename(out)
     except OSError as error:
         raise _cannot(out, error) from None
     finally:
@@ -104,6 +133,8 @@ def summary(result: RunResult) -> dict[str, Any]:
             "activations": counters.activation_saturations,
         },
         "link_errors": counters.link_errors,
+        "link_repeats": counters.link_repeats,
+        "board_losses": result.board_losses,
         "wall_seconds": round(result.wall_seconds, 3),
         "config_digest": result.config_digest,
         "version": package_version(),

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
+from host.state import State
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,20 @@ class Counters:
     train_clocks: int
     """Spent in training steps since start()."""
     link_errors: int
+    """Frames that arrived damaged, at the board or here."""
+    link_repeats: int = 0
+    """Requests sent again because no answer came."""
+
+
+class BoardLostError(UserError):
+    """The board is not in the state that this session left it in; Session.recover() may help."""
 
 
 class Session(ABC):
     """A core for one network: load it, train it, read it.  Use as a context manager.
 
-    The order is: load_samples, write_weights, start, then train and evaluate at will.
+    The order is: load_samples, write_weights, start, then train and evaluate at will.  To go on
+    with a run: load_samples, restore.
     """
 
     backend: str
@@ -74,8 +84,12 @@ class Session(ABC):
     lanes: int
 
     @abstractmethod
-    def load_samples(self, train: Samples, test: Samples) -> None:
-        """Write both sets to the sample memory, training samples first."""
+    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
+        """Write both sets to the sample memory, training samples first.
+
+        first: the number of the training sample that a run to be restored takes next; it saves
+        restore() from writing them again.
+        """
 
     @abstractmethod
     def write_weights(self, weights: list[np.ndarray]) -> None:
@@ -88,6 +102,21 @@ class Session(ABC):
     @abstractmethod
     def start(self, settings: Settings, seed: int) -> None:
         """Step 0: set all run-time registers and the sign sequence, clear accumulators."""
+
+    @abstractmethod
+    def restore(self, settings: Settings, seed: int, state: State) -> None:
+        """Instead of write_weights and start: go on from `state`, of a run with these settings and
+        this seed.  What follows is bit for bit what that run would have done."""
+
+    @abstractmethod
+    def read_state(self) -> State:
+        """What restore() takes.  Changes nothing in the run under way."""
+
+    def recover(self) -> None:  # noqa: B027 - without a board there is nothing to do
+        """After a BoardLostError: make the board ready for load_samples again.
+
+        Raises UserError where it does not answer or is another board now.
+        """
 
     @abstractmethod
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 
 from golden_model.errors import UserError
 from host.live import live_path
+from host.progress import CurvePoint
 from host.run_folder import RUNS
-from host.training import CurvePoint
 
 KEYS = (
     "task", "backend", "method", "lanes", "seed", "steps", "accuracy", "target",
     "target_reached_at_step", "interrupted", "clocks", "train_clocks", "clocks_per_step",
-    "saturations", "link_errors", "wall_seconds", "config_digest", "version", "network", "settings",
-    "class_names", "notes", "machine",
+    "saturations", "link_errors", "link_repeats", "board_losses", "wall_seconds",
+    "config_digest", "version", "network", "settings", "class_names", "notes", "machine",
 )  # fmt: skip
 """Of run.json, what those who show a run count on."""
 SHOWN = 4

@@ -1,13 +1,13 @@
-"""Train a task on any session: the loop of training, evaluating and stopping."""
+"""Train a task on any session: the loop of training, evaluating, keeping and stopping."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,21 +15,13 @@ from golden_model.network import Network
 from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
 from host.encoding import Scaling
-from host.session import Counters, Session
+from host.progress import CurvePoint, Progress
+from host.session import BoardLostError, Counters, Session
+from host.state import State
 from host.task import Task
 
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One evaluation."""
-
-    step: int
-    train_cost: float | None
-    """Mean cost per training step since the point before; None at step 0."""
-    test_accuracy: float
-    test_cost: float
-    clocks: int
-    """Clocks spent training so far; 0 for the golden model."""
+LOSSES_MAX = 3
+"""Times that a board may lose the run without getting to another checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,10 @@ class RunResult:
     class_names: tuple[str, ...]
     scaling: Scaling | None
     notes: tuple[str, ...]
+    board_losses: int = 0
+    """How often the board lost the run and was loaded again."""
+    progress: Progress | None = None
+    """From where the run can go on; None where it came to its end."""
 
     @property
     def accuracy(self) -> float:
@@ -87,6 +83,12 @@ class Reporter:
     def started(self, task: Task, session: Session) -> None:
         """Samples and weights are loaded."""
 
+    def resumed(self, progress: Progress) -> None:
+        """After started(), where the run goes on from a checkpoint."""
+
+    def lost(self, error: BoardLostError, progress: Progress) -> None:
+        """The board lost the run, which goes on from `progress`."""
+
     def progress(self, step: int) -> None:
         """Called now and then between evaluations."""
 
@@ -97,70 +99,185 @@ class Reporter:
         """Ctrl-C was pressed; called inside a signal handler."""
 
 
-def run_training(session: Session, task: Task, reporter: Reporter | None = None) -> RunResult:
+@dataclass(frozen=True)
+class Keeper:
+    """Hears of the run's progress every `every` steps, and of its state at step 0."""
+
+    every: int
+    save: Callable[[Progress], None]
+
+
+def run_training(
+    session: Session,
+    task: Task,
+    reporter: Reporter | None = None,
+    *,
+    keeper: Keeper | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
     """Load, train to the task's target or last step, read the weights back.
+
+    keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.
+    progress: goes on from there instead of beginning; what follows is what would have followed.
 
     Ctrl-C ends the run after the steps up to the next evaluation, with a full result; a second
     one raises KeyboardInterrupt at once.  The target is judged from the first trained steps on,
     so that lucky initial weights do not count.  Raises UserError for data that cannot be used
-    and what the session raises.
+    and what session and keeper raise.
     """
-    reporter = reporter or Reporter()
-    network, settings = session.network, task.settings()
-    prepared = task.prepared
-    reporter.loading(len(prepared.train) + len(prepared.test), session)
-    session.load_samples(prepared.train, prepared.test)
-    session.write_weights(initial_weights(network, task.seed, task.init_gain))
-    session.start(settings, task.seed)
-    reporter.started(task, session)
-
-    begin = time.perf_counter()
-    step, cost_sum, reached = 0, 0, None
-    curve = [_evaluate(session, 0, None)]
-    reporter.evaluated(curve[-1])
-    with interruptible(reporter) as interrupted:
-        while step < task.steps and reached is None and not interrupted.is_set():
-            until = min(step + task.eval_every, task.steps)
-            session.train(until, reporter.progress)
-            total = session.counters().cost_sum
-            # Both costs of a step are in the sum, hence the 2.
-            mean = (total - cost_sum) / (2 * (until - step) << network.cost_frac)
-            step, cost_sum = until, total
-            curve.append(_evaluate(session, step, mean))
-            reporter.evaluated(curve[-1])
-            if task.target is not None and curve[-1].test_accuracy >= task.target:
-                reached = step
-        stopped = interrupted.is_set() and reached is None and step < task.steps
-    seconds = time.perf_counter() - begin
-    weights = session.read_weights()
-    return RunResult(
-        task=task.name,
-        backend=session.backend,
-        method=task.method,
-        lanes=session.lanes,
-        seed=task.seed,
-        steps=step,
-        target=task.target,
-        target_reached_at_step=reached,
-        interrupted=stopped,
-        curve=curve,
-        counters=session.counters(),
-        weights=weights,
-        wall_seconds=seconds,
-        network=network,
-        settings=settings,
-        config_digest=task.config_digest(),
-        class_names=prepared.class_names,
-        scaling=prepared.scaling,
-        notes=prepared.notes,
-    )
+    run = _Run(session, task, reporter or Reporter(), keeper, progress)
+    with interruptible(run.reporter) as interrupted:
+        run.go(interrupted)
+    return run.result(interrupted.is_set())
 
 
-def _evaluate(session: Session, step: int, train_cost: float | None) -> CurvePoint:
-    measured = session.evaluate("test")
-    return CurvePoint(
-        step, train_cost, measured.accuracy, measured.cost, session.counters().train_clocks
-    )
+class _Run:
+    def __init__(
+        self,
+        session: Session,
+        task: Task,
+        reporter: Reporter,
+        keeper: Keeper | None,
+        progress: Progress | None,
+    ) -> None:
+        self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
+        self.settings = task.settings()
+        self.kept = progress or Progress(self._first_state())
+        """From where the run goes on where the board loses it."""
+        self.earlier = self.kept
+        """What other programs did."""
+        self.losses = self.kept.board_losses
+        self.vain_losses = 0
+        samples = len(task.prepared.train) + len(task.prepared.test)
+        reporter.loading(samples, session)
+        self._load()
+        reporter.started(task, session)
+        if progress is not None:
+            reporter.resumed(progress)
+        elif keeper is not None:
+            keeper.save(self.kept)
+        self.begin = time.perf_counter()
+
+    @property
+    def reached(self) -> int | None:
+        """The step at which the target was reached."""
+        last, target = self.curve[-1], self.task.target
+        there = target is not None and last.step > 0 and last.test_accuracy >= target
+        return last.step if there else None
+
+    def go(self, interrupted: threading.Event) -> None:
+        """Train until target, last step or interrupt; load again what a board loses."""
+        while True:
+            try:
+                self._go(interrupted)
+                return
+            except BoardLostError as error:
+                self.vain_losses += 1
+                if self.keeper is None or self.vain_losses > LOSSES_MAX:
+                    raise
+                self.losses += 1
+                self.reporter.lost(error, self.kept)
+                self.session.recover()
+                self._load()
+
+    def result(self, interrupted: bool) -> RunResult:
+        task, session, prepared = self.task, self.session, self.task.prepared
+        stopped = interrupted and self.reached is None and self.step < task.steps
+        now = self.last
+        return RunResult(
+            task=task.name,
+            backend=session.backend,
+            method=task.method,
+            lanes=session.lanes,
+            seed=task.seed,
+            steps=self.step,
+            target=task.target,
+            target_reached_at_step=self.reached,
+            interrupted=stopped,
+            curve=self.curve,
+            counters=replace(
+                self.counters, link_errors=now.link_errors, link_repeats=now.link_repeats
+            ),
+            weights=now.state.weights,
+            wall_seconds=now.wall_seconds,
+            network=session.network,
+            settings=self.settings,
+            config_digest=task.config_digest(),
+            class_names=prepared.class_names,
+            scaling=prepared.scaling,
+            notes=prepared.notes,
+            board_losses=self.losses,
+            progress=now if stopped else None,
+        )
+
+    def _first_state(self) -> State:
+        network = self.session.network
+        weights = initial_weights(network, self.task.seed, self.task.init_gain)
+        nothing = [np.zeros_like(w) for w in weights] if network.accumulators else []
+        return State(0, weights, nothing)
+
+    def _load(self) -> None:
+        """Put `kept` into the session."""
+        session, prepared, state = self.session, self.task.prepared, self.kept.state
+        if state.step:
+            first = state.sample(self.settings, len(prepared.train))
+            session.load_samples(prepared.train, prepared.test, first)
+            session.restore(self.settings, self.task.seed, state)
+        else:
+            session.load_samples(prepared.train, prepared.test)
+            session.write_weights(state.weights)
+            session.start(self.settings, self.task.seed)
+        self.step, self.cost_sum = state.step, self.kept.cost_sum
+        self.curve = list(self.kept.curve)
+
+    def _go(self, interrupted: threading.Event) -> None:
+        task, session = self.task, self.session
+        if not self.curve:
+            self._evaluate(None)
+        while self.step < task.steps and self.reached is None:
+            if interrupted.is_set() and self.step == self.curve[-1].step:
+                break
+            due = _following(self.step, task.eval_every)
+            keep = _following(self.step, self.keeper.every) if self.keeper else due
+            until = min(due, keep, task.steps)
+            session.train(until, self.reporter.progress)
+            self.step = until
+            if until in (due, task.steps):
+                before = self.curve[-1].step
+                total = session.counters().cost_sum
+                # Both costs of a step are in the sum, hence the 2.
+                mean = (total - self.cost_sum) / (2 * (until - before) << session.network.cost_frac)
+                self.cost_sum = total
+                self._evaluate(mean)
+            if self.keeper and until == keep and until < task.steps and self.reached is None:
+                self.kept = self._progress()
+                self.keeper.save(self.kept)
+                self.vain_losses = 0
+        self.last, self.counters = self._progress(), session.counters()
+
+    def _evaluate(self, train_cost: float | None) -> None:
+        measured, clocks = self.session.evaluate("test"), self.session.counters().train_clocks
+        point = CurvePoint(self.step, train_cost, measured.accuracy, measured.cost, clocks)
+        self.curve.append(point)
+        self.reporter.evaluated(point)
+
+    def _progress(self) -> Progress:
+        state = self.session.read_state()
+        counters, earlier = self.session.counters(), self.earlier
+        return Progress(
+            state=state,
+            curve=tuple(self.curve),
+            cost_sum=self.cost_sum,
+            wall_seconds=earlier.wall_seconds + time.perf_counter() - self.begin,
+            link_errors=earlier.link_errors + counters.link_errors,
+            link_repeats=earlier.link_repeats + counters.link_repeats,
+            board_losses=self.losses,
+        )
+
+
+def _following(step: int, every: int) -> int:
+    """The first multiple of `every` after `step`."""
+    return (step // every + 1) * every
 
 
 @contextmanager

@@ -102,7 +102,8 @@ class TestRun:
 
     def _run(self, session: Session) -> _Result:
         task, network = self.task, self.session.network
-        session.load_samples(*(self._some(samples) for samples in task.datasets()))
+        train, test = task.datasets()
+        session.load_samples(self._some(train), self._some(test))
         session.write_weights(initial_weights(network, task.seed, task.init_gain))
         session.start(task.settings(), task.seed)
         session.train(self.steps)

@@ -8,9 +8,9 @@
 """
 
 from golden_model.errors import UserError
+from host.progress import CurvePoint
 from host.session import Counters, Evaluation
 from host.task import Task
-from host.training import CurvePoint
 from mgd.session import TrainingSession, open_session
 
 __all__ = [

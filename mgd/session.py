@@ -13,9 +13,10 @@ from golden_model.network import Network
 from golden_model.reference import float_inputs, float_weights
 from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
+from host.progress import CurvePoint
 from host.session import Counters, Evaluation, Samples, Session
 from host.task import Task
-from host.training import CurvePoint, Reporter, interruptible
+from host.training import Reporter, interruptible
 from mgd.arrays import to_codes, to_labels, to_weights
 from scripts import backends
 
@@ -74,7 +75,7 @@ class TrainingSession:
         """Name of each class number."""
         self._core = core
         self._data = {"train": task.prepared.train, "test": task.prepared.test}
-        core.load_samples(**self._data)
+        core.load_samples(self._data["train"], self._data["test"])
         self._start(initial_weights(self.network, task.seed, task.init_gain))
 
     # -- before the training ----------------------------------------------------------------

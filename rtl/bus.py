@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-SPACE_BITS = 2
+SPACE_BITS = 3
 ADDRESS_BITS = 24
 STATUS_BITS = 2
 WORD_BITS = 32

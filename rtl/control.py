@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -11,10 +11,20 @@ from golden_model.network import Network
 from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
 from rtl.config import CoreConfig
-from rtl.core import weight_request_layout
+from rtl.core import weight_request_layout, weight_shape
 from rtl.delay import delayed
 from rtl.frame_receiver import ERROR_BITS
-from rtl.protocol import FIRST_READABLE, REGISTERS, Flag, Identity, Register, Space, Status
+from rtl.protocol import (
+    EPOCH_BITS,
+    EPOCH_SHIFT,
+    FIRST_READABLE,
+    REGISTERS,
+    Flag,
+    Identity,
+    Register,
+    Space,
+    Status,
+)
 from rtl.schedule import (
     CLOCK_BITS,
     COMMAND_SHAPE,
@@ -44,9 +54,9 @@ class Control(wiring.Component):
     """Maps rtl.protocol's spaces onto a core and a sample memory.
 
     Two clocks to the acknowledge, to read a sample one more than the memory's `sample_latency`
-    and an identity word as many, to read a weight two more than the core takes.  While the core
-    is busy only the identity and the registers that are read are there; everything else answers
-    BUSY, so a run cannot be disturbed.
+    and an identity word as many, to read a weight or an accumulator two more than the core takes.
+    While the core is busy only the identity, the registers that are read and STEP_TARGET are
+    there; everything else answers BUSY, so a run can be ended but not disturbed.
     """
 
     def __init__(
@@ -56,6 +66,8 @@ class Control(wiring.Component):
         self.sample_memory = sample_memory
         self.sample_latency = sample_latency
         network: Network = config.network
+        self.high_bits = max(network.gradient_bits - WORD, 0)
+        """Bits of an accumulator that a word of the bus does not hold."""
         self.identity = Identity.of(
             network, config.lanes, config.lane_words, sample_memory, clock_hz
         )
@@ -66,7 +78,7 @@ class Control(wiring.Component):
                 "command": Out(stream.Signature(COMMAND_SHAPE)),
                 "evaluation": In(stream.Signature(evaluation_layout(config))),
                 "weight_request": Out(stream.Signature(weight_request_layout(config))),
-                "weight_reply": In(stream.Signature(signed(network.weight_bits))),
+                "weight_reply": In(stream.Signature(weight_shape(config))),
                 "status": In(status_layout(config)),
                 "train_end": Out(range(sample_memory)),
                 "eval_test": Out(1),
@@ -95,9 +107,14 @@ class Control(wiring.Component):
             self.sample_write_data.eq(bus.write_data),
             self.weight_request.payload.lane.eq(lane),
             self.weight_request.payload.word.eq(word),
+            self.weight_request.payload.accumulator.eq(space != Space.WEIGHTS),
             self.weight_request.payload.write.eq(bus.write),
-            self.weight_request.payload.data.eq(bus.write_data),
         ]
+        high = Signal(self.high_bits)
+        m.d.comb += self.weight_request.payload.data.eq(Cat(bus.write_data, high))
+        # A core's memories: what is read or written by a request to the core.
+        in_core, writes_high = Signal(), Signal()
+        m.d.comb += writes_high.eq((space == Space.ACCUMULATORS_HIGH) & bus.write)
 
         busy = self.status.busy | self.command.valid
         found, known, blocked = Signal(), Signal(), Signal()
@@ -107,16 +124,16 @@ class Control(wiring.Component):
                 m.d.comb += [
                     found.eq(address < REGISTERS),
                     known.eq(readable ^ bus.write),
-                    blocked.eq(bus.write),
+                    blocked.eq(bus.write & (address != Register.STEP_TARGET)),
                 ]
             with m.Case(Space.IDENTITY):
                 m.d.comb += [found.eq(address < len(identity)), known.eq(~bus.write)]
             with m.Case(Space.SAMPLES):
                 m.d.comb += [found.eq(address < self.sample_memory // 2), known.eq(1)]
                 m.d.comb += blocked.eq(1)
-            with m.Case(Space.WEIGHTS):
+            with m.Case(*self._core_spaces()):
                 exists = (lane < self.config.lanes) & (word < self.config.lane_words)
-                m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1)]
+                m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1), in_core.eq(1)]
 
         status, granted = Signal(range(max(Status) + 1)), Signal()
         m.d.comb += [bus.status.eq(status), granted.eq(found & known & ~(blocked & busy))]
@@ -133,7 +150,7 @@ class Control(wiring.Component):
                     m.d.sync += status.eq(Status.OK)
                 with m.If(bus.strobe):
                     m.next = "ANSWER"
-                with m.If(bus.strobe & granted & (space == Space.WEIGHTS)):
+                with m.If(bus.strobe & granted & in_core & ~writes_high):
                     m.next = "WEIGHT"
                 if self.sample_latency > 1:
                     slow = (space == Space.SAMPLES) | (space == Space.IDENTITY)
@@ -146,6 +163,8 @@ class Control(wiring.Component):
                 with m.If(bus.write & (status == Status.OK)):
                     m.d.comb += write_register.eq(space == Space.REGISTERS)
                     m.d.comb += self.sample_write.eq(space == Space.SAMPLES)
+                    with m.If(writes_high):
+                        m.d.sync += high.eq(bus.write_data)
                 m.d.comb += bus.ack.eq(1)
                 m.next = "IDLE"
             with m.State("WEIGHT"):
@@ -162,8 +181,10 @@ class Control(wiring.Component):
 
         with m.If(self.command.ready):
             m.d.sync += self.command.valid.eq(0)
-        self._writable_registers(m, write_register)
-        readable_registers = self._readable_registers(m, busy)
+        epoch = Signal(EPOCH_BITS)
+        self._writable_registers(m, write_register, epoch)
+        status_word = Cat(busy, Const(0, EPOCH_SHIFT - 1), epoch)
+        readable_registers = self._readable_registers(m, status_word)
         # As AND and OR, which LUTs of four inputs hold better than a multiplexer.
         in_registers = space == Space.REGISTERS
         number = address[: (REGISTERS - 1).bit_length()]
@@ -171,11 +192,14 @@ class Control(wiring.Component):
             (in_registers & (number == register), value)
             for register, value in readable_registers.items()
         ]
+        reply = self.weight_reply.payload.as_unsigned()
         sources += [
             (space == Space.IDENTITY, rom_data),
             (space == Space.SAMPLES, self.sample_read_data),
-            (space == Space.WEIGHTS, self.weight_reply.payload.as_unsigned()),
+            ((space == Space.WEIGHTS) | (space == Space.ACCUMULATORS), reply[:WORD]),
         ]
+        if self.high_bits:
+            sources.append((space == Space.ACCUMULATORS_HIGH, reply[WORD:]))
         read_data = Const(0, WORD)
         for source, value in sources:
             chosen = Signal()
@@ -184,7 +208,17 @@ class Control(wiring.Component):
         m.d.comb += bus.read_data.eq(read_data)
         return m
 
-    def _writable_registers(self, m: Module, write: Signal) -> None:
+    def _core_spaces(self) -> list[Space]:
+        """The spaces of the memories that this core has."""
+        network = self.config.network
+        spaces = [Space.WEIGHTS]
+        if network.accumulators:
+            spaces.append(Space.ACCUMULATORS)
+        if self.high_bits:
+            spaces.append(Space.ACCUMULATORS_HIGH)
+        return spaces
+
+    def _writable_registers(self, m: Module, write: Signal, epoch: Signal) -> None:
         """Registers of their fields' widths, which take the bus's data where `write` is high."""
         s, address, value = self.settings, self.bus.address, self.bus.write_data
         mode, low = Signal(len(Flag), name="mode"), Signal(WORD, name="seed_low")
@@ -193,6 +227,7 @@ class Control(wiring.Component):
             Register.MODE: mode,
             Register.SEED: low,
             Register.SEED + 1: high,
+            Register.EPOCH: epoch,
         }
         m.d.comb += [
             s.nodes.eq((mode & Flag.NODES).any()),
@@ -211,6 +246,7 @@ class Control(wiring.Component):
             Register.TRAIN_END: self.train_end,
             Register.EVAL_TEST: self.eval_test,
             Register.EVAL_COUNT: s.eval_count,
+            Register.SIGN_LAYER: s.sign_layer,
         }.items():
             registers[register] = Signal(len(port), name=register.name.lower())
             m.d.comb += port.eq(registers[register])
@@ -221,7 +257,7 @@ class Control(wiring.Component):
             with m.Case(int(Register.COMMAND)):
                 m.d.sync += [self.command.payload.code.eq(value), self.command.valid.eq(1)]
 
-    def _readable_registers(self, m: Module, busy) -> dict:
+    def _readable_registers(self, m: Module, status_word) -> dict:
         """What is counted here, and what the core reports, by address."""
         s, e = self.status, self.evaluation.payload
         count_bits = len(self.settings.eval_count)
@@ -236,7 +272,7 @@ class Control(wiring.Component):
 
         registers: dict = {}
         for register, value in (
-            (Register.STATUS, busy),
+            (Register.STATUS, status_word),
             (Register.STEP, s.step),
             (Register.EVAL_CORRECT, correct),
             (Register.EVAL_COST, cost),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -31,15 +31,21 @@ from rtl.sweeper import Sweeper
 
 
 def weight_request_layout(config: CoreConfig) -> data.StructLayout:
-    """Host access to one weight: which lane and word, and the data of a write."""
+    """Host access to one weight or accumulator: which lane and word, and the data of a write."""
     return data.StructLayout(
         {
             "lane": range(max(config.lanes, 2)),
             "word": range(max(config.lane_words, 2)),
+            "accumulator": 1,
             "write": 1,
-            "data": signed(config.network.weight_bits),
+            "data": weight_shape(config),
         }
     )
+
+
+def weight_shape(config: CoreConfig) -> Shape:
+    """Weights and accumulators on their way to or from the host."""
+    return signed(max(config.network.weight_bits, config.network.gradient_bits))
 
 
 def probe_layout(config: CoreConfig) -> data.StructLayout:
@@ -70,7 +76,7 @@ class FoldedCore(wiring.Component):
     Streams: `command` (rtl.protocol.Command codes), `sample_request`/`record` (to a
     rtl.samples.SampleMemory or any other source of records), `evaluation` (one result per
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a read is
-    answered 3 clocks later).  `settings` are the run-time registers.
+    answered 3 clocks later, 0 in the bits above a weight).  `settings` are the run-time registers.
 
     A step takes groups·(fan_in+1) clocks for the first layer, twice that for each other one,
     and what it takes to fill and empty the pipeline (docs/architecture.md has the formula).
@@ -91,7 +97,7 @@ class FoldedCore(wiring.Component):
                 "restart_evaluate": Out(1),
                 "evaluation": Out(stream.Signature(evaluation_layout(config))),
                 "weight_request": In(stream.Signature(weight_request_layout(config))),
-                "weight_reply": Out(stream.Signature(signed(config.network.weight_bits))),
+                "weight_reply": Out(stream.Signature(weight_shape(config))),
                 "busy": Out(1),
                 "step": Out(STEP_BITS),
                 "cost_sum": Out(cost_sum_bits(config.network)),
@@ -197,7 +203,11 @@ class FoldedCore(wiring.Component):
             shift_right.eq(broadcast.shift - SHIFT_MIN),
             residual_mask.eq(Mux(broadcast.shift > 0, (1 << broadcast.shift[:6]) - 1, 0)),
         ]
+        reading, read_lane, read_accumulator = Signal(2), Signal.like(host.lane), Signal()
         for p, lane in enumerate(lanes):
+            # Of all lanes only the one that is asked shows something: their OR is what it holds.
+            # It comes by the registers' resets and takes fewer cells than choosing would.
+            others = ~schedule.busy & (read_lane != p)
             following = lanes[(p + 1) % len(lanes)]
             m.d.comb += [
                 lane.address.eq(Mux(host_access, host.word, word)),
@@ -216,8 +226,13 @@ class FoldedCore(wiring.Component):
                         Mux(schedule.clear, schedule.clear_word, written_word),
                     )
                 ),
-                lane.host_write.eq(host_access & host.write & (host.lane == p)),
+                lane.host_write.eq(host_access & host.write & ~host.accumulator & (host.lane == p)),
+                lane.host_write_gradient.eq(
+                    host_access & host.write & host.accumulator & (host.lane == p)
+                ),
                 lane.host_data.eq(host.data),
+                lane.hide_weight.eq(others | (~schedule.busy & read_accumulator)),
+                lane.hide_gradient.eq(others | (~schedule.busy & ~read_accumulator)),
                 lane.clear.eq(schedule.clear),
                 lane.x.eq(x),
                 lane.x_later.eq(x_later),
@@ -251,7 +266,6 @@ class FoldedCore(wiring.Component):
         with m.If(~schedule.start_signs & schedule.training & saturated_output):
             m.d.sync += self.activation_saturations.eq(self.activation_saturations + 1)
 
-        reading, read_lane = Signal(2), Signal.like(host.lane)
         m.d.comb += [
             host_access.eq(self.weight_request.valid & ~schedule.busy),
             self.weight_request.ready.eq(
@@ -262,11 +276,16 @@ class FoldedCore(wiring.Component):
         accepted = host_access & self.weight_request.ready & ~host.write
         m.d.sync += reading.eq(Cat(accepted, reading))
         with m.If(accepted):
-            m.d.sync += read_lane.eq(host.lane)
+            m.d.sync += [read_lane.eq(host.lane), read_accumulator.eq(host.accumulator)]
+        shown = Const(0)
+        for lane in lanes:
+            shown |= lane.read_weight.as_unsigned()
+            if cfg.network.accumulators:
+                shown |= lane.read_gradient.as_unsigned()
         with m.If(reading[1]):
             m.d.sync += [
                 self.weight_reply.valid.eq(1),
-                self.weight_reply.payload.eq(Array(lane.read_weight for lane in lanes)[read_lane]),
+                self.weight_reply.payload.eq(shown),
             ]
         with m.Elif(self.weight_reply.ready):
             m.d.sync += self.weight_reply.valid.eq(0)
@@ -402,6 +421,7 @@ class FoldedCore(wiring.Component):
         m.d.comb += [
             signs.start.eq(schedule.start_signs),
             signs.seed.eq(self.settings.seed),
+            signs.first_layer.eq(self.settings.sign_layer),
             signs.nodes.eq(self.settings.nodes),
             signs.valid.eq(sweeper.valid),
             signs.first.eq(token.first),

@@ -33,6 +33,9 @@ class Lane(wiring.Component):
     * clock UPDATE + 2 of a group's last token: take and empty: both sums go to the output
       registers, and the next group's begin at 0.  No token may be a clock behind such a one.
 
+    `read_weight` and `read_gradient` are there 2 clocks after an address; while `hide_weight` or
+    `hide_gradient` is high they become 0 instead.
+
     UPDATE is 3, or 5 with accumulators.  `empty` is high with `take`, and once before the first
     group.  `shift` loads the output registers from the next lane's (`chain_*`).
     """
@@ -54,7 +57,10 @@ class Lane(wiring.Component):
                 "write": In(1),
                 "write_address": In(range(config.lane_words)),
                 "host_write": In(1),
-                "host_data": In(signed(net.weight_bits)),
+                "host_write_gradient": In(1),
+                "host_data": In(signed(max(net.weight_bits, net.gradient_bits))),
+                "hide_weight": In(1),
+                "hide_gradient": In(1),
                 "clear": In(1),
                 "x": In(signed(ACT_BITS)),
                 "sign": In(1),
@@ -72,6 +78,7 @@ class Lane(wiring.Component):
                 "new_gradient": Out(signed(max(net.gradient_bits, 1))),
                 "clipped": Out(1),
                 "read_weight": Out(signed(net.weight_bits)),
+                "read_gradient": Out(signed(max(net.gradient_bits, 1))),
             }
         )
 
@@ -92,6 +99,8 @@ class Lane(wiring.Component):
         weight = Signal(signed(net.weight_bits))
         m.d.comb += read.addr.eq(self.address)
         m.d.sync += weight.eq(read.data)
+        with m.If(self.hide_weight):
+            m.d.sync += weight.eq(0)
         m.d.comb += self.read_weight.eq(weight)
 
         # The weight change, saturating: UPDATE − 1 → UPDATE.  Without accumulators the share is
@@ -158,6 +167,9 @@ class Lane(wiring.Component):
         gradient = Signal(signed(net.gradient_bits))
         m.d.comb += read.addr.eq(self.address)
         m.d.sync += gradient.eq(read.data)
+        with m.If(self.hide_gradient):
+            m.d.sync += gradient.eq(0)
+        m.d.comb += self.read_gradient.eq(gradient)
 
         # Without accumulation the share goes past G: 0 ± share where G ± share would be.
         accumulated = Signal(signed(net.gradient_bits))
@@ -183,7 +195,9 @@ class Lane(wiring.Component):
         m.d.sync += self.new_gradient.eq(kept)
         m.d.comb += [
             write.addr.eq(self.write_address),
-            write.data.eq(Mux(self.clear, Const(0), self.new_gradient)),
-            write.en.eq(self.write | self.clear),
+            write.data.eq(
+                Mux(self.host_write_gradient, self.host_data, Mux(self.clear, 0, self.new_gradient))
+            ),
+            write.en.eq(self.write | self.clear | self.host_write_gradient),
         ]
         return change, delayed(m, weight, 2)

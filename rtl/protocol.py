@@ -26,7 +26,7 @@ from golden_model.network import ACTIVATIONS, COSTS, Network
 
 MAGIC = 0x3144474D
 """'MGD1' read as a little-endian word."""
-VERSION = 2
+VERSION = 3
 """Protocol version; host and board must have the same."""
 
 FLAG = 0x7E
@@ -66,15 +66,23 @@ class Space(IntEnum):
     WEIGHTS = 3
     """Weight memories: address = lane << 16 | word; two's complement in the low weight_bits,
     the bits above are read as 0."""
+    ACCUMULATORS = 4
+    """The gradient accumulators' low 32 bits, addressed as the weights are; BAD_ADDRESS in a core
+    that has none.  The bits above the accumulator's width are read as 0."""
+    ACCUMULATORS_HIGH = 5
+    """Their bits from 32 on; BAD_ADDRESS where they have no more than 32.  A word written to any of
+    its addresses goes with every word that is written to ACCUMULATORS after it."""
 
 
 class Command(IntEnum):
     """Written to Register.COMMAND."""
 
     INIT = 1
-    """Load the seed, step = 0, clear accumulators and counters.  Weights stay."""
+    """Load the sign streams of the layers from SIGN_LAYER on, and of rounding, from SEED; step = 0,
+    clear accumulators and counters.  Weights and the other layers' streams stay.  A run that goes
+    on has a SEED for each layer whose position in its streams differs, the first layer's first."""
     TRAIN = 2
-    """Run steps until STEP = STEP_TARGET.  The last update stays pending."""
+    """Run steps until STEP is STEP_TARGET or more.  The last update stays pending."""
     EVALUATE = 3
     """Flush, then run EVAL_COUNT samples from EVAL_BASE without perturbation."""
     FLUSH = 4
@@ -97,6 +105,8 @@ class Register(IntEnum):
 
     COMMAND = 0
     STEP_TARGET = 1
+    """May be written while the core is busy: TRAIN ends at the first step boundary, from there on,
+    for which no sample was fetched ahead."""
     MODE = 2
     DELTA_EXP = 3
     ETA_EXP = 4
@@ -111,7 +121,12 @@ class Register(IntEnum):
     EVAL_TEST = 12
     """EVALUATE begins at 0: the first training sample, 1: the sample behind the last of these."""
     EVAL_COUNT = 13
+    SIGN_LAYER = 14
+    """The first layer of weights, counted from 0, whose streams INIT loads; their number: none."""
+    EPOCH = 15
+    """Any number of 8 bits that the host chooses; 0 at power-up.  Read back in STATUS."""
     STATUS = 16
+    """Bit 0: busy.  Bits 8 to 15: EPOCH."""
     STEP = 17
     EVAL_CORRECT = 18
     EVAL_COST = 19
@@ -130,6 +145,9 @@ class Register(IntEnum):
 
 REGISTERS = 32
 """Size of Space.REGISTERS."""
+EPOCH_BITS = 8
+EPOCH_SHIFT = 8
+"""Place of EPOCH's lowest bit in STATUS."""
 FIRST_READABLE = 16
 """Registers below it can only be written, the others only be read."""
 

@@ -37,10 +37,12 @@ SETTINGS_LAYOUT = data.StructLayout(
         "step_target": STEP_BITS,
         "eval_count": 24,
         "seed": STATE_BITS,
+        "sign_layer": 8,
     }
 )
-"""Run-time registers (golden_model.settings.Settings).  Change them only while idle; the
-time constants and the seed take effect at INIT."""
+"""Run-time registers (golden_model.settings.Settings).  Change them only while idle, but for
+step_target: see Schedule.  The seed and sign_layer are looked at in INIT only.  A time constant
+that is changed holds for the period under way as well, which must not have lasted longer yet."""
 
 
 def register_fields(settings: Settings) -> dict[str, int]:
@@ -83,7 +85,10 @@ def cost_sum_bits(network: Network) -> int:
 class Schedule(wiring.Component):
     """The state machine of the core.
 
-    Commands are accepted while idle (`command.ready`).  It starts the sweeper, the loader and
+    Commands are accepted while idle (`command.ready`).  TRAIN ends with the step that makes
+    `step` step_target, or, where that is lowered meanwhile, at the next step boundary for which no
+    sample was fetched ahead: one or two steps later.  What follows is as if it had been so from the
+    beginning.  It starts the sweeper, the loader and
     the sign generator, receives the costs, and holds D and the random byte of the step whose
     update is pending.  `cost_soon` announces the second pass's cost (rtl.cost.SOON clocks ahead):
     the next sweep starts in the clock after, and its first share needs D when it is there.
@@ -190,19 +195,22 @@ class Schedule(wiring.Component):
         # The phases of the time constants, from 1 up to each; a core without accumulators knows
         # tau_theta = 1 only.  A phase is compared a clock later than it is counted, and asked for
         # many clocks after that.
-        phases, phase_ends = [], []
-        shapes = (len(s.tau_x), len(s.tau_p), range(net.tau_theta_max + 1))
-        for shape, period in zip(shapes, (s.tau_x, s.tau_p, s.tau_theta), strict=True):
-            phase, ends = Signal(shape, reset_less=True), Signal()
+        phases: list[tuple[Signal, Signal]] = []
+
+        def period_ends(period, longest: int):
+            if longest == 1:
+                return Const(1)
+            phase, ends = Signal(range(longest + 1), reset_less=True), Signal()
             m.d.sync += ends.eq(phase == period)
-            phases.append(phase)
-            phase_ends.append(ends)
-        if net.tau_theta_max == 1:
-            del phases[2]
-            phase_ends[2] = Const(1)
+            phases.append((phase, ends))
+            return ends
+
+        last_of_sample = period_ends(s.tau_x, TAU_MAX)
+        last_of_draw = period_ends(s.tau_p, TAU_MAX)
+        changes = period_ends(s.tau_theta, net.tau_theta_max)
 
         def next_phases():
-            for phase, ends in zip(phases, phase_ends, strict=False):
+            for phase, ends in phases:
                 with m.If(ends):
                     m.d.sync += phase.eq(1)
                 with m.Else():
@@ -229,7 +237,7 @@ class Schedule(wiring.Component):
                         m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
                         m.d.sync += [
                             step.eq(0),
-                            *(phase.eq(1) for phase in phases),
+                            *(phase.eq(1) for phase, _ in phases),
                             new_sample.eq(1),
                             new_draw.eq(1),
                             pending.eq(0),
@@ -259,13 +267,13 @@ class Schedule(wiring.Component):
 
             with m.State("STEP"):
                 m.d.sync += self.training.eq(1)
-                with m.If(finished & ~awaits_cost):
+                # A sample that was fetched ahead would be missing from the next command.
+                ends = finished & ~self.loaded & ~self.loading
+                with m.If(ends & ~awaits_cost):
                     m.next = "IDLE"
-                with m.Elif(finished):
-                    pass
-                with m.Elif(new_sample & ~self.loaded):
+                with m.Elif(~ends & new_sample & ~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)
-                with m.Else():
+                with m.Elif(~ends):
                     m.d.comb += [self.taken.eq(new_sample), self.sweep.eq(1)]
                     m.d.sync += [
                         self.passes.eq(2 | (s.antithetic | renew)),
@@ -273,15 +281,15 @@ class Schedule(wiring.Component):
                         self.update.eq(pending),
                         self.change.eq(change_pending),
                         pending.eq(1),
-                        change_pending.eq(phase_ends[2]),
+                        change_pending.eq(changes),
                         dirty.eq(0),
                         self.previous_slot.eq(draw_slot),
                         self.sample_before.eq(now),
                         self.hidden_before.eq(hidden),
                         hidden.eq(hidden ^ (s.antithetic | renew)),
                         step.eq(step + 1),
-                        new_sample.eq(phase_ends[0]),
-                        new_draw.eq(phase_ends[1]),
+                        new_sample.eq(last_of_sample),
+                        new_draw.eq(last_of_draw),
                     ]
                     next_phases()
                     with m.If(new_sample):
@@ -293,8 +301,8 @@ class Schedule(wiring.Component):
                         ]
                     with m.If(new_draw):
                         m.d.sync += draw_slot.eq(~draw_slot)
-                    m.next = "PREFETCH"
-            with m.State("PREFETCH"):
+                    m.next = "COUNTED"
+            with m.State("COUNTED"):  # now `finished` is about the step to come
                 m.next = "COST"
             with m.State("COST"):
                 # The next sample is fetched during the last step before it, if that is not the
@@ -344,8 +352,8 @@ class Schedule(wiring.Component):
                         before.eq(following),
                         following.eq(before),
                     ]
-                    m.next = "PREFETCH_SAMPLE"
-            with m.State("PREFETCH_SAMPLE"):
+                    m.next = "COUNTED_SAMPLE"
+            with m.State("COUNTED_SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
                 m.next = "RESULT"
             with m.State("RESULT"):

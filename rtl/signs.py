@@ -63,7 +63,8 @@ class SignGenerator(wiring.Component):
     any gaps, and carry the same group, slots and save; a group has two tokens or more.
 
     Raising `start` for one clock loads the windows of all groups from `seed`, in 63 clocks per
-    group and 61 more; `ready` is low meanwhile.
+    group and 61 more; `ready` is low meanwhile.  The groups of layers before `first_layer` keep
+    what slot 0 holds: theirs go to slot 1, which nobody reads before it is saved to.
 
     Cost: three registers of 61 bits, 6 to 8 four-input LUTs per lane and draw, one memory of 2
     windows per group.
@@ -79,6 +80,7 @@ class SignGenerator(wiring.Component):
             {
                 "start": In(1),
                 "seed": In(STATE_BITS),
+                "first_layer": In(range(config.network.depth + 1)),
                 "ready": Out(1),
                 "nodes": In(1),
                 "valid": In(1),
@@ -112,7 +114,9 @@ class SignGenerator(wiring.Component):
         window, previous = Signal(STATE_BITS), Signal(STATE_BITS)
         loading, clock = Signal(), Signal(range(STATE_BITS + 2))
         target = Signal(range(self.group_count + 1))
-        reload = Signal()
+        reload, kept = Signal(), Signal()
+        layers = [k for k, count in enumerate(self.config.groups) for _ in range(count)]
+        m.d.sync += kept.eq(Array([*layers, layers[-1]])[target] < self.first_layer)
         m.d.comb += reload.eq(clock == STATE_BITS + 1)
 
         # Clock 2: the window of the previous draw is addressed; clock 3: that of this draw.
@@ -128,7 +132,8 @@ class SignGenerator(wiring.Component):
         with m.If(loading | begins[1]):
             m.d.sync += address[1:].eq(Mux(loading, target, group1))
         with m.If(loading | begins[1] | begins[2]):
-            m.d.sync += address[0].eq(~loading & Mux(begins[1], previous_slot1, slot2))
+            slot = Mux(begins[1], previous_slot1, slot2)
+            m.d.sync += address[0].eq(Mux(loading, kept, slot))
         m.d.comb += read.addr.eq(address)
 
         # Clock 3: load or move on, so that in clock 4 the previous draw's window stands at this
@@ -159,7 +164,7 @@ class SignGenerator(wiring.Component):
         with m.If(ended[2]):
             m.d.sync += leaving.eq(address)
         with m.If(loading | ended[4]):
-            m.d.sync += saved_to.eq(Mux(loading, Cat(1, target), leaving))
+            m.d.sync += saved_to.eq(Mux(loading, Cat(~kept, target), leaving))
 
         # Start-up: `window` collects 61 bits a time and is written to the memory; from there it
         # gets into `previous`, which moves on and, through the mask of the group's size, shows

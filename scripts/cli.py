@@ -13,6 +13,7 @@ from golden_model.errors import UserError
 
 COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
+    "resume": ("scripts.train:resume", "Go on with a run that was interrupted."),
     "watch": ("scripts.watch:watch", "Follow a run that is under way, or show one that ended."),
     "report": ("scripts.report:report", "Write a run as one HTML file."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
@@ -21,6 +22,10 @@ COMMANDS = {
     "build": ("scripts.build:build_command", "Make a bitstream for a board."),
     "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
     "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),
+    "soak": (
+        "scripts.soak:soak",
+        "Train while link, board and host fail, and compare the weights.",
+    ),
     "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }

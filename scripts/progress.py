@@ -7,9 +7,11 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from host.session import Session
+from host.progress import CurvePoint
+from host.progress import Progress as RunProgress
+from host.session import BoardLostError, Session
 from host.task import Task
-from host.training import CurvePoint, Reporter
+from host.training import Reporter
 from scripts.backends import say
 
 LINE_SECONDS = 2.0
@@ -23,6 +25,8 @@ class ShownReporter(Reporter):
         self.console = console
         self.steps = 0
         self._begin = time.perf_counter()
+        self._from = 0
+        """The step at which this program began."""
 
     def loading(self, samples: int, session: Session) -> None:
         if session.backend != "golden":
@@ -41,6 +45,20 @@ class ShownReporter(Reporter):
             soft_wrap=True,
         )
 
+    def resumed(self, progress: RunProgress) -> None:
+        self._from = progress.state.step
+        self.console.print(f"going on from step {self._from:,}", highlight=False)
+
+    def lost(self, error: BoardLostError, progress: RunProgress) -> None:
+        self._from = progress.state.step
+        self._begin = time.perf_counter()
+        self.console.print(
+            f"{str(error).split('; ')[0]}; it is loaded again, from step {self._from:,}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
     def stopping(self) -> None:
         self.console.print("stopping at the next evaluation; Ctrl-C again drops the run")
 
@@ -48,8 +66,8 @@ class ShownReporter(Reporter):
         """cost, accuracy, steps/s and clocks/step at a point."""
         cost = point.test_cost if point.train_cost is None else point.train_cost
         text = f"cost {cost:8.4f}  accuracy {100 * point.test_accuracy:6.2f} %"
-        if point.step:
-            rate = point.step / max(time.perf_counter() - self._begin, 1e-9)
+        if point.step > self._from:
+            rate = (point.step - self._from) / max(time.perf_counter() - self._begin, 1e-9)
             text += f"  {rate:,.0f} steps/s"
             if point.clocks:
                 text += f"  {point.clocks / point.step:,.1f} clocks/step"

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from host.progress import CurvePoint
 from host.stored_run import StoredRun
-from host.training import CurvePoint
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 40
@@ -29,7 +29,9 @@ class RunView:
     points: list[CurvePoint] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
-    """Since the training began, when the last event came."""
+    """Since the training began, or went on, when the last event came."""
+    first: int = 0
+    """The step at which it began or went on."""
     ended: bool = False
     error: str | None = None
     folder: str | None = None
@@ -45,7 +47,9 @@ class RunView:
         what["parameters"] = sum(w.size for w in run.weights)
         what |= {"steps": values["steps"], "target": values["target"]}
         seconds = values["wall_seconds"]
-        return cls(what, True, run.curve, values["steps"], seconds, True, None, str(run.folder))
+        return cls(
+            what, True, run.curve, values["steps"], seconds, ended=True, folder=str(run.folder)
+        )
 
     def hear(self, event: dict[str, Any]) -> None:
         """One line of the live log."""
@@ -58,6 +62,9 @@ class RunView:
         if kind == "started":
             self.started = True
             self.what["lanes"] = event["lanes"]
+        elif kind == "from":
+            self.points = [CurvePoint(**point) for point in event["curve"]]
+            self.step = self.first = event["step"]
         elif kind == "progress":
             self.step = event["step"]
         elif kind == "point":
@@ -89,19 +96,24 @@ class RunView:
         text = (
             f"step {point.step:>9,}  cost {cost:8.4f}  accuracy {100 * point.test_accuracy:6.2f} %"
         )
-        if self.step and self.seconds:
-            text += f"  {self.step / self.seconds:,.0f} steps/s"
+        if rate := self._rate():
+            text += f"  {rate:,.0f} steps/s"
         if point.step and point.clocks:
             text += f"  {point.clocks / point.step:,.1f} clocks/step"
         return text
 
     def left(self) -> str:
         """How long it may still take; empty where nothing is known."""
-        if self.ended or not self.step or not self.seconds:
+        rate = self._rate()
+        if self.ended or not rate:
             return ""
-        seconds = (self.what["steps"] - self.step) * self.seconds / self.step
+        seconds = (self.what["steps"] - self.step) / rate
         target = ", or until the target" if self.what["target"] is not None else ""
         return f"at most {duration(seconds)} left{target}"
+
+    def _rate(self) -> float:
+        """Steps per second; 0 where nothing is known."""
+        return (self.step - self.first) / self.seconds if self.seconds else 0.0
 
     # -- on a terminal ----------------------------------------------------------------------
 

@@ -1,18 +1,45 @@
-"""`mgd train`: train a task, show how it goes, leave a run folder."""
+"""`mgd train` and `mgd resume`: train a task, show how it goes, leave a run folder."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from golden_model.errors import UserError
+from host.checkpoint import NAME as CHECKPOINT
+from host.checkpoint import Checkpoint, load, save
 from host.live import LiveLog, Tee
-from host.run_folder import check_folder, default_folder, write_run
+from host.progress import Progress
+from host.run_folder import check_folder, default_folder, make_folder, write_run
 from host.task import Task
-from host.training import RunResult, run_training
+from host.training import Keeper, RunResult, run_training
 from scripts.backends import open_session
 from scripts.progress import make_reporter
+
+EXIT_INTERRUPTED = 130
+
+backend_help = (
+    "The simulated board, the golden model in this process, a board's serial port, or a recording "
+    "in place of a board."
+)
+every_option = click.option(
+    "--checkpoint-every",
+    "every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the run's state in its folder every N steps, for `mgd resume`.",
+)
+
+record_option = click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Take down all bytes of the link, both ways, for --backend replay:FILE.",
+)
 
 
 @click.command()
@@ -22,8 +49,7 @@ from scripts.progress import make_reporter
     default="sim",
     show_default=True,
     metavar="sim|golden|PORT|replay:FILE",
-    help="The simulated board, the golden model in this process, a board's serial port, or a "
-    "recording in place of a board.",
+    help=backend_help,
 )
 @click.option(
     "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
@@ -33,18 +59,14 @@ from scripts.progress import make_reporter
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
 @click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
+@every_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Run folder, which must be new or empty.  [default: runs/TASK-METHOD-BACKEND-seedS-n]",
 )
-@click.option(
-    "--record",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Take down all bytes of the link, both ways, for --backend replay:FILE.",
-)
+@record_option
 def train(
     task_name: str,
     backend: str,
@@ -54,12 +76,14 @@ def train(
     steps: int | None,
     target: float | None,
     seed: int | None,
+    every: int | None,
     out: Path | None,
     record: Path | None,
-) -> None:
+) -> int:
     """Train TASK_OR_TOML: a built-in task such as xor or digits, or your own TOML file.
 
-    Ctrl-C stops after the steps up to the next evaluation and keeps what was reached.
+    Ctrl-C stops after the steps up to the next evaluation and keeps what was reached; `mgd resume`
+    goes on from there.
     """
     task = Task.load(task_name).with_overrides(
         method=method, lanes=lanes, steps=steps, target=target, seed=seed
@@ -69,12 +93,85 @@ def train(
     check_folder(planned)
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
+    if every is not None:
+        folder = make_folder(planned)
+        checkpoint = Checkpoint.of(task, backend, every, None)
+        return _kept(task, baud, folder, checkpoint, record)
     with LiveLog(planned, what(task, backend)) as live:
         with open_session(task, backend, baud, record) as session, make_reporter() as shown:
             result = run_training(session, task, Tee(shown, live))
+        last = None
+        if result.progress is not None:
+            last = Checkpoint.of(task, backend, None, result.progress)
         # Asked again: another run may have taken the free name meanwhile.
-        live.folder = write_run(out or _default(task, backend), result)
+        live.folder = write_run(out or _default(task, backend), result, last)
     click.echo(report(result, live.folder))
+    return 0
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--backend", metavar="sim|golden|PORT", help=f"{backend_help}  [default: as before]")
+@click.option(
+    "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
+)
+@click.option("--lanes", type=int, metavar="P", help="Lanes of the core.  [default: as before]")
+@every_option
+@record_option
+def resume(
+    run: Path,
+    backend: str | None,
+    baud: int | None,
+    lanes: int | None,
+    every: int | None,
+    record: Path | None,
+) -> int:
+    """Go on with the interrupted run in folder RUN, from its last checkpoint.
+
+    The result is bit for bit that of a run that was not interrupted, also on another backend or
+    with other lanes.  What a board still does for the program that was interrupted is stopped.
+    """
+    checkpoint = load(run / CHECKPOINT)
+    task = checkpoint.task().with_overrides(lanes=lanes)
+    checkpoint = replace(
+        checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
+    )
+    return _kept(task, baud, run, checkpoint, record)
+
+
+def _kept(
+    task: Task, baud: int | None, folder: Path, checkpoint: Checkpoint, record: Path | None
+) -> int:
+    """Train with checkpoints in `folder`, which is the run's own."""
+    path, backend = folder / CHECKPOINT, checkpoint.backend
+    begin = checkpoint.progress
+
+    def keep(progress: Progress) -> None:
+        nonlocal checkpoint
+        save(path, checkpoint.at(progress))
+        checkpoint = checkpoint.at(progress)
+
+    keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
+    try:
+        with LiveLog(folder, what(task, backend)) as live:
+            with open_session(task, backend, baud, record) as session, make_reporter() as shown:
+                result = run_training(
+                    session, task, Tee(shown, live), keeper=keeper, progress=begin
+                )
+            last = checkpoint.at(result.progress) if result.progress else None
+            live.folder = write_run(folder, result, last, own=True)
+    except (UserError, KeyboardInterrupt) as error:
+        if checkpoint.progress is None:
+            with suppress(OSError):
+                folder.rmdir()  # nothing was written yet
+            raise
+        again = f"`mgd resume {folder}` goes on from step {checkpoint.progress.state.step:,}"
+        if isinstance(error, UserError):
+            raise UserError(f"{error}; {again}") from None
+        click.echo(f"interrupted; {again}", err=True)
+        return EXIT_INTERRUPTED
+    click.echo(report(result, folder))
+    return 0
 
 
 def what(task: Task, backend: str) -> dict[str, Any]:
@@ -126,7 +223,14 @@ def report(result: RunResult, folder: Path) -> str:
             f"  saturated  {counters.weight_saturations:,} weights, "
             f"{counters.activation_saturations:,} activations"
         )
-    if counters.link_errors:
-        lines.append(f"  link       {counters.link_errors} frames repeated")
+    if counters.link_errors or counters.link_repeats:
+        lines.append(
+            f"  link       {counters.link_errors:,} damaged frames, {counters.link_repeats:,} "
+            "requests sent again"
+        )
+    if result.board_losses:
+        lines.append(f"  board      lost the run {result.board_losses} times, loaded again")
+    if result.interrupted:
+        lines.append(f"  go on      mgd resume {folder}")
     lines.append(f"  written    {folder}")
     return "\n".join(lines)

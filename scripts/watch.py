@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from host.checkpoint import NAME as CHECKPOINT
 from host.live import LiveReader
 from host.stored_run import find_run, read_run
 from scripts.run_view import RunView
@@ -40,6 +41,8 @@ def watch(run: Path) -> int:
         except KeyboardInterrupt:
             console.print("the run goes on")
             return 0
+    if not lives and (folder / CHECKPOINT).exists():
+        _print(console, f"`mgd resume {folder}` goes on from its last checkpoint")
     return _close(console, view, lives)
 
 

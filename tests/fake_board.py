@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from host.transport import Transport
-from rtl.protocol import MAX_WORDS, Op, Space, Status
+from rtl.protocol import EPOCH_SHIFT, MAX_WORDS, Op, Register, Space, Status
 
 
 def encode(body: bytes) -> bytes:
@@ -66,6 +66,8 @@ class FakeBoard(Transport):
             self.accesses.append((op, space, at))
             if op == Op.WRITE:
                 self.words[space, at] = int.from_bytes(data[4 * done : 4 * done + 4], "little")
+                if (space, at) == (Space.REGISTERS, Register.EPOCH):
+                    self.busy(False)
             else:
                 out += self.words.get((space, at), 0).to_bytes(4, "little")
         return bytes([seq, op]) + out + bytes([Status.OK])
@@ -83,6 +85,11 @@ class FakeBoard(Transport):
 
     def close(self) -> None:
         self.closed += 1
+
+    def busy(self, busy: bool) -> None:
+        """What STATUS says from now on, with the epoch that was written last."""
+        epoch = self.words.get((Space.REGISTERS, Register.EPOCH), 0)
+        self.words[Space.REGISTERS, Register.STATUS] = epoch << EPOCH_SHIFT | busy
 
     def inject(self, data: bytes) -> None:
         """Bytes that arrive at the host unasked."""

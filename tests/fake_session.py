@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from host.session import Counters, Evaluation, Samples, Session
+from host.state import State
 
 
 class FakeSession(Session):
@@ -21,7 +22,7 @@ class FakeSession(Session):
         self.closed = False
         self.on_train = lambda step: None
 
-    def load_samples(self, train: Samples, test: Samples) -> None:
+    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
         self.calls.append("load_samples")
         self.loaded = (train, test)
 
@@ -35,6 +36,17 @@ class FakeSession(Session):
     def start(self, settings, seed) -> None:
         self.calls.append("start")
         self.settings, self.seed = settings, seed
+
+    def restore(self, settings, seed, state: State) -> None:
+        self.calls.append(f"restore {state.step}")
+        self.settings, self.seed = settings, seed
+        self.weights, self.step = state.weights, state.step
+
+    def read_state(self) -> State:
+        return State(self.step, self.weights, [], self.counters().cost_sum, 1, 2, 7 * self.step)
+
+    def recover(self) -> None:
+        self.calls.append("recover")
 
     def train(self, until_step, on_progress=None) -> None:
         self.calls.append(f"train {until_step}")

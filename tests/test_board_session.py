@@ -250,7 +250,7 @@ def test_a_core_that_hangs(monkeypatch):
 
     def run_on(_number, reply):
         board.words[clocks] = board.words.get(clocks, 0) + 500_000
-        board.words[Space.REGISTERS, int(Register.STATUS)] = 1
+        board.busy(True)
         board.words[Space.REGISTERS, int(Register.STEP)] = 17
         return reply
 
@@ -265,10 +265,10 @@ def test_a_slow_core_does_not_hang(monkeypatch):
     """It is the core's clocks that are limited, not the seconds."""
     board = fake_board()
     session = BoardSession(board, SMALL)
-    status = (Space.REGISTERS, int(Register.STATUS))
 
     def busy_for_a_while(number, reply):
-        board.words[status] = int(number < 200)
+        board.busy(number < 200)
+        board.words[Space.REGISTERS, int(Register.STEP)] = 20
         return reply
 
     monkeypatch.setattr("host.board_session.POLL_SECONDS", (0, 0))

@@ -59,7 +59,7 @@ def digits(tmp_path_factory) -> Path:
     values["notes"] = [f"a note with {MARKUP}"]
     values |= {"clocks_per_step": 427.125, "train_clocks": 1_708_500, "clocks": 2_000_001}
     values["saturations"] = {"weights": 1234, "activations": 56_789}
-    values["link_errors"] = 42
+    values |= {"link_errors": 42, "link_repeats": 43, "board_losses": 2}
     (folder / "run.json").write_text(json.dumps(values))
     build = folder.parent / "build"
     build.mkdir()
@@ -125,7 +125,9 @@ def test_the_page_says_what_the_run_says(digits, page):
     assert facts["slowest path allows"] == "35.22 MHz, timing met"
     assert facts["weight updates that met the end of the range"] == "1,234"
     assert facts["activations that met the end of the range"] == "56,789"
-    assert facts["frames damaged on the link, sent again"] == "42"
+    assert facts["frames damaged on the link"] == "42"
+    assert facts["requests sent again"] == "43"
+    assert facts["times that the board lost the run"] == "2"
     assert facts["method"] == "node perturbation"
     assert facts["perturbation δ"] == "2^-5"
     assert facts["learning rate over tau_theta"] == "2^-9"

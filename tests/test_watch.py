@@ -16,8 +16,11 @@ import pytest
 
 from golden_model.errors import UserError
 from host.live import LiveLog, LiveReader, Tee, live_path
+from host.progress import CurvePoint, Progress
+from host.session import BoardLostError
+from host.state import State
 from host.stored_run import find_run, read_run
-from host.training import CurvePoint, Reporter, run_training
+from host.training import Reporter, run_training
 from scripts.run_view import RunView, duration, sparkline
 from tests.fake_session import FakeSession
 from tests.simulation import WAIT_SECONDS, XOR, mgd, mgd_command, mgd_environment, refused
@@ -224,6 +227,60 @@ def test_a_run_that_fails_says_why_and_leaves_nothing(tmp_path):
         *_, last = reader.events()
     assert last["error"] == "port fake is gone: unplugged"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_goes_on_is_shown_from_its_beginning(tmp_path):
+    curve = tuple(point(step) for step in (0, 100, 200))
+    with LiveLog(tmp_path / "run", WHAT) as log, LiveReader(tmp_path / "run") as reader:
+        view = RunView(started=True)
+        log.resumed(Progress(State(300, [], []), curve))
+        for event in reader.events():
+            view.hear(event)
+        assert view.points == list(curve)
+        assert (view.step, view.left()) == (300, "")
+        # 20 steps in 2 s, not 320
+        view.hear({"event": "point", "seconds": 2.0, **asdict(point(320))})
+        assert "  10 steps/s" in view.line()
+        assert view.left() == "at most 8.0 s left"
+        # The board loses the run, which goes on from its checkpoint.
+        log.lost(BoardLostError("gone"), Progress(State(300, [], []), curve))
+        for event in reader.events():
+            view.hear(event)
+        assert view.points == list(curve)
+
+
+def test_a_killed_run_can_go_on_and_is_followed_again(tmp_path):
+    process = subprocess.Popen(
+        mgd_command(*LONG, "run", "--checkpoint-every", 500),
+        cwd=tmp_path,
+        env=mgd_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = live_path(tmp_path / "run")
+    wait_for(lambda: log.exists() and log.read_text().count('"point"') >= 2)
+    process.kill()
+    process.wait()
+    done = mgd("watch", "run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "`mgd resume run` goes on from its last checkpoint" in done.stdout
+    process = subprocess.Popen(
+        mgd_command("resume", "run"), cwd=tmp_path, env=mgd_environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: log.exists() and '"from"' in log.read_text())
+        watch = watching(tmp_path)
+        assert watch.stdout is not None
+        assert watch.stdout.readline().startswith("digits: 64-32-10")
+        assert "step" in watch.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, _ = watch.communicate(timeout=WAIT_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert watch.returncode == 0
+    assert out.splitlines()[-1] == "written    run"
 
 
 def test_progress_is_not_logged_too_often(tmp_path, monkeypatch):
