@@ -74,7 +74,7 @@ class TrainingSession:
         """Name of each class number."""
         self._core = core
         self._data = {"train": task.prepared.train, "test": task.prepared.test}
-        core.load_samples(**self._data)
+        core.load_samples(self._data["train"], self._data["test"])
         self._start(initial_weights(self.network, task.seed, task.init_gain))
 
     # -- before the training ----------------------------------------------------------------
