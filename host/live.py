@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,7 +29,8 @@ PROGRESS_SECONDS = 1.0
 
 def live_path(run: Path) -> Path:
     """The log of the run that will be in the folder `run`."""
-    return run.with_name(f".{run.name}.live")
+    whole = Path(os.path.abspath(run))  # "." has no name
+    return whole.parent / f".{whole.name}.live"
 
 
 class LiveLog(Reporter):

@@ -41,11 +41,17 @@ class Event:
 
 
 def check_new(path: Path) -> None:
-    """Raise UserError where there is a file of that name: call it before a long build."""
+    """Raise UserError where there is a file of that name, or no folder for it: call it before a
+    long build."""
     if path.exists():
         raise UserError(
             f"--record {path}: there is such a file, and recordings are never overwritten; "
             "choose another name or remove it"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UserError(
+            f"--record {path}: {path.absolute().parent} is no folder; make it or choose another "
+            "place"
         )
 
 

@@ -275,7 +275,7 @@ def test_a_recording_has_its_name_once_it_is_whole(tmp_path):
 
 
 def test_a_recording_that_cannot_be_written(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="none is no folder"):
         RecordingTransport(FakeBoard(), tmp_path / "none" / "a.rec")
     writer = RecordingWriter(tmp_path / "a.rec", {})
     writer._file.close()
@@ -350,3 +350,5 @@ def test_a_recording_is_not_begun_over_another(tmp_path):
     (tmp_path / "x.rec").write_text("mine")
     assert "never overwritten" in refused(mgd("train", "xor", "--record", "x.rec", cwd=tmp_path))
     assert (tmp_path / "x.rec").read_text() == "mine"
+    line = refused(mgd("train", "xor", "--record", "none/x.rec", cwd=tmp_path))
+    assert f"{tmp_path / 'none'} is no folder" in line

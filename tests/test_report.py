@@ -27,9 +27,11 @@ BROWSER = Path(__file__).parent / "browser.py"
 SCHEMES = ("dark", "light")
 """In the order of Blink's numbers for them."""
 LIBRARIES = (
-    "sudo apt-get install libasound2 libdbus-1-3 libegl1 libfontconfig1 libgbm1 libgl1 libnss3 "
-    "libxcomposite1 libxdamage1 libxkbcommon0 libxkbfile1 libxrandr2 libxtst6"
+    "sudo apt-get install libasound2 libdbus-1-3 libegl1 libfontconfig1 libgbm1 libgl1 "
+    "libglib2.0-0 libgssapi-krb5-2 libnss3 libxcomposite1 libxdamage1 libxfixes3 libxkbcommon0 "
+    "libxkbfile1 libxrandr2 libxtst6"
 )
+"""What Debian 12 and Ubuntu 22.04 without a desktop lack."""
 BUILD = with_speed(
     {
         "network": "64-32-10", "lanes": 8, "board": "icebreaker", "device": "iCE40 UP5K",

@@ -158,6 +158,11 @@ def test_a_run_that_is_missing(tmp_path):
     assert "runs/xor-np-golden-seed2-1, runs/xor-np-golden-seed1-1" in line
     (tmp_path / "empty").mkdir()
     assert "is no run" in refused(mgd("watch", "empty", cwd=tmp_path))
+    for name in (".", "/", "runs/.."):
+        assert "is no run" in refused(mgd("watch", name, cwd=tmp_path))
+    # From within it, too.
+    folder = tmp_path / "runs" / "xor-np-golden-seed2-1"
+    assert mgd("watch", ".", cwd=folder).returncode == 0
     # The name alone is enough for one in runs/.
     assert mgd("watch", "xor-np-golden-seed2-1", cwd=tmp_path).returncode == 0
 
