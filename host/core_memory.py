@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from host.link import Link
-from rtl.config import CoreConfig
+from rtl.config import CoreLayout
 from rtl.protocol import Space
 
 WORD_BITS = 32
@@ -13,22 +13,22 @@ LANE_SHIFT = 16
 """A lane's number in an address."""
 
 
-def write_weights(link: Link, config: CoreConfig, weights: list[np.ndarray]) -> None:
+def write_weights(link: Link, config: CoreLayout, weights: list[np.ndarray]) -> None:
     """Per layer an integer array (nodes, fan_in + 1)."""
     rows = enumerate(config.to_lanes(weights))
     link.write_blocks(Space.WEIGHTS, [(lane << LANE_SHIFT, _words(row)) for lane, row in rows])
 
 
-def read_weights(link: Link, config: CoreConfig) -> list[np.ndarray]:
+def read_weights(link: Link, config: CoreLayout) -> list[np.ndarray]:
     """Inverse of write_weights; int64."""
     return config.from_lanes(
         _signed(_read(link, config, Space.WEIGHTS), config.network.weight_bits)
     )
 
 
-def read_accumulators(link: Link, config: CoreConfig) -> list[np.ndarray]:
-    """Per layer an int64 array (nodes, fan_in + 1); an empty list where the core has none."""
-    bits = config.network.gradient_bits
+def read_accumulators(link: Link, config: CoreLayout) -> list[np.ndarray]:
+    """Per layer an int64 array (nodes, fan_in + 1); an empty list where the host can access none."""
+    bits = config.host_gradient_bits
     if not bits:
         return []
     memory = _read(link, config, Space.ACCUMULATORS)
@@ -37,11 +37,11 @@ def read_accumulators(link: Link, config: CoreConfig) -> list[np.ndarray]:
     return config.from_lanes(_signed(memory, bits))
 
 
-def write_accumulators(link: Link, config: CoreConfig, accumulators: list[np.ndarray]) -> None:
+def write_accumulators(link: Link, config: CoreLayout, accumulators: list[np.ndarray]) -> None:
     """Inverse of read_accumulators, for a core whose accumulators were cleared."""
     if not accumulators:
         return
-    wide = config.network.gradient_bits > WORD_BITS
+    wide = config.host_gradient_bits > WORD_BITS
     rows = list(enumerate(config.to_lanes(accumulators)))
     if not wide:
         blocks = [(lane << LANE_SHIFT, _words(row)) for lane, row in rows]
@@ -69,7 +69,7 @@ def _words(row: np.ndarray) -> list[int]:
     return [int(value) % (1 << WORD_BITS) for value in row]
 
 
-def _read(link: Link, config: CoreConfig, space: Space) -> np.ndarray:
+def _read(link: Link, config: CoreLayout, space: Space) -> np.ndarray:
     count = config.lane_words
     words = link.read_blocks(space, [(lane << LANE_SHIFT, count) for lane in range(config.lanes)])
     return np.array(words, dtype=np.int64).reshape(config.lanes, count)

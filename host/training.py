@@ -126,7 +126,7 @@ def run_training(
     and what session and keeper raise.
     """
     run = _Run(session, task, reporter or Reporter(), keeper, progress)
-    with _interruptible(run.reporter) as interrupted:
+    with interruptible(run.reporter) as interrupted:
         run.go(interrupted)
     return run.result(interrupted.is_set())
 
@@ -281,7 +281,7 @@ def _following(step: int, every: int) -> int:
 
 
 @contextmanager
-def _interruptible(reporter: Reporter) -> Iterator[threading.Event]:
+def interruptible(reporter: Reporter) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual.
 
     A frame on the link is never cut in half by the first one.  Outside the main thread, where

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,8 +13,33 @@ from golden_model.errors import UserError
 from host.session import Session
 from host.task import Task
 from host.task_errors import near
+from host.transport import Transport
 
 BACKENDS = ("sim", "golden")
+REPLAY = "replay:"
+"""Before the name of a recording that stands in for a board."""
+
+
+class ReplayedSession:
+    """A session on a recording; leaving its `with` checks that all of it was replayed.
+
+    Everything else is the session's own.
+    """
+
+    def __init__(self, session: Session, recording: Any) -> None:
+        self._session = session
+        self._recording = recording
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def __enter__(self) -> ReplayedSession:
+        return self
+
+    def __exit__(self, kind: type | None, *_exc: object) -> None:
+        self._session.close()
+        if kind is None:
+            self._recording.check_finished()
 
 
 class SimulatedSession:
@@ -68,30 +94,66 @@ def check_port(name: str, what: str = "backend", others: tuple[str, ...] = BACKE
         )
 
 
-def open_session(task: Task, backend: str, baud: int | None = None) -> Session:
-    """A session for `task`: 'golden' (the model), 'sim' (the simulated board) or a serial port.
+def open_session(
+    task: Task,
+    backend: str,
+    baud: int | None = None,
+    record: Path | None = None,
+    memory: int | None = None,
+) -> Session:
+    """A session for `task`: 'golden' (the model), 'sim' (the simulated board), a serial port, or
+    'replay:FILE', a recording in place of a board.
 
-    baud: the port's bits per second; None finds out.
-    Raises UserError where the board cannot be built, opened or is another core.
+    baud: the port's bits per second; None finds out.  record: a new file that takes down all
+    bytes between host and board.  memory: 16-bit words of sample memory in the simulated board;
+    None makes room for the task's data.
+    Raises UserError where the board cannot be built, opened or is another core, or where there
+    is no link to record.
     """
+    if record is not None:
+        if backend == "golden" or backend.startswith(REPLAY):
+            raise UserError(
+                f"--record with --backend {backend}: no bytes go to a board there; record the "
+                "backend sim or a serial port"
+            )
+        from host.recording import check_new
+
+        check_new(record)
     if backend == "golden":
         from host.golden_session import GoldenSession
 
         return GoldenSession(task.network(), task.lanes)
     from host.board_session import BoardSession
 
+    network = task.network()
+    if backend.startswith(REPLAY):
+        from host.replay import ReplayTransport
+
+        recording = ReplayTransport(Path(backend.removeprefix(REPLAY)))
+        session = BoardSession(recording, network, backend)
+        return ReplayedSession(session, recording)  # type: ignore[return-value]
     if backend != "sim":
         check_port(backend)
         from host.ports import open_port
 
-        return BoardSession(open_port(backend, baud), task.network(), backend=backend)
+        return BoardSession(_recorded(open_port(backend, baud), record), network, backend)
     from boards import simulated
+    from host.transport import SerialTransport
 
-    network = task.network()
-    board = simulated.start(task.core_config(), sample_words(task), notify=say)
+    words = sample_words(task) if memory is None else memory
+    board = simulated.start(task.core_config(), words, notify=say)
     try:
-        session = BoardSession(board.port, network, backend="sim")
+        transport = _recorded(SerialTransport(board.port), record)
+        simulation = BoardSession(transport, network, backend="sim")
     except BaseException:
         board.close()
         raise
-    return SimulatedSession(board, session)  # type: ignore[return-value]
+    return SimulatedSession(board, simulation)  # type: ignore[return-value]
+
+
+def _recorded(transport: Transport, record: Path | None) -> Transport:
+    if record is None:
+        return transport
+    from host.recorder import RecordingTransport
+
+    return RecordingTransport(transport, record)

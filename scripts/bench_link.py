@@ -71,7 +71,7 @@ def link(task_name: str, json_file: Path | None) -> None:
     """
     task = Task.load(task_name)
     network = task.network()
-    board = simulated.start(network, task.lanes, sample_words(task), notify=say)
+    board = simulated.start(task.core_config(), sample_words(task), notify=say)
     rows: list[dict[str, Any]] = []
     try:
         with BoardSession(board.port, network, backend="sim") as session:

@@ -14,6 +14,8 @@ from golden_model.errors import UserError
 COMMANDS = {
     "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
     "resume": ("scripts.train:resume", "Go on with a run that was interrupted."),
+    "watch": ("scripts.watch:watch", "Follow a run that is under way, or show one that ended."),
+    "report": ("scripts.report:report", "Write a run as one HTML file."),
     "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
     "boards": ("scripts.boards:boards", "List the boards that a core can be built for."),
     "fit": ("scripts.fit:fit", "Estimate which boards a task fits, and how fast it trains there."),

@@ -186,7 +186,7 @@ def soak(task_name: str, rounds: int, steps: int, seed: int | None, json_file: P
     first = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     expected = run_training(GoldenSession(task.network()), task)
     done: list[Round] = []
-    board = simulated.start(task.network(), task.lanes, sample_words(task), notify=say)
+    board = simulated.start(task.core_config(), sample_words(task), notify=say)
     try:
         for number in range(rounds):
             one = _Soak(task, board, first + number)

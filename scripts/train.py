@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from golden_model.errors import UserError
 from host.checkpoint import NAME as CHECKPOINT
 from host.checkpoint import Checkpoint, load, save
+from host.live import LiveLog, Tee
 from host.progress import Progress
 from host.run_folder import check_folder, default_folder, make_folder, write_run
 from host.task import Task
@@ -20,13 +22,23 @@ from scripts.progress import make_reporter
 
 EXIT_INTERRUPTED = 130
 
-backend_help = "The simulated board, the golden model in this process, or a board's serial port."
+backend_help = (
+    "The simulated board, the golden model in this process, a board's serial port, or a recording "
+    "in place of a board."
+)
 every_option = click.option(
     "--checkpoint-every",
     "every",
     type=click.IntRange(min=1),
     metavar="N",
     help="Keep the run's state in its folder every N steps, for `mgd resume`.",
+)
+
+record_option = click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Take down all bytes of the link, both ways, for --backend replay:FILE.",
 )
 
 
@@ -36,7 +48,7 @@ every_option = click.option(
     "--backend",
     default="sim",
     show_default=True,
-    metavar="sim|golden|PORT",
+    metavar="sim|golden|PORT|replay:FILE",
     help=backend_help,
 )
 @click.option(
@@ -56,6 +68,7 @@ every_option = click.option(
     metavar="DIR",
     help="Run folder, which must be new or empty.  [default: runs/TASK-METHOD-BACKEND-seedS-n]",
 )
+@record_option
 def train(
     task_name: str,
     backend: str,
@@ -69,6 +82,7 @@ def train(
     seed: int | None,
     every: int | None,
     out: Path | None,
+    record: Path | None,
 ) -> int:
     """Train TASK_OR_TOML: a built-in task such as xor or digits, or your own TOML file.
 
@@ -85,20 +99,23 @@ def train(
         seed=seed,
     )
     # What can fail before a long build and a long run should.
-    check_folder(out or _default(task, backend))
+    planned = out or _default(task, backend)
+    check_folder(planned)
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
     if every is not None:
-        folder = make_folder(out or _default(task, backend))
-        return _kept(task, baud, folder, Checkpoint.of(task, backend, every, None))
-    with open_session(task, backend, baud) as session, make_reporter() as reporter:
-        result = run_training(session, task, reporter)
-    last = None
-    if result.progress is not None:
-        last = Checkpoint.of(task, backend, None, result.progress)
-    # Asked again: another run may have taken the free name meanwhile.
-    folder = write_run(out or _default(task, backend), result, last)
-    click.echo(report(result, folder))
+        folder = make_folder(planned)
+        checkpoint = Checkpoint.of(task, backend, every, None)
+        return _kept(task, baud, folder, checkpoint, record)
+    with LiveLog(planned, what(task, backend)) as live:
+        with open_session(task, backend, baud, record) as session, make_reporter() as shown:
+            result = run_training(session, task, Tee(shown, live))
+        last = None
+        if result.progress is not None:
+            last = Checkpoint.of(task, backend, None, result.progress)
+        # Asked again: another run may have taken the free name meanwhile.
+        live.folder = write_run(out or _default(task, backend), result, last)
+    click.echo(report(result, live.folder))
     return 0
 
 
@@ -110,8 +127,14 @@ def train(
 )
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.  [default: as before]")
 @every_option
+@record_option
 def resume(
-    run: Path, backend: str | None, baud: int | None, lanes: int | None, every: int | None
+    run: Path,
+    backend: str | None,
+    baud: int | None,
+    lanes: int | None,
+    every: int | None,
+    record: Path | None,
 ) -> int:
     """Go on with the interrupted run in folder RUN, from its last checkpoint.
 
@@ -123,10 +146,12 @@ def resume(
     checkpoint = replace(
         checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
     )
-    return _kept(task, baud, run, checkpoint)
+    return _kept(task, baud, run, checkpoint, record)
 
 
-def _kept(task: Task, baud: int | None, folder: Path, checkpoint: Checkpoint) -> int:
+def _kept(
+    task: Task, baud: int | None, folder: Path, checkpoint: Checkpoint, record: Path | None
+) -> int:
     """Train with checkpoints in `folder`, which is the run's own."""
     path, backend = folder / CHECKPOINT, checkpoint.backend
     begin = checkpoint.progress
@@ -138,10 +163,13 @@ def _kept(task: Task, baud: int | None, folder: Path, checkpoint: Checkpoint) ->
 
     keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
     try:
-        with open_session(task, backend, baud) as session, make_reporter() as reporter:
-            result = run_training(session, task, reporter, keeper=keeper, progress=begin)
-        last = checkpoint.at(result.progress) if result.progress else None
-        write_run(folder, result, last, own=True)
+        with LiveLog(folder, what(task, backend)) as live:
+            with open_session(task, backend, baud, record) as session, make_reporter() as shown:
+                result = run_training(
+                    session, task, Tee(shown, live), keeper=keeper, progress=begin
+                )
+            last = checkpoint.at(result.progress) if result.progress else None
+            live.folder = write_run(folder, result, last, own=True)
     except (UserError, KeyboardInterrupt) as error:
         if checkpoint.progress is None:
             with suppress(OSError):
@@ -154,6 +182,22 @@ def _kept(task: Task, baud: int | None, folder: Path, checkpoint: Checkpoint) ->
         return EXIT_INTERRUPTED
     click.echo(report(result, folder))
     return 0
+
+
+def what(task: Task, backend: str) -> dict[str, Any]:
+    """What a run is, for those who look on."""
+    network = task.network()
+    return {
+        "task": task.name,
+        "network": network.describe(),
+        "parameters": network.parameters,
+        "method": task.method,
+        "backend": backend,
+        "lanes": task.lanes,
+        "seed": task.seed,
+        "steps": task.steps,
+        "target": task.target,
+    }
 
 
 def _default(task: Task, backend: str) -> Path:
