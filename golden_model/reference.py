@@ -1,9 +1,7 @@
-"""A float64 reference beside the fixed-point model: exact functions, gradients and updates.
+"""A float64 reference beside the fixed-point model: exact functions and gradients.
 
 Forward pass, cost and gradient are the textbook ones; `backpropagation_sgd` trains with them.
-`FloatTrainer` is multiplexed gradient descent (McCaughan et al. 2023, APL Machine Learning 1,
-026118; Oripov et al. 2025, Algorithm 1) with the signs and the schedule of
-golden_model.trainer.Trainer, but without rounding, saturation or tables.
+golden_model.float_trainer is multiplexed gradient descent on them.
 
 Everything is in natural units (1.0 is 1.0) and costs are in bits for cross-entropy.  Leading
 axes ("...": samples, or seeds) of weights and inputs broadcast against each other.
@@ -17,9 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden_model.network import ACT_FRAC, ONE, Network
-from golden_model.seeds import start_state
-from golden_model.settings import Settings
-from golden_model.trainer import SignSource
 
 
 def float_weights(weights: list[np.ndarray], network: Network) -> list[np.ndarray]:
@@ -179,89 +174,3 @@ def backpropagation_sgd(
             ):
                 w -= learning_rate * g
     return weights, curve
-
-
-class FloatTrainer:
-    """Multiplexed gradient descent in float64, all arrays with the seeds as first axis.
-
-    Draws, samples and updates happen at the steps at which Trainer has them, with the same
-    signs; settings.rounding and the widths of `network` mean nothing here.
-
-    x: (samples, inputs); labels: (samples,); weights: per layer (seeds, nodes, fan_in + 1),
-    float64; order: (seeds, samples) permutations, or None for the order given.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        settings: Settings,
-        x: np.ndarray,
-        labels: np.ndarray,
-        weights: list[np.ndarray],
-        seeds: Sequence[int],
-        order: np.ndarray | None = None,
-    ) -> None:
-        self.network = network
-        self.settings = settings
-        self.x = np.asarray(x, dtype=np.float64)
-        self.labels = np.asarray(labels, dtype=np.int64)
-        self.order = (
-            np.tile(np.arange(len(self.labels)), (len(seeds), 1)) if order is None else order
-        )
-        self.weights = [np.array(w, dtype=np.float64) for w in weights]
-        self.accumulators = [np.zeros_like(w) for w in self.weights]
-        """Σ ΔC·s/δ (·x_j for node perturbation) since the last update: tau_theta times G."""
-        self.signs = SignSource(
-            network, [start_state(s) for s in seeds], nodes=settings.perturbs_nodes
-        )
-        self.delta = 2.0**-settings.delta_exp
-        self.step_number = 0
-        self._draw: list[np.ndarray] = []
-        self._sample = np.zeros(len(seeds), dtype=np.int64)
-        self._baseline = np.zeros(len(seeds))
-        self._inputs: list[np.ndarray] = []
-        self._weights_changed = True
-
-    def step(self) -> np.ndarray:
-        """One step; returns ΔC per seed."""
-        s, t = self.settings, self.step_number
-        new_sample = t % s.tau_x == 0
-        if new_sample:
-            self._sample = self.order[:, (t // s.tau_x) % len(self.labels)]
-        if t % s.tau_p == 0:
-            self._draw = self.signs.draw()
-        if s.antithetic:
-            plus, self._inputs = self._cost(+1)
-            minus, _ = self._cost(-1)
-            change = (plus - minus) / 2
-        else:
-            if new_sample or self._weights_changed:
-                self._baseline, self._inputs = self._cost(0)
-            change = self._cost(+1)[0] - self._baseline
-        for layer, signs in enumerate(self._draw):
-            share = (change / self.delta)[:, None, None] * signs
-            if s.perturbs_nodes:
-                share = share * self._inputs[layer][:, None, :]
-            self.accumulators[layer] += share
-        self._weights_changed = (t + 1) % s.tau_theta == 0
-        if self._weights_changed:
-            for w, g in zip(self.weights, self.accumulators, strict=True):
-                w -= 2.0**-s.eta_exp * g
-                g[:] = 0.0
-        self.step_number += 1
-        return change
-
-    def train(self, until_step: int) -> None:
-        """Steps up to number `until_step`."""
-        while self.step_number < until_step:
-            self.step()
-
-    def _cost(self, factor: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        weights, added = self.weights, None
-        if self.settings.perturbs_nodes:
-            added = [factor * self.delta * signs[..., 0] for signs in self._draw]
-        else:
-            pairs = zip(weights, self._draw, strict=True)
-            weights = [w + factor * self.delta * signs for w, signs in pairs]
-        result = forward(weights, self.x[self._sample], self.network, added)
-        return cost(result.outputs, self.labels[self._sample], self.network), result.inputs

@@ -15,7 +15,7 @@ from golden_model.network import Network
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 STATE_BITS = 61
 
-PURPOSES = {"signs": 0, "weights": 1, "order": 2, "split": 3, "data": 4}
+PURPOSES = {"signs": 0, "weights": 1, "order": 2, "split": 3, "data": 4, "codes": 5}
 """What random words are for: each purpose has a sequence of its own."""
 
 

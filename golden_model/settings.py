@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from golden_model.errors import UserError
 from golden_model.network import (
@@ -14,10 +16,15 @@ from golden_model.network import (
     TAU_MAX,
     Network,
 )
+from golden_model.perturbations import FAMILIES, Numbering, number_parameters
 
 METHODS = ("wp", "np")
 DIFFERENCES = ("antithetic", "forward")
 ROUNDINGS = ("stochastic", "residual")
+PERTURBATIONS = tuple(FAMILIES)
+SCOPES = ("network", "layer")
+FIRST_VARIANT = 9
+"""Fields of Settings from this one on came later; their defaults change no run."""
 STEPS_MAX = (1 << 32) - 1
 """Most steps of a run: the core counts them in 32 bits."""
 
@@ -40,12 +47,20 @@ class Settings:
     tau_theta: int = 1
     input_shift: int = 0
     """An input code is shifted left by this to become an activation."""
+    perturbation: str = "random"
+    """Family of golden_model.perturbations: random, sequential, walsh, square or sine."""
+    scope: str = "network"
+    """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
+    trainable: tuple[bool, ...] = ()
+    """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
 
     def __post_init__(self) -> None:
         for name, choice, allowed in (
             ("method", self.method, METHODS),
             ("difference", self.difference, DIFFERENCES),
             ("rounding", self.rounding, ROUNDINGS),
+            ("perturbation", self.perturbation, PERTURBATIONS),
+            ("scope", self.scope, SCOPES),
         ):
             if choice not in allowed:
                 raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
@@ -63,6 +78,17 @@ class Settings:
             raise UserError(
                 f"rounding = 'stochastic' with tau_theta = {self.tau_theta}: it works without an "
                 "accumulator, so only at tau_theta = 1; use rounding = 'residual'"
+            )
+        if self.value_frac and self.rounding == "stochastic":
+            raise UserError(
+                f"perturbation = {self.perturbation!r} with rounding = 'stochastic': its values "
+                "lie between 0 and 1 too, and a share of whole weight units has no such parts; "
+                "use rounding = 'residual'"
+            )
+        if self.trainable and not any(self.trainable):
+            raise UserError(
+                f"trainable = {_flags(self.trainable)}: no layer would ever change; "
+                "let at least one be true"
             )
 
     @property
@@ -83,6 +109,25 @@ class Settings:
         From W −= η·ΔC·s/δ: S = cost_frac + 1 + eta_exp − delta_exp − weight_frac.
         """
         return network.cost_frac + 1 + self.eta_exp - self.delta_exp - network.weight_frac
+
+    @cached_property
+    def value_frac(self) -> int:
+        """Fraction bits of a perturbation's values: 0 where they are signs."""
+        return FAMILIES[self.perturbation].frac
+
+    @property
+    def by_layer(self) -> bool:
+        return self.scope == "layer"
+
+    def numbering(self, network: Network) -> list[Numbering | None]:
+        """The numbers of the perturbed quantities per layer; None for one that is not trained."""
+        return number_parameters(network, self.perturbs_nodes, self.by_layer, self.trainable)
+
+    @property
+    def gain_bits(self) -> int:
+        """Bits by which an accumulator's unit is finer than D's: contributions are so much
+        larger, and the shift that takes weight units out of it is S + gain_bits."""
+        return self.value_frac
 
     def check(self, network: Network) -> None:
         """Raise UserError where these settings ask for more than `network` was built for."""
@@ -108,6 +153,7 @@ class Settings:
                 f"tau_theta = {self.tau_theta} is above tau_theta_max = {network.tau_theta_max}, "
                 "which fixes the accumulators' width; raise tau_theta_max and build again"
             )
+        self._check_family(network)
         low, high = network.code_min << self.input_shift, network.code_max << self.input_shift
         if low < ACT_MIN or high > ACT_MAX:
             raise UserError(
@@ -115,3 +161,51 @@ class Settings:
                 f"{network.code_max} into {low}..{high}; activations are Q1.14, {ACT_MIN}.."
                 f"{ACT_MAX}: lower input_shift or sample_bits"
             )
+
+    def _check_family(self, network: Network) -> None:
+        if self.trainable and len(self.trainable) != network.depth:
+            raise UserError(
+                f"trainable = {_flags(self.trainable)}: {len(self.trainable)} flags, the network "
+                f"has {network.depth} layers of weights; give one for each"
+            )
+        if network.grid_frac < self.delta_exp + self.value_frac:
+            raise UserError(
+                f"delta_exp = {self.delta_exp} with perturbation = {self.perturbation!r}: its "
+                f"values have {self.value_frac} fraction bits, and sums only {network.grid_frac} "
+                f"for both; delta_exp must be at most {network.grid_frac - self.value_frac}"
+            )
+        shift, most = self.shift(network) + self.gain_bits, network.shift_max
+        if self.gain_bits and shift > most:
+            raise UserError(
+                f"eta_exp = {self.eta_exp}: accumulators {self.gain_bits} bits finer need a shift "
+                f"of {shift}, above shift_max = {most}, which fixes their width; lower eta_exp or "
+                "raise shift_max"
+            )
+        if self.tau_theta << self.gain_bits > network.tau_theta_max and self.accumulates:
+            raise UserError(
+                f"tau_theta = {self.tau_theta}: contributions are {self.gain_bits} bits larger "
+                f"here, so the accumulators need tau_theta_max = {self.tau_theta << self.gain_bits}"
+                f" or more, not {network.tau_theta_max}; raise tau_theta_max or lower tau_theta"
+            )
+
+
+def delta_exp_for(norm: float, perturbation: str, numbering: list[Numbering | None]) -> int:
+    """The exponent of the δ nearest to the one for a perturbation of total length `norm`.
+
+    δ is norm·1, norm/√N or norm·√2/√N (one at a time, signs, sinusoids), N the quantities that
+    are numbered together, of the largest layer where each counts by itself.
+    Raises UserError where that is outside 2^-1 … 2^-DELTA_EXP_MAX.
+    """
+    total = max(n.total for n in numbering if n is not None)
+    delta = FAMILIES[perturbation].amplitude(norm, total)
+    exp = math.floor(0.5 - math.log2(delta))
+    if not 1 <= exp <= DELTA_EXP_MAX:
+        raise UserError(
+            f"norm = {norm:g} over {total} quantities makes delta = {delta:.3g}; it must be "
+            f"between 2^-{DELTA_EXP_MAX} and 2^-1: change norm, or give delta_exp"
+        )
+    return exp
+
+
+def _flags(values: tuple[bool, ...]) -> str:
+    return "[" + ", ".join("true" if value else "false" for value in values) + "]"

@@ -16,19 +16,21 @@ from golden_model.activations import activate
 from golden_model.formats import floor_shift, saturate, stochastic_round
 from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
+from golden_model.passes import ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
+from golden_model.perturbations import FAMILIES
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
-from golden_model.signs import BitReader, stream_states
+from golden_model.sign_source import RandomBytes, SignSource
 
-ANTITHETIC = np.array([+1, -1])
-BASELINE_AND_FORWARD = np.array([0, +1])
-FORWARD = np.array([+1])
-"""Factors of the perturbation in the passes of a step."""
+__all__ = ["SignSource", "Step", "Trainer"]
 
 
 @dataclass
 class Step:
-    """What happened in one step, for comparison with the hardware.  Arrays: seeds first."""
+    """What happened in one step, for comparison with the hardware.
+
+    Arrays: (seeds,), or (trained layers, seeds) where scope = "layer", but for the baseline.
+    """
 
     number: int
     baseline: np.ndarray | None
@@ -43,58 +45,6 @@ class Step:
     """Whether the weights changed after this step."""
 
 
-class SignSource:
-    """Signs and random bytes of consecutive draws, for several seeds."""
-
-    BLOCK_BITS = 4096
-    BLOCK_SIGNS = 1 << 17
-    """Draws made at once: few calls for small networks, but no more than caches hold."""
-
-    def __init__(self, network: Network, start_states: Sequence[int], nodes: bool) -> None:
-        self.network = network
-        self.nodes = nodes
-        windows = np.array(
-            [stream_states(state, network.neurons) for state in start_states], dtype=np.uint64
-        )
-        self._layers: list[BitReader] = []
-        first = 0
-        for size in network.layers[1:]:
-            self._layers.append(BitReader(windows[:, first : first + size]))
-            first += size
-        self._random = BitReader(windows[:, network.neurons])
-        widest = 1 if nodes else max(network.layers[:-1]) + 1
-        total = (network.neurons if nodes else network.parameters) * len(start_states)
-        self._block = max(1, min(self.BLOCK_BITS // widest, self.BLOCK_SIGNS // total))
-        self._signs: list[np.ndarray] = []
-        self._left = 0
-        self._bytes = np.zeros((len(start_states), 0), dtype=np.int64)
-
-    def draw(self) -> list[np.ndarray]:
-        """Signs ±1 of the next draw, float64, per layer (seeds, nodes, fan_in+1 or 1)."""
-        if not self._left:
-            self._signs = []
-            for reader, fan_in in zip(self._layers, self.network.layers, strict=False):
-                width = 1 if self.nodes else fan_in + 1
-                bits = reader.take(self._block * width)
-                bits = bits.reshape(*bits.shape[:-1], self._block, width)
-                self._signs.append(
-                    np.moveaxis((1 - 2 * bits.view(np.int8)).astype(np.float64), -2, 0)
-                )
-            self._left = self._block
-        index = self._block - self._left
-        self._left -= 1
-        return [signs[index] for signs in self._signs]
-
-    def random_bytes(self) -> np.ndarray:
-        """The next 8 bits of stretch K per seed: first bit = least significant."""
-        if self._bytes.shape[1] == 0:
-            bits = self._random.take(1024 * ROUND_BITS)
-            bits = bits.reshape(bits.shape[0], 1024, ROUND_BITS).astype(np.int64)
-            self._bytes = (bits << np.arange(ROUND_BITS)).sum(axis=-1)
-        byte, self._bytes = self._bytes[:, 0], self._bytes[:, 1:]
-        return byte
-
-
 class Trainer:
     """A core in NumPy.  All arrays have the seeds as first axis.
 
@@ -103,7 +53,8 @@ class Trainer:
     None for the order given.  Raises UserError where the settings do not suit the network.
 
     weights and accumulators hold what a core's memories hold after the last step; they change
-    in place, so copy what you keep.
+    in place, so copy what you keep.  With updates=False weights stay as they are and accumulators
+    sum up for ever: that measures the gradient.
     """
 
     def __init__(
@@ -115,6 +66,7 @@ class Trainer:
         weights: list[np.ndarray],
         seeds: Sequence[int],
         order: np.ndarray | None = None,
+        updates: bool = True,
     ) -> None:
         settings.check(network)
         self.network = network
@@ -126,15 +78,19 @@ class Trainer:
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
         # Integers: with the widest formats an accumulator may pass 2^53.
         self.accumulators = [np.zeros(w.shape, dtype=np.int64) for w in self.weights]
-        self.signs = SignSource(
-            network, [start_state(s) for s in seeds], nodes=settings.perturbs_nodes
+        self.updates = updates
+        numbering = settings.numbering(network)
+        self.perturbation = FAMILIES[settings.perturbation](
+            network, numbering, settings.perturbs_nodes, seeds
         )
+        self.passes = Passes([n is not None for n in numbering], settings.by_layer)
+        self.random = RandomBytes(network, [start_state(s) for s in seeds])
         seeds_count = len(seeds)
         self.step_number = 0
         self.cost_sum = np.zeros(seeds_count, dtype=np.int64)
         self.weight_saturations = np.zeros(seeds_count, dtype=np.int64)
         self.activation_saturations = np.zeros(seeds_count, dtype=np.int64)
-        self._draw: list[np.ndarray] = []
+        self._draw: list[np.ndarray | None] = []
         self._x = np.zeros((seeds_count, network.layers[0] + 1), dtype=np.int64)
         self._label = np.zeros(seeds_count, dtype=np.int64)
         self._baseline = np.zeros(seeds_count, dtype=np.int64)
@@ -148,25 +104,30 @@ class Trainer:
         if new_sample:
             self._next_sample(t // s.tau_x)
         if t % s.tau_p == 0:
-            self._draw = self.signs.draw()
+            self._draw = self.perturbation.draw()
 
         baseline = cost_plus = None
         if s.antithetic:
-            cost_plus, cost = self._costs(ANTITHETIC)
+            both = self._costs(ANTITHETIC)
+            cost_plus, cost = both[0::2], both[1::2]
             delta = cost_plus - cost
-            self.cost_sum += cost_plus + cost
+            self.cost_sum += both[0] + both[1]
         else:
             if new_sample or self._weights_changed:
-                baseline, cost = self._costs(BASELINE_AND_FORWARD)
-                self._baseline = baseline
+                both = self._costs(BASELINE_AND_FORWARD)
+                self._baseline = baseline = both[0]
+                cost = both[1:]
             else:
-                (cost,) = self._costs(FORWARD)
+                cost = self._costs(FORWARD)
             delta = 2 * (cost - self._baseline)
-            self.cost_sum += 2 * cost
+            self.cost_sum += 2 * cost[0]
 
-        self._weights_changed = (t + 1) % s.tau_theta == 0
-        self._update(delta, self.signs.random_bytes(), self._weights_changed)
+        self._weights_changed = self.updates and (t + 1) % s.tau_theta == 0
+        self._update(delta, self.random.take(), self._weights_changed)
         self.step_number += 1
+        if not s.by_layer:
+            cost_plus = None if cost_plus is None else cost_plus[0]
+            cost, delta = cost[0], delta[0]
         return Step(t, baseline, cost_plus, cost, delta, self._weights_changed)
 
     def train(self, until_step: int, on_step: Callable[[Step], None] | None = None) -> None:
@@ -193,23 +154,26 @@ class Trainer:
             self._label = self.labels[self.order[:, index]]
         self._x = with_bias(x)
 
-    def _costs(self, factors: np.ndarray) -> np.ndarray:
-        """Costs with perturbation factor·θ, one row per factor; the passes share layer 1.
+    def _costs(self, kind: str) -> np.ndarray:
+        """Costs (passes, seeds) of the passes of that kind; they share the first layer's sums.
 
-        Keeps the inputs of every layer in the first pass, unless that is a perturbed one of
-        the forward difference: the update then goes by the baseline's, which stay.
+        Keeps the inputs that every layer has in the pass its update goes by.
         """
-        net, last = self.network, self.network.depth - 1
+        net, last, s = self.network, self.network.depth - 1, self.settings
+        passes = self.passes.of(kind)
+        exp = s.delta_exp + s.value_frac
         x = self._x[..., None]
         layer_inputs = []
-        for layer, signs in enumerate(self._draw):
-            layer_inputs.append(x[..., 0])
+        for layer, values in enumerate(self._draw):
+            layer_inputs.append(x[..., min(passes.own[layer], x.shape[-1] - 1)])
             base = weighted_sums(self.weights[layer], x, net)
-            if self.settings.perturbs_nodes:
-                sign_sum = signs.astype(np.int64) * ONE
+            if values is None:
+                sign_sum: np.ndarray | int = 0
+            elif s.perturbs_nodes:
+                sign_sum = values.astype(np.int64) * ONE
             else:
-                sign_sum = np.matmul(signs, x.astype(np.float64)).astype(np.int64)
-            z = pre_activation(base, sign_sum, factors, self.settings.delta_exp, net)
+                sign_sum = np.matmul(values, x.astype(np.float64)).astype(np.int64)
+            z = pre_activation(base, sign_sum, passes.factors[layer], exp, net)
             if layer < last:
                 y, over = activate(net.hidden, z, net.pre_frac)
                 x = np.empty((len(y), y.shape[1] + 1, y.shape[2]), dtype=np.int64)
@@ -218,27 +182,40 @@ class Trainer:
                 y, over = output_values(z, net)
             if over.any():
                 self.activation_saturations += over.sum(axis=(1, 2))
-        if factors is not FORWARD:
+        if kind != FORWARD:
             self._layer_inputs = layer_inputs
-        labels = np.repeat(self._label[:, None], len(factors), axis=1)
+        labels = np.repeat(self._label[:, None], y.shape[-1], axis=1)
         return costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
 
     def _update(self, delta: np.ndarray, random: np.ndarray, change_weights: bool) -> None:
-        """Give every synapse its share of the cost change; change the weights when due."""
+        """Give every synapse its share of the cost change; change the weights when due.
+
+        delta: (1, seeds), or (trained layers, seeds), each layer with its own.
+        """
         accumulate = self.settings.accumulates
         shift = ACT_FRAC if accumulate else self.shift + ACT_FRAC
-        for layer, signs in enumerate(self._draw):
+        own = 0
+        for layer, values in enumerate(self._draw):
+            if values is None:
+                continue
+            change_of_cost = delta[own]
+            if self.settings.by_layer:
+                own += 1
             if self.settings.perturbs_nodes:
                 x = self._layer_inputs[layer]
             else:
-                x = np.full((len(delta), 1), ONE, dtype=np.int64)
-            share = stochastic_round(delta[:, None] * x, shift, random[:, None], ROUND_BITS)
-            change = signs * share[:, None, :]
+                x = np.full((len(random), 1), ONE, dtype=np.int64)
+            share = stochastic_round(
+                change_of_cost[:, None] * x, shift, random[:, None], ROUND_BITS
+            )
+            change = values * share[:, None, :]
             if accumulate:
                 self.accumulators[layer] += change.astype(np.int64)
                 if not change_weights:
                     continue
                 change = self._take_whole_units(layer)
+            elif not change_weights:
+                continue
             weights = self.weights[layer]
             weights -= change
             low, high = self.network.weight_min, self.network.weight_max
@@ -248,6 +225,7 @@ class Trainer:
 
     def _take_whole_units(self, layer: int) -> np.ndarray:
         """⌊G·2^-S⌋, leaving the residual in G, also where the weight then clips."""
-        whole = floor_shift(self.accumulators[layer], self.shift)
-        self.accumulators[layer] -= floor_shift(whole, -self.shift)
+        shift = self.shift + self.settings.gain_bits
+        whole = floor_shift(self.accumulators[layer], shift)
+        self.accumulators[layer] -= floor_shift(whole, -shift)
         return whole.astype(np.float64)

@@ -29,6 +29,7 @@ from rtl.protocol import (
     Space,
     Status,
 )
+from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
@@ -89,6 +90,7 @@ class BoardSession(Session):
 
     def start(self, settings: Settings, seed: int) -> None:
         settings.check(self.network)
+        check_core(self.network, settings)
         state = start_state(seed)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))

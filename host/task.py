@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from golden_model.errors import UserError
 from golden_model.network import ONE, Network
-from golden_model.settings import METHODS, Settings
+from golden_model.perturbations import FAMILIES, number_parameters
+from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
 from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
 from host.session import Samples
 from host.task_errors import to_user_error
@@ -26,6 +27,10 @@ DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
     "rounding": "auto",
     "delta_exp": 5,
+    "norm": None,
+    "perturbation": "random",
+    "scope": "network",
+    "trainable": (),
     "tau_x": 1,
     "tau_p": 1,
     "tau_theta": 1,
@@ -52,7 +57,12 @@ class Plan:
     difference: str
     rounding: str
     delta_exp: int
+    norm: float | None
+    """delta_exp follows from it where it is given."""
     eta_exp: int
+    perturbation: str
+    scope: str
+    trainable: tuple[bool, ...]
     tau_x: int
     tau_p: int
     tau_theta: int
@@ -60,6 +70,11 @@ class Plan:
     target: float | None
     eval_every: int
     init_gain: float
+
+    @property
+    def gain_bits(self) -> int:
+        """Settings.gain_bits, which decides how wide accumulators must be."""
+        return FAMILIES[self.perturbation].frac
 
 
 @dataclass(frozen=True)
@@ -172,8 +187,28 @@ class Task:
         if values["rounding"] == "auto":
             wide = self.file.numbers.weight_bits >= STOCHASTIC_WEIGHT_BITS
             stochastic = values["tau_theta"] == 1 and wide
+            stochastic &= not FAMILIES[values["perturbation"]].frac
             values["rounding"] = "stochastic" if stochastic else "residual"
+        values["trainable"] = tuple(values["trainable"])
+        if values["norm"] is not None:
+            if any(layer.delta_exp is not None for layer in layers):
+                raise UserError(
+                    f"norm = {values['norm']:g} beside delta_exp: each says how "
+                    "large the perturbation is; give one of them"
+                )
+            values["delta_exp"] = self._delta_exp(method, values)
         return Plan(**values)
+
+    def _delta_exp(self, method: str, values: dict[str, Any]) -> int:
+        """The exponent of the perturbation whose whole length is nearest to norm."""
+        trainable = values["trainable"]
+        layers = self.file.network.layers
+        if trainable and len(trainable) != len(layers) - 1:
+            return DEFAULTS["delta_exp"]  # Settings.check tells about the flags
+        numbering = number_parameters(
+            Network(tuple(layers)), method == "np", values["scope"] == "layer", trainable
+        )
+        return delta_exp_for(values["norm"], values["perturbation"], numbering)
 
     # -- what it is made of -----------------------------------------------------------------
 
@@ -187,10 +222,16 @@ class Task:
         plans = [self.plan(method) for method in METHODS]
         residual = [plan for plan in plans if plan.rounding == "residual"]
         accumulators = bool(residual) if core.accumulators == "auto" else core.accumulators
-        needed = max((plan.tau_theta for plan in residual), default=1) if accumulators else 1
+        needed = max((plan.tau_theta << plan.gain_bits for plan in residual), default=1)
+        needed = needed if accumulators else 1
         sample_bits, sample_signed, _ = self._sample_format
         shifts = [
-            numbers.cost_frac + 1 + plan.eta_exp - plan.delta_exp - (numbers.weight_bits - 4)
+            numbers.cost_frac
+            + 1
+            + plan.eta_exp
+            - plan.delta_exp
+            - (numbers.weight_bits - 4)
+            + plan.gain_bits
             for plan in plans
         ]
         return Network(
@@ -221,16 +262,11 @@ class Task:
     def settings(self) -> Settings:
         """The run-time registers for this task's method."""
         plan = self.plan()
+        names = {f.name for f in fields(Plan)} & {f.name for f in fields(Settings)}
         return Settings(
             method=self.method,
-            difference=plan.difference,
-            rounding=plan.rounding,
-            delta_exp=plan.delta_exp,
-            eta_exp=plan.eta_exp,
-            tau_x=plan.tau_x,
-            tau_p=plan.tau_p,
-            tau_theta=plan.tau_theta,
             input_shift=self._sample_format[2],
+            **{name: getattr(plan, name) for name in names},
         )
 
     def datasets(self) -> tuple[Samples, Samples]:
@@ -261,8 +297,8 @@ class Task:
                 data["source"] = source.name
         parts = {
             "network": asdict(self._network),
-            "settings": asdict(self.settings()),
-            "plan": asdict(self.plan()),
+            "settings": told(self.settings()),
+            "plan": told(self.plan()),
             "data": data,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -283,6 +319,13 @@ class Task:
                 )
         except UserError as error:
             raise UserError(f"{self.origin}: {error}") from None
+
+
+def told(values: Settings | Plan) -> dict[str, Any]:
+    """The fields of `values`, those of variants only where they have not their default: a
+    variant that is added later leaves the digests of all others as they were."""
+    later = {f.name: f.default for f in fields(Settings)[FIRST_VARIANT:]} | {"norm": None}
+    return {k: v for k, v in asdict(values).items() if k not in later or v != later[k]}
 
 
 def _first(*values: Any) -> Any:

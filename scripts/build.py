@@ -15,7 +15,7 @@ from boards.closing import SEEDS, Options
 from boards.registry import find_board
 from golden_model.errors import UserError
 from host.task import Task
-from scripts.backends import sample_words
+from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
 from scripts.clocks import measured_clocks
 
@@ -86,6 +86,7 @@ def build_command(
     """
     board = find_board(board_name)
     task = Task.load(task_name).with_overrides(lanes=lanes if isinstance(lanes, int) else None)
+    for_core(task)
     if clock is not None and not 1 <= clock <= 1000:
         raise UserError(f"--clock {clock:g}: must be 1 to 1000 MHz")
     wanted = sample_words(task)

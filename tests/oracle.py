@@ -6,8 +6,10 @@ have tests of their own.
 
 from __future__ import annotations
 
+import math
+
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
-from golden_model.seeds import start_state
+from golden_model.seeds import start_state, words
 from golden_model.signs import jump, spacing
 from golden_model.tables import EXP2, LOG2, TANH
 
@@ -35,6 +37,8 @@ class Oracle:
         distance = spacing(network.neurons)
         start = start_state(seed)
         self.windows = [jump(start, i * distance) for i in range(network.neurons + 1)]
+        self.codes = [int(word) for word in words(2, seed, "codes")]
+        self.trained = list(settings.trainable) or [True] * network.depth
         self.bits: list[list[int]] = [[] for _ in self.windows]
         self.step_number = self.cost_sum = 0
         self.weight_saturations = self.activation_saturations = 0
@@ -55,6 +59,45 @@ class Oracle:
         width = 1 if self.set.method == "np" else self.net.layers[layer] + 1
         return 1 - 2 * self.bit(neuron, draw * width + (j if width > 1 else 0))
 
+    def count(self, layer: int) -> int:
+        """Quantities perturbed in a layer."""
+        fan_in, nodes = self.net.layers[layer : layer + 2]
+        return nodes if self.set.method == "np" else nodes * (fan_in + 1)
+
+    def value(self, layer: int, node: int, j: int, draw: int) -> int:
+        """The perturbation's value with the family's fraction bits; 0 in a frozen layer."""
+        if not self.trained[layer]:
+            return 0
+        family = self.set.perturbation
+        if family == "random":
+            return self.sign(layer, node, j, draw)
+        others = [k for k in range(self.net.depth) if self.trained[k]]
+        if self.set.scope == "layer":
+            others = [layer]
+        total = sum(self.count(k) for k in others)
+        width = 1 if self.set.method == "np" else self.net.layers[layer] + 1
+        j = j if width > 1 else 0
+        k = sum(self.count(other) for other in others if other < layer) + node * width + j
+        if family == "sequential":
+            step = self.codes[1] % total
+            while math.gcd(step, total) > 1:
+                step = (step + 1) % total
+            return int(k == (self.codes[0] + step * draw) % total)
+        if family == "walsh":
+            length = 2 ** math.ceil(math.log2(total + 1))
+            row = (self.codes[1] % length // 2 * 2 + 1) * (k + 1) % length
+            sign = (-1) ** (bin(row & draw).count("1"))
+            return sign * (-1) ** (draw // length)
+        bits = 5
+        while 2**bits <= 2 * total:
+            bits += 1
+        neuron = sum(self.net.layers[1 : layer + 1]) + node
+        start = sum(self.bit(neuron, j * bits + b) << b for b in range(bits))
+        turn = ((k + 1) * draw + start) / 2**bits % 1.0
+        if family == "square":
+            return 1 if turn < 0.5 else -1
+        return math.floor(8 * math.sin(2 * math.pi * math.floor(turn * 32) / 32) + 0.5)
+
     def activate(self, kind: str, z: int) -> int:
         frac = self.net.pre_frac
         if kind == "tanh":
@@ -65,9 +108,10 @@ class Oracle:
         self.activation_saturations += not ACT_MIN <= y <= ACT_MAX
         return min(max(y, ACT_MIN), ACT_MAX)
 
-    def cost(self, index: int, factor: int, draw: int):
-        """(cost, inputs of every layer) with perturbation factor·θ."""
+    def cost(self, index: int, factor: int, draw: int, only: int | None = None):
+        """(cost, inputs of every layer) with perturbation factor·θ, in one layer or in all."""
         net, x, inputs = self.net, self.x[index], []
+        exp = self.set.delta_exp + (3 if self.set.perturbation == "sine" else 0)
         for layer in range(net.depth):
             x = [*x, ONE]
             inputs.append(x)
@@ -75,11 +119,13 @@ class Oracle:
             for i, row in enumerate(self.weights[layer]):
                 total = sum(w * v for w, v in zip(row, x, strict=True))
                 total <<= net.grid_frac - net.weight_frac
-                if self.set.method == "np":
-                    moved = ONE * self.sign(layer, i, 0, draw)
+                if only not in (None, layer):
+                    moved = 0
+                elif self.set.method == "np":
+                    moved = ONE * self.value(layer, i, 0, draw)
                 else:
-                    moved = sum(v * self.sign(layer, i, j, draw) for j, v in enumerate(x))
-                total += factor * moved << (net.grid_frac - self.set.delta_exp)
+                    moved = sum(v * self.value(layer, i, j, draw) for j, v in enumerate(x))
+                total += factor * moved << (net.grid_frac - exp)
                 sums.append(half_up(total, net.pre_shift))
             if layer < net.depth - 1:
                 x = [self.activate(net.hidden, z) for z in sums]
@@ -101,44 +147,54 @@ class Oracle:
         cost = log2 << shift if shift >= 0 else half_up(log2, -shift)
         return cost + ((max(sums) - sums[label]) << (net.cost_frac - net.pre_frac)), inputs
 
-    def step(self) -> int:
+    def step(self) -> int | list[int]:
+        """D, one for each trained layer where they are perturbed one at a time."""
         s, t = self.set, self.step_number
         draw = t // s.tau_p
         index = self.order[t // s.tau_x % len(self.labels)]
-        if s.difference == "antithetic":
-            plus, self.inputs = self.cost(index, 1, draw)
-            minus, _ = self.cost(index, -1, draw)
-            d = plus - minus
-            self.cost_sum += plus + minus
-        else:
-            if self.changed or t % s.tau_x == 0:
-                self.baseline, self.inputs = self.cost(index, 0, draw)
-            plus, _ = self.cost(index, 1, draw)
-            d = 2 * (plus - self.baseline)
-            self.cost_sum += 2 * plus
+        groups = [None] if s.scope == "network" else [k for k, f in enumerate(self.trained) if f]
+        ds, inputs = [], []
+        if s.difference == "forward" and (self.changed or t % s.tau_x == 0):
+            self.baseline, self.inputs = self.cost(index, 0, draw)
+        for number, only in enumerate(groups):
+            plus, mine = self.cost(index, 1, draw, only)
+            other = plus
+            if s.difference == "antithetic":
+                other, _ = self.cost(index, -1, draw, only)
+                ds.append(plus - other)
+                inputs.append(mine)
+            else:
+                ds.append(2 * (plus - self.baseline))
+                inputs.append(self.inputs)
+            if number == 0:
+                self.cost_sum += plus + other
         self.changed = (t + 1) % s.tau_theta == 0
         random = sum(self.bit(self.net.neurons, 8 * t + k) << k for k in range(8))
         for layer, rows in enumerate(self.weights):
+            if not self.trained[layer]:
+                continue
+            own = 0 if s.scope == "network" else groups.index(layer)
             for i, row in enumerate(rows):
                 for j in range(len(row)):
-                    self.update(layer, i, j, d, random, draw)
+                    self.update(layer, i, j, ds[own], inputs[own], random, draw)
         self.step_number += 1
-        return d
+        return ds[0] if s.scope == "network" else ds
 
-    def update(self, layer, i, j, d, random, draw) -> None:
+    def update(self, layer, i, j, d, inputs, random, draw) -> None:
         s, row, net = self.set, self.weights[layer][i], self.net
-        x = self.inputs[layer][j] if s.method == "np" else ONE
+        x = inputs[layer][j] if s.method == "np" else ONE
         shift = s.shift(net)
         drop = 14 if s.rounding == "residual" else 14 + shift
         # ⌊d·x / 2^drop + random / 256⌋
         share = (d * x * 256 + (random << drop)) // (256 << drop)
-        change = share * self.sign(layer, i, j, draw)
+        change = share * self.value(layer, i, j, draw)
         if s.rounding == "residual":
             g = self.accumulators[layer][i][j] + change
             change = 0
             if self.changed:
-                change = g << -shift if shift < 0 else g // (1 << shift)
-                g = 0 if shift < 0 else g - (change << shift)
+                taken = shift + (3 if s.perturbation == "sine" else 0)
+                change = g << -taken if taken < 0 else g // (1 << taken)
+                g = 0 if taken < 0 else g - (change << taken)
             self.accumulators[layer][i][j] = g
         moved = row[j] - change
         row[j] = min(max(moved, net.weight_min), net.weight_max)

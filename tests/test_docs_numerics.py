@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden_model import activations, costs, formats, seeds, signs, tables
+from golden_model import activations, costs, formats, perturbations, seeds, signs, tables
 from golden_model.activations import activate
 from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
+from golden_model.perturbations.sequential import stride_and_start
+from golden_model.perturbations.sine import SINE
+from golden_model.perturbations.walsh import rows
 from golden_model.settings import Settings
 from golden_model.trainer import SignSource, Trainer
 from host.datasets import default_format, split
@@ -346,6 +349,33 @@ def _(b):
     }
 
 
+@vector("perturbations")
+def _(b):
+    net, seed, numbers = Network(tuple(b["layers"])), b.get("seed", 1), b.get("draws", [0, 1, 9])
+    numbering = perturbations.number_parameters(net, False, False)
+    families = {
+        name: family(net, numbering, False, [seed])
+        for name, family in perturbations.FAMILIES.items()
+        if name != "random"
+    }
+    drawn = {
+        name: [[v[0] for v in family.draw()] for _ in range(max(numbers) + 1)]
+        for name, family in families.items()
+    }
+    a, start = stride_and_start(net.parameters, seed)
+    return {
+        "layers": b["layers"],
+        "seed": seed,
+        "SINE": SINE,
+        "stride": a,
+        "start": start,
+        "rows": [rows(n, seed) for n in numbering],
+        "phases": [phases[0] for phases in families["sine"]._phases],
+        "draws": numbers,
+        "values": {name: [of[d] for d in numbers] for name, of in drawn.items()},
+    }
+
+
 @vector("stretch-lengths")
 def _(b):
     return {"rows": [[k, signs.spacing(k).bit_length() - 1] for k, _ in b["rows"]]}
@@ -452,10 +482,13 @@ def traced_step(trainer, source, before):
     "run-narrow",
     "run-wide",
     "run-fine",
+    "run-walsh-by-layer",
+    "run-sine",
 )
 def _(b):
     net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})
-    settings = Settings(**b["settings"])
+    flags = tuple(b["settings"].get("trainable", ()))
+    settings = Settings(**{**b["settings"], "trainable": flags})
     seed, data = b["start"]["seed"], b["samples"]
     order = seeds.permutation(len(data["labels"]), seed)
     start = seeds.initial_weights(net, seed, b["start"]["gain"])
@@ -471,7 +504,8 @@ def _(b):
             steps.append(shown)
             first_d.append(shown["D"])
         else:
-            first_d.append(trainer.step().delta[0])
+            delta = trainer.step().delta
+            first_d.append(delta[:, 0] if settings.by_layer else delta[0])
     correct, cost = trainer.evaluate(codes, labels)
     return {
         "network": b["network"],

@@ -24,6 +24,10 @@ REFUSED = [
     ({"tau_theta": 2**16, "rounding": "residual"}, ["tau_theta = 65536", "65535"]),
     ({"input_shift": -1}, ["input_shift = -1", "between 0 and 14"]),
     ({"input_shift": 15}, ["input_shift = 15", "between 0 and 14"]),
+    ({"perturbation": "hadamard"}, ["'hadamard'", "random", "walsh", "sine"]),
+    ({"scope": "node"}, ["scope = 'node'", "network, layer"]),
+    ({"perturbation": "sine"}, ["'sine' with rounding = 'stochastic'", "rounding = 'residual'"]),
+    ({"trainable": (False, False)}, ["trainable = [false, false]", "no layer", "at least one"]),
     ({"tau_theta": 2}, ["tau_theta = 2", "only at tau_theta = 1", "rounding = 'residual'"]),
 ]
 
@@ -38,6 +42,22 @@ DOES_NOT_SUIT = [
         {**RESIDUAL, "tau_theta": 5},
         {"accumulators": True, "tau_theta_max": 4},
         ["tau_theta = 5", "tau_theta_max = 4", "raise tau_theta_max"],
+    ),
+    ({"trainable": (True, True)}, {}, ["trainable = [true, true]: 2 flags", "has 1 layers"]),
+    (
+        {**RESIDUAL, "perturbation": "sine", "delta_exp": 10},
+        {"accumulators": True, "cost_frac": 14, "tau_theta_max": 8},
+        ["delta_exp = 10", "3 fraction bits", "at most 9"],
+    ),
+    (
+        {**RESIDUAL, "perturbation": "sine", "eta_exp": 26},
+        {"accumulators": True, "tau_theta_max": 8},
+        ["eta_exp = 26", "a shift of 25", "shift_max = 24"],
+    ),
+    (
+        {**RESIDUAL, "perturbation": "sine", "tau_theta": 5},
+        {"accumulators": True, "tau_theta_max": 39},
+        ["tau_theta = 5", "tau_theta_max = 40", "not 39"],
     ),
     ({"input_shift": 8}, {}, ["input_shift = 8", "0..255", "0..65280", "-32768..32767"]),
     (
@@ -78,6 +98,11 @@ def check_message(caught, fragments):
         ({"delta_exp": 12}, {"cost_frac": 16}),
         ({"delta_exp": 1, "tau_x": TAU_MAX, "tau_p": TAU_MAX}, {}),
         ({**RESIDUAL, "tau_theta": 4}, {"accumulators": True, "tau_theta_max": 4}),
+        (
+            {**RESIDUAL, "perturbation": "sine", "tau_theta": 5, "delta_exp": 9, "eta_exp": 25},
+            {"accumulators": True, "tau_theta_max": 40, "weight_bits": 18, "cost_frac": 13},
+        ),
+        ({"trainable": (True,)}, {}),
         ({"input_shift": 7}, {}),
         ({"input_shift": 8}, {"sample_signed": True}),
         ({"input_shift": 14}, {"sample_signed": True, "sample_bits": 2}),
