@@ -85,6 +85,19 @@ class Perturbation(ABC):
         return None
 
     @classmethod
+    def excess(cls, total: int, tau: int) -> float:
+        """E‖G‖²/‖∇C‖² − 1 for the mean of τ draws, divided by ⟨s²⟩; cos(G, ∇C) ≈ 1/√(1 + excess).
+
+        (N−1)/τ for values that never repeat.  Where N orthogonal ones repeat after P draws only
+        the r = τ mod P draws of the last period disturb: (N−1)·r·(1 − r/P)/τ².
+        """
+        period = cls.period(total)
+        if period is None:
+            return (total - 1) / tau
+        rest = tau % period
+        return (total - 1) * rest * (1 - rest / period) / tau**2
+
+    @classmethod
     def amplitude(cls, norm: float, total: int) -> float:
         """δ that gives the vector of all perturbations the root mean square length `norm`."""
         return norm / math.sqrt(total * cls.mean_square(total))

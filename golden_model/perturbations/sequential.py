@@ -62,6 +62,12 @@ class Sequential(Perturbation):
         return result
 
     @classmethod
+    def excess(cls, total: int, tau: int) -> float:
+        # Exact on average over the order: r of N components have one measurement more.
+        rest = tau % total
+        return rest * (total - rest) / tau**2
+
+    @classmethod
     def period(cls, total: int) -> int | None:
         return total
 
