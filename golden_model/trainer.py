@@ -15,6 +15,7 @@ from golden_model import costs
 from golden_model.activations import activate
 from golden_model.formats import floor_shift, saturate, stochastic_round
 from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
+from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.passes import ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
 from golden_model.perturbations import FAMILIES
@@ -54,7 +55,7 @@ class Trainer:
 
     weights and accumulators hold what a core's memories hold after the last step; they change
     in place, so copy what you keep.  With updates=False weights stay as they are and accumulators
-    sum up for ever: that measures the gradient.
+    sum up for ever: that measures the gradient.  imperfections: of the hardware, none by default.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Trainer:
         seeds: Sequence[int],
         order: np.ndarray | None = None,
         updates: bool = True,
+        imperfections: Imperfections | None = None,
     ) -> None:
         settings.check(network)
         self.network = network
@@ -79,6 +81,10 @@ class Trainer:
         # Integers: with the widest formats an accumulator may pass 2^53.
         self.accumulators = [np.zeros(w.shape, dtype=np.int64) for w in self.weights]
         self.updates = updates
+        self.hardware: ImperfectHardware | None = None
+        if imperfections is not None and imperfections.any:
+            self.hardware = ImperfectHardware(imperfections, network, seeds)
+            self.weights = [self.hardware.stored(k, w) for k, w in enumerate(self.weights)]
         numbering = settings.numbering(network)
         self.perturbation = FAMILIES[settings.perturbation](
             network, numbering, settings.perturbs_nodes, seeds
@@ -140,7 +146,8 @@ class Trainer:
     def evaluate(self, codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(correct samples, sum of costs) per seed."""
         inputs = np.asarray(codes, dtype=np.int64) << self.settings.input_shift
-        return evaluate(self.weights, inputs, np.asarray(labels, dtype=np.int64), self.network)
+        labels = np.asarray(labels, dtype=np.int64)
+        return evaluate(self.weights, inputs, labels, self.network, self.hardware)
 
     # -- parts of a step --------------------------------------------------------------------
 
@@ -174,6 +181,8 @@ class Trainer:
             else:
                 sign_sum = np.matmul(values, x.astype(np.float64)).astype(np.int64)
             z = pre_activation(base, sign_sum, passes.factors[layer], exp, net)
+            if self.hardware is not None:
+                z = self.hardware.neurons(layer, z, axis=1)
             if layer < last:
                 y, over = activate(net.hidden, z, net.pre_frac)
                 x = np.empty((len(y), y.shape[1] + 1, y.shape[2]), dtype=np.int64)
@@ -185,7 +194,8 @@ class Trainer:
         if kind != FORWARD:
             self._layer_inputs = layer_inputs
         labels = np.repeat(self._label[:, None], y.shape[-1], axis=1)
-        return costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
+        found = costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
+        return found if self.hardware is None else self.hardware.costs(found)
 
     def _update(self, delta: np.ndarray, random: np.ndarray, change_weights: bool) -> None:
         """Give every synapse its share of the cost change; change the weights when due.
@@ -194,7 +204,9 @@ class Trainer:
         """
         accumulate = self.settings.accumulates
         shift = ACT_FRAC if accumulate else self.shift + ACT_FRAC
-        own = 0
+        own, noise = 0, None
+        if change_weights and self.hardware is not None:
+            noise = self.hardware.change_noise()
         for layer, values in enumerate(self._draw):
             if values is None:
                 continue
@@ -218,10 +230,14 @@ class Trainer:
                 continue
             weights = self.weights[layer]
             weights -= change
+            if noise is not None:
+                weights += noise[layer]
             low, high = self.network.weight_min, self.network.weight_max
             if weights.min() < low or weights.max() > high:
                 self.weight_saturations += ((weights < low) | (weights > high)).sum(axis=(1, 2))
                 self.weights[layer] = saturate(weights, low, high)
+            if self.hardware is not None:
+                self.weights[layer] = self.hardware.stored(layer, self.weights[layer])
 
     def _take_whole_units(self, layer: int) -> np.ndarray:
         """⌊G·2^-S⌋, leaving the residual in G, also where the weight then clips."""

@@ -8,6 +8,7 @@ import click
 
 STUDIES = {
     "angle": ("scripts.study_angle:angle", "The measured gradient against the true one."),
+    "noise": ("scripts.study_noise:noise", "Accuracy against each imperfection of hardware."),
 }
 """Name: (module:function, line in --help)."""
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 
+from golden_model.imperfections import Imperfections
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
 from golden_model.seeds import start_state, words
 from golden_model.signs import jump, spacing
 from golden_model.tables import EXP2, LOG2, TANH
+
+NONE = Imperfections()
 
 
 def half_up(value: int, shift: int) -> int:
@@ -28,7 +31,7 @@ def between(table, position: int, bits: int) -> int:
 class Oracle:
     """One seed, one number at a time.  Attributes as in Trainer, without the seeds' axis."""
 
-    def __init__(self, network, settings, codes, labels, weights, seed, order) -> None:
+    def __init__(self, network, settings, codes, labels, weights, seed, order, faults=NONE) -> None:
         self.net, self.set = network, settings
         self.x = [[c << settings.input_shift for c in row] for row in codes.tolist()]
         self.labels, self.order = labels.tolist(), order
@@ -43,7 +46,50 @@ class Oracle:
         self.step_number = self.cost_sum = 0
         self.weight_saturations = self.activation_saturations = 0
         self.changed = True
-        self.rejected: list[int] = []
+        self.seed, self.faults = seed, faults
+        self.measured = self.changes = 0
+        for layer, rows in enumerate(self.weights):
+            for i, row in enumerate(rows):
+                row[:] = [self.stored(layer, i, j, w) for j, w in enumerate(row)]
+
+    def bell(self, purpose: str, n: int, deviation: float, frac: int) -> int:
+        word = int(words(1, self.seed, purpose, n)[0])
+        a = math.floor(deviation / math.sqrt(43690) * 2 ** (frac + 16) + 0.5)
+        return half_up((sum(word.to_bytes(8, "little")) - 1020) * a, 16)
+
+    def parameter(self, layer: int, i: int, j: int) -> int:
+        sizes = self.net.layers
+        before = sum((sizes[k] + 1) * sizes[k + 1] for k in range(layer))
+        return before + i * (sizes[layer] + 1) + j
+
+    def stored(self, layer: int, i: int, j: int, w: int) -> int:
+        """The weight as a memory with stuck bits gives it back."""
+        bits = self.faults.stuck_bits if self.faults.stuck else 0
+        for b in range(bits):
+            n = self.parameter(layer, i, j) * bits + b
+            word = int(words(1, self.seed, "stuck", n)[0])
+            if word >> 32 < math.floor(self.faults.stuck * 2**32):
+                w = w - (w & 1 << b) + ((word & 1) << b)
+        return w
+
+    def neuron(self, layer: int, i: int, z: int) -> int:
+        if not self.faults.gain and not self.faults.offset:
+            return z
+        n = sum(self.net.layers[1 : layer + 1]) + i
+        gain = 4096 + self.bell("gains", n, self.faults.gain, 12)
+        return half_up(z * gain, 12) + self.bell(
+            "offsets", n, self.faults.offset, self.net.pre_frac
+        )
+
+    def reading(self, cost: int) -> int:
+        """What is measured of a training cost."""
+        frac = self.net.cost_frac
+        cost += self.bell("cost_noise", self.measured, self.faults.cost_noise, frac)
+        self.measured += 1
+        if self.faults.cost_bits is not None and self.faults.cost_bits < frac:
+            drop = frac - self.faults.cost_bits
+            cost = half_up(cost, drop) << drop
+        return cost
 
     def bit(self, neuron: int, n: int) -> int:
         bits, window = self.bits[neuron], self.windows[neuron]
@@ -126,7 +172,7 @@ class Oracle:
                 else:
                     moved = sum(v * self.value(layer, i, j, draw) for j, v in enumerate(x))
                 total += factor * moved << (net.grid_frac - exp)
-                sums.append(half_up(total, net.pre_shift))
+                sums.append(self.neuron(layer, i, half_up(total, net.pre_shift)))
             if layer < net.depth - 1:
                 x = [self.activate(net.hidden, z) for z in sums]
         label = self.labels[index]
@@ -155,12 +201,14 @@ class Oracle:
         groups = [None] if s.scope == "network" else [k for k, f in enumerate(self.trained) if f]
         ds, inputs = [], []
         if s.difference == "forward" and (self.changed or t % s.tau_x == 0):
-            self.baseline, self.inputs = self.cost(index, 0, draw)
+            exact, self.inputs = self.cost(index, 0, draw)
+            self.baseline = self.reading(exact)
         for number, only in enumerate(groups):
             plus, mine = self.cost(index, 1, draw, only)
+            plus = self.reading(plus)
             other = plus
             if s.difference == "antithetic":
-                other, _ = self.cost(index, -1, draw, only)
+                other = self.reading(self.cost(index, -1, draw, only)[0])
                 ds.append(plus - other)
                 inputs.append(mine)
             else:
@@ -177,6 +225,7 @@ class Oracle:
             for i, row in enumerate(rows):
                 for j in range(len(row)):
                     self.update(layer, i, j, ds[own], inputs[own], random, draw)
+        self.changes += self.changed
         self.step_number += 1
         return ds[0] if s.scope == "network" else ds
 
@@ -196,6 +245,11 @@ class Oracle:
                 change = g << -taken if taken < 0 else g // (1 << taken)
                 g = 0 if taken < 0 else g - (change << taken)
             self.accumulators[layer][i][j] = g
+        if not self.changed:
+            return
+        n = self.changes * net.parameters + self.parameter(layer, i, j)
         moved = row[j] - change
-        row[j] = min(max(moved, net.weight_min), net.weight_max)
-        self.weight_saturations += row[j] != moved
+        moved += self.bell("update_noise", n, self.faults.update_noise, net.weight_frac)
+        limited = min(max(moved, net.weight_min), net.weight_max)
+        self.weight_saturations += limited != moved
+        row[j] = self.stored(layer, i, j, limited)

@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden_model import activations, costs, formats, perturbations, seeds, signs, tables
+from golden_model import (
+    activations,
+    costs,
+    formats,
+    imperfections,
+    perturbations,
+    seeds,
+    signs,
+    tables,
+)
 from golden_model.activations import activate
 from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
+from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.perturbations.sequential import stride_and_start
 from golden_model.perturbations.sine import SINE
@@ -401,6 +411,39 @@ def _(b):
         whole = formats.floor_shift(total, shift)
         rows.append([total, shift, whole, total - formats.floor_shift(whole, -shift)])
     return {"rows": rows}
+
+
+@vector("imperfect-hardware")
+def _(b):
+    net = Network(tuple(b["layers"]))
+    wrong = Imperfections(
+        gain=b["deviation"], offset=b["deviation"], stuck=b["stuck"], stuck_bits=b["stuck_bits"]
+    )
+    hardware = ImperfectHardware(wrong, net, [b["seed"]])
+    low = (1 << b["stuck_bits"]) - 1
+
+    def drawn(word, sigma, frac):
+        return imperfections.noise(np.array(int(word, 16), np.uint64)[None], sigma, frac)[0]
+
+    def stored(value):
+        shapes = [(n, f + 1) for f, n in zip(net.layers, net.layers[1:], strict=False)]
+        filled = [np.full((1, *shape), float(value)) for shape in shapes]
+        return [array(hardware.stored(k, w)[0]) for k, w in enumerate(filled)]
+
+    return {
+        "noise": [[word, s, f, drawn(word, s, f)] for word, s, f, _ in b["noise"]],
+        "layers": b["layers"],
+        "seed": b["seed"],
+        "deviation": b["deviation"],
+        "stuck": b["stuck"],
+        "stuck_bits": b["stuck_bits"],
+        "gains": [g[0] for g in hardware._gains],
+        "offsets": [o[0] for o in hardware._offsets],
+        "stuck_places": [
+            (zeros ^ ones) ^ low for zeros, ones in zip(stored(0), stored(low), strict=True)
+        ],
+        "stuck_at": stored(0),
+    }
 
 
 @vector("widths")
