@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from golden_model.adam import averaging_exp
 from golden_model.network import Network
 from golden_model.perturbations import FAMILIES
 from golden_model.reference import cost, forward
@@ -52,9 +53,13 @@ class FloatTrainer:
             network, numbering, settings.perturbs_nodes, seeds
         )
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
+        self._trained = trained
         self._groups = [[layer] for layer in trained] if settings.by_layer else [trained]
         self.delta = 2.0**-settings.delta_exp
         self.step_number = 0
+        self.means = [np.zeros_like(w) for w in self.weights]
+        self.squares = [np.zeros_like(w) for w in self.weights]
+        self._changes = 0
         self._draw: list[np.ndarray] = []
         self._sample = np.zeros(len(seeds), dtype=np.int64)
         self._baseline = np.zeros(len(seeds))
@@ -76,9 +81,9 @@ class FloatTrainer:
         changes = [self._measure(group) for group in self._groups]
         self._weights_changed = (t + 1) % s.tau_theta == 0
         if self._weights_changed:
-            for w, g in zip(self.weights, self.accumulators, strict=True):
-                w -= 2.0**-s.eta_exp * g
-                g[:] = 0.0
+            self._changes += 1
+            for layer in self._trained:
+                self._change(layer, 2.0 ** -(s.eta_exp + s.slowed(t)))
         self.step_number += 1
         return np.array(changes) if s.by_layer else changes[0]
 
@@ -92,16 +97,35 @@ class FloatTrainer:
         s = self.settings
         if s.antithetic:
             plus, self._inputs = self._cost(+1, group)
-            minus, _ = self._cost(-1, group)
+            minus, others = self._cost(-1, group)
             change = (plus - minus) / 2
         else:
-            change = self._cost(+1, group)[0] - self._baseline
+            plus, others = self._cost(+1, group)
+            change = plus - self._baseline
         for layer in group:
             share = (change / self.delta)[:, None, None] * self._draw[layer]
             if s.perturbs_nodes:
                 share = share * self._inputs[layer][:, None, :]
+            elif s.gate_zeros:
+                share = share * ((self._inputs[layer] != 0) | (others[layer] != 0))[:, None, :]
             self.accumulators[layer] += share
         return change
+
+    def _change(self, layer: int, rate: float) -> None:
+        """The weights of a layer change by what its accumulators hold."""
+        s, w, g = self.settings, self.weights[layer], self.accumulators[layer]
+        if s.adam:
+            m, v = self.means[layer], self.squares[layer]
+            m += (g - m) * 2.0 ** -averaging_exp(self._changes, s.adam_mean_exp)
+            v += (g**2 - v) * 2.0 ** -averaging_exp(self._changes, s.adam_square_exp)
+            w -= rate * m / np.sqrt(np.where(v > 0, v, 1.0))
+            g[:] = 0.0
+            return
+        if s.decay_exp:
+            g += w * 2.0**-s.decay_exp / rate
+        taken = g * 2.0**-s.momentum_exp
+        w -= rate * taken
+        g -= taken
 
     def _cost(self, factor: int, group: list[int]) -> tuple[np.ndarray, list[np.ndarray]]:
         weights, added = list(self.weights), None

@@ -23,6 +23,8 @@ class PassTable:
     own: list[int]
     """Per layer the pass whose inputs its update goes by: the layer's first perturbed one, or
     the baseline."""
+    measuring: list[list[int]]
+    """Per layer the passes of this kind that its cost change is made of."""
 
 
 class Passes:
@@ -44,13 +46,18 @@ class Passes:
 
     def _table(self, kind: str) -> PassTable:
         start = [0] if kind == BASELINE_AND_FORWARD else []
-        factors, own = [], []
+        factors: list[np.ndarray] = []
+        own: list[int] = []
+        measuring: list[list[int]] = []
         for layer in range(len(self._trained)):
-            row, mine = list(start), 0
+            row, mine, made_of = list(start), 0, list(range(len(start)))
             for group in self._together:
                 if layer in group and not start:
                     mine = len(row)
+                if layer in group:
+                    made_of += range(len(row), len(row) + len(_FACTORS[kind]))
                 row += [factor if layer in group else 0 for factor in _FACTORS[kind]]
             factors.append(np.array(row))
             own.append(mine)
-        return PassTable(factors, own)
+            measuring.append(made_of)
+        return PassTable(factors, own, measuring)

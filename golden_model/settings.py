@@ -23,6 +23,7 @@ DIFFERENCES = ("antithetic", "forward")
 ROUNDINGS = ("stochastic", "residual")
 PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
+OPTIMIZERS = ("sgd", "adam")
 FIRST_VARIANT = 9
 """Fields of Settings from this one on came later; their defaults change no run."""
 STEPS_MAX = (1 << 32) - 1
@@ -53,6 +54,24 @@ class Settings:
     """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
     trainable: tuple[bool, ...] = ()
     """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
+    gate_zeros: bool = False
+    """Weight perturbation: a synapse whose input is 0 takes no share."""
+    optimizer: str = "sgd"
+    """sgd: plain descent, with momentum if you like.  adam: steps of about 2^-eta_exp."""
+    momentum_exp: int = 0
+    """Momentum 1 − 2^-momentum_exp; 0: none.  The sum of a gradient's steps stays the same."""
+    decay_exp: int = 0
+    """At every change a weight loses its 2^-decay_exp part; 0: none."""
+    halve_every: int = 0
+    """Steps after which the learning rate halves, again and again; 0: never."""
+    warmup_exp: int = 0
+    """The learning rate begins at 2^-warmup_exp of its value ..."""
+    warmup_every: int = 1
+    """... and doubles every so many steps until it has it."""
+    adam_mean_exp: int = 3
+    """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
+    adam_square_exp: int = 10
+    """The same for its square; β2 = 0.999."""
 
     def __post_init__(self) -> None:
         for name, choice, allowed in (
@@ -61,6 +80,7 @@ class Settings:
             ("rounding", self.rounding, ROUNDINGS),
             ("perturbation", self.perturbation, PERTURBATIONS),
             ("scope", self.scope, SCOPES),
+            ("optimizer", self.optimizer, OPTIMIZERS),
         ):
             if choice not in allowed:
                 raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
@@ -71,6 +91,13 @@ class Settings:
             ("tau_p", self.tau_p, 1, TAU_MAX),
             ("tau_theta", self.tau_theta, 1, TAU_MAX),
             ("input_shift", self.input_shift, 0, ACT_FRAC),
+            ("momentum_exp", self.momentum_exp, 0, 16),
+            ("decay_exp", self.decay_exp, 0, 31),
+            ("halve_every", self.halve_every, 0, STEPS_MAX),
+            ("warmup_exp", self.warmup_exp, 0, 31),
+            ("warmup_every", self.warmup_every, 1, STEPS_MAX),
+            ("adam_mean_exp", self.adam_mean_exp, 0, 16),
+            ("adam_square_exp", self.adam_square_exp, 0, 16),
         ):
             if not low <= value <= high:
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
@@ -84,6 +111,22 @@ class Settings:
                 f"perturbation = {self.perturbation!r} with rounding = 'stochastic': its values "
                 "lie between 0 and 1 too, and a share of whole weight units has no such parts; "
                 "use rounding = 'residual'"
+            )
+        for name, value in (
+            ("optimizer = 'adam'", self.adam),
+            (f"momentum_exp = {self.momentum_exp}", self.momentum_exp),
+            (f"decay_exp = {self.decay_exp}", self.decay_exp),
+        ):
+            if value and not self.accumulates:
+                raise UserError(
+                    f"{name} with rounding = 'stochastic': it needs an accumulator per weight; "
+                    "use rounding = 'residual'"
+                )
+        if self.adam and (self.momentum_exp or self.decay_exp):
+            name = "momentum_exp" if self.momentum_exp else "decay_exp"
+            raise UserError(
+                f"{name} = {getattr(self, name)} with optimizer = 'adam', which has averages of "
+                f"its own; leave {name} out, or use optimizer = 'sgd'"
             )
         if self.trainable and not any(self.trainable):
             raise UserError(
@@ -126,13 +169,47 @@ class Settings:
     @property
     def gain_bits(self) -> int:
         """Bits by which an accumulator's unit is finer than D's: contributions are so much
-        larger, and the shift that takes weight units out of it is S + gain_bits."""
-        return self.value_frac
+        larger, and the shift that takes weight units out of it is S + gain_bits.  Momentum lets
+        2^momentum_exp changes' worth of contributions gather."""
+        return self.value_frac + self.momentum_exp
+
+    @property
+    def adam(self) -> bool:
+        return self.optimizer == "adam"
+
+    def slowed(self, step: int) -> int:
+        """By how many powers of two the learning rate of this step is smaller."""
+        halvings = step // self.halve_every if self.halve_every else 0
+        return halvings + max(0, self.warmup_exp - step // self.warmup_every)
+
+    def shift_at(self, step: int, network: Network) -> int:
+        """S of this step; for Adam eta_exp of this step.  It stops where the shift ends."""
+        if self.adam:
+            return min(self.eta_exp + self.slowed(step), 63)
+        return min(self.shift(network) + self.slowed(step), network.shift_max - self.gain_bits)
+
+    def gradient_bound(self, network: Network) -> int:
+        """Largest |G| that these settings can make."""
+        contributions = self.tau_theta * (4 * network.cost_bound + 1) << self.value_frac
+        if self.adam:
+            return contributions
+        decay = 0
+        if self.decay_exp:
+            changing = self.halve_every or self.warmup_exp
+            shift = network.shift_max if changing else self.shift(network) + self.gain_bits
+            unit = max(0, shift - self.momentum_exp - self.decay_exp)
+            decay = -network.weight_min << unit
+        return (1 << network.shift_max) + (contributions + decay << self.momentum_exp)
+
+    def tau_theta_needed(self, network: Network) -> int:
+        """The tau_theta_max that makes a network's accumulators wide enough."""
+        over = self.gradient_bound(network) - (1 << network.shift_max)
+        return max(self.tau_theta, -(-over // (4 * network.cost_bound + 1)))
 
     def check(self, network: Network) -> None:
         """Raise UserError where these settings ask for more than `network` was built for."""
         shift = self.shift(network)
-        if not SHIFT_MIN <= shift <= network.shift_max:
+        if not self.adam and not SHIFT_MIN <= shift <= network.shift_max:
             raise UserError(
                 f"eta_exp = {self.eta_exp} with delta_exp = {self.delta_exp} makes an update shift "
                 f"of {shift}; it must be between {SHIFT_MIN} and {network.shift_max} "
@@ -175,17 +252,25 @@ class Settings:
                 f"for both; delta_exp must be at most {network.grid_frac - self.value_frac}"
             )
         shift, most = self.shift(network) + self.gain_bits, network.shift_max
-        if self.gain_bits and shift > most:
+        if self.gain_bits and not self.adam and shift > most:
             raise UserError(
                 f"eta_exp = {self.eta_exp}: accumulators {self.gain_bits} bits finer need a shift "
                 f"of {shift}, above shift_max = {most}, which fixes their width; lower eta_exp or "
                 "raise shift_max"
             )
-        if self.tau_theta << self.gain_bits > network.tau_theta_max and self.accumulates:
+        if self.momentum_exp and self.shift(network) < 0:
             raise UserError(
-                f"tau_theta = {self.tau_theta}: contributions are {self.gain_bits} bits larger "
-                f"here, so the accumulators need tau_theta_max = {self.tau_theta << self.gain_bits}"
-                f" or more, not {network.tau_theta_max}; raise tau_theta_max or lower tau_theta"
+                f"eta_exp = {self.eta_exp} makes an update shift of {self.shift(network)}; with "
+                "momentum it must be 0 or more, since what G gives up must be whole: raise eta_exp"
+            )
+        if not self.accumulates:
+            return
+        needed = self.tau_theta_needed(network)
+        if needed > network.tau_theta_max:
+            raise UserError(
+                f"tau_theta = {self.tau_theta} with this perturbation, momentum and decay: the "
+                f"accumulators need tau_theta_max = {needed} or more, not "
+                f"{network.tau_theta_max}; raise tau_theta_max or lower tau_theta"
             )
 
 

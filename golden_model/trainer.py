@@ -13,12 +13,14 @@ import numpy as np
 
 from golden_model import costs
 from golden_model.activations import activate
-from golden_model.formats import floor_shift, saturate, stochastic_round
+from golden_model.adam import Adam
+from golden_model.formats import saturate, stochastic_round
 from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
 from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.passes import ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
 from golden_model.perturbations import FAMILIES
+from golden_model.residual import Residual
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
 from golden_model.sign_source import RandomBytes, SignSource
@@ -73,7 +75,7 @@ class Trainer:
         settings.check(network)
         self.network = network
         self.settings = settings
-        self.shift = settings.shift(network)
+        self.shift = settings.shift_at(0, network)
         self.inputs = np.asarray(codes, dtype=np.int64) << settings.input_shift
         self.labels = np.asarray(labels, dtype=np.int64)
         self.order = order
@@ -96,6 +98,13 @@ class Trainer:
         self.cost_sum = np.zeros(seeds_count, dtype=np.int64)
         self.weight_saturations = np.zeros(seeds_count, dtype=np.int64)
         self.activation_saturations = np.zeros(seeds_count, dtype=np.int64)
+        self.rule: Adam | Residual = (
+            Adam(network, settings, self.weights) if settings.adam else Residual(network, settings)
+        )
+        self._scheduled = bool(settings.halve_every or settings.warmup_exp)
+        self._gated = settings.gate_zeros and not settings.perturbs_nodes
+        nothing = [np.zeros((len(seeds), f + 1), dtype=bool) for f in network.layers[:-1]]
+        self._open, self._baseline_open = nothing, list(nothing)
         self._draw: list[np.ndarray | None] = []
         self._x = np.zeros((seeds_count, network.layers[0] + 1), dtype=np.int64)
         self._label = np.zeros(seeds_count, dtype=np.int64)
@@ -106,6 +115,8 @@ class Trainer:
     def step(self) -> Step:
         """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Schedule')."""
         s, t = self.settings, self.step_number
+        if self._scheduled:
+            self.shift = s.shift_at(t, self.network)
         new_sample = t % s.tau_x == 0
         if new_sample:
             self._next_sample(t // s.tau_x)
@@ -173,6 +184,8 @@ class Trainer:
         layer_inputs = []
         for layer, values in enumerate(self._draw):
             layer_inputs.append(x[..., min(passes.own[layer], x.shape[-1] - 1)])
+            if self._gated:
+                self._note_inputs(kind, layer, x)
             base = weighted_sums(self.weights[layer], x, net)
             if values is None:
                 sign_sum: np.ndarray | int = 0
@@ -196,6 +209,16 @@ class Trainer:
         labels = np.repeat(self._label[:, None], y.shape[-1], axis=1)
         found = costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
         return found if self.hardware is None else self.hardware.costs(found)
+
+    def _note_inputs(self, kind: str, layer: int, x: np.ndarray) -> None:
+        """Which inputs (seeds, fan_in + 1, passes) are not 0 in a pass that D is made of."""
+        used = x if x.shape[-1] == 1 else x[..., self.passes.of(kind).measuring[layer]]
+        found = (used != 0).any(axis=-1)
+        if kind == BASELINE_AND_FORWARD:
+            self._baseline_open[layer] = x[..., 0] != 0
+        elif kind == FORWARD:
+            found |= self._baseline_open[layer]
+        self._open[layer] = found
 
     def _update(self, delta: np.ndarray, random: np.ndarray, change_weights: bool) -> None:
         """Give every synapse its share of the cost change; change the weights when due.
@@ -221,11 +244,15 @@ class Trainer:
                 change_of_cost[:, None] * x, shift, random[:, None], ROUND_BITS
             )
             change = values * share[:, None, :]
+            if self._gated:
+                change *= self._open[layer][:, None, :]
             if accumulate:
                 self.accumulators[layer] += change.astype(np.int64)
                 if not change_weights:
                     continue
-                change = self._take_whole_units(layer)
+                change = self.rule.change(
+                    layer, self.accumulators[layer], self.weights[layer], self.shift, random
+                )
             elif not change_weights:
                 continue
             weights = self.weights[layer]
@@ -238,10 +265,3 @@ class Trainer:
                 self.weights[layer] = saturate(weights, low, high)
             if self.hardware is not None:
                 self.weights[layer] = self.hardware.stored(layer, self.weights[layer])
-
-    def _take_whole_units(self, layer: int) -> np.ndarray:
-        """⌊G·2^-S⌋, leaving the residual in G, also where the weight then clips."""
-        shift = self.shift + self.settings.gain_bits
-        whole = floor_shift(self.accumulators[layer], shift)
-        self.accumulators[layer] -= floor_shift(whole, -shift)
-        return whole.astype(np.float64)

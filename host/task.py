@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from golden_model.errors import UserError
-from golden_model.network import ONE, Network
+from golden_model.network import ONE, TAU_MAX, Network
 from golden_model.perturbations import FAMILIES, number_parameters
 from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
 from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
@@ -28,9 +28,6 @@ DEFAULTS: dict[str, Any] = {
     "rounding": "auto",
     "delta_exp": 5,
     "norm": None,
-    "perturbation": "random",
-    "scope": "network",
-    "trainable": (),
     "tau_x": 1,
     "tau_p": 1,
     "tau_theta": 1,
@@ -38,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "target": None,
     "eval_every": 1_000,
     "init_gain": 1.0,
+    **{f.name: f.default for f in fields(Settings)[FIRST_VARIANT:]},
 }
 DEFAULT_ETA_EXP = {"wp": 13, "np": 9}
 LANES = 8
@@ -63,6 +61,15 @@ class Plan:
     perturbation: str
     scope: str
     trainable: tuple[bool, ...]
+    gate_zeros: bool
+    optimizer: str
+    momentum_exp: int
+    decay_exp: int
+    halve_every: int
+    warmup_exp: int
+    warmup_every: int
+    adam_mean_exp: int
+    adam_square_exp: int
     tau_x: int
     tau_p: int
     tau_theta: int
@@ -72,9 +79,16 @@ class Plan:
     init_gain: float
 
     @property
-    def gain_bits(self) -> int:
-        """Settings.gain_bits, which decides how wide accumulators must be."""
-        return FAMILIES[self.perturbation].frac
+    def needs_accumulators(self) -> bool:
+        """Whether no rounding but residual will do."""
+        fine = FAMILIES[self.perturbation].frac
+        kept = self.optimizer == "adam" or self.momentum_exp or self.decay_exp
+        return self.tau_theta > 1 or bool(fine or kept)
+
+    @property
+    def slowest(self) -> int:
+        """By how many powers of two the learning rate gets smaller on the way."""
+        return self.warmup_exp + (self.steps // self.halve_every if self.halve_every else 0)
 
 
 @dataclass(frozen=True)
@@ -184,11 +198,6 @@ class Task:
             key: _first(*(getattr(layer, key) for layer in layers), default)
             for key, default in defaults.items()
         }
-        if values["rounding"] == "auto":
-            wide = self.file.numbers.weight_bits >= STOCHASTIC_WEIGHT_BITS
-            stochastic = values["tau_theta"] == 1 and wide
-            stochastic &= not FAMILIES[values["perturbation"]].frac
-            values["rounding"] = "stochastic" if stochastic else "residual"
         values["trainable"] = tuple(values["trainable"])
         if values["norm"] is not None:
             if any(layer.delta_exp is not None for layer in layers):
@@ -197,7 +206,12 @@ class Task:
                     "large the perturbation is; give one of them"
                 )
             values["delta_exp"] = self._delta_exp(method, values)
-        return Plan(**values)
+        plan = Plan(**values)
+        if plan.rounding == "auto":
+            wide = self.file.numbers.weight_bits >= STOCHASTIC_WEIGHT_BITS
+            residual = plan.needs_accumulators or not wide
+            plan = replace(plan, rounding="residual" if residual else "stochastic")
+        return plan
 
     def _delta_exp(self, method: str, values: dict[str, Any]) -> int:
         """The exponent of the perturbation whose whole length is nearest to norm."""
@@ -219,22 +233,17 @@ class Task:
     @cached_property
     def _network(self) -> Network:
         section, numbers, core = self.file.network, self.file.numbers, self.file.core
-        plans = [self.plan(method) for method in METHODS]
-        residual = [plan for plan in plans if plan.rounding == "residual"]
+        plans = {method: self.plan(method) for method in METHODS}
+        residual = [method for method, plan in plans.items() if plan.rounding == "residual"]
         accumulators = bool(residual) if core.accumulators == "auto" else core.accumulators
-        needed = max((plan.tau_theta << plan.gain_bits for plan in residual), default=1)
-        needed = needed if accumulators else 1
         sample_bits, sample_signed, _ = self._sample_format
+        fine = numbers.cost_frac + 1 - (numbers.weight_bits - 4)
         shifts = [
-            numbers.cost_frac
-            + 1
-            + plan.eta_exp
-            - plan.delta_exp
-            - (numbers.weight_bits - 4)
-            + plan.gain_bits
-            for plan in plans
-        ]
-        return Network(
+            fine + plan.eta_exp - plan.delta_exp + FAMILIES[plan.perturbation].frac
+            + plan.momentum_exp + plan.slowest
+            for plan in plans.values()
+        ]  # fmt: skip
+        network = Network(
             layers=tuple(section.layers),
             hidden=section.hidden,
             output=section.output,
@@ -247,9 +256,13 @@ class Task:
             target_low=round(section.target_low * ONE),
             target_high=round(section.target_high * ONE),
             accumulators=accumulators,
-            tau_theta_max=_first(core.tau_theta_max, needed),
+            tau_theta_max=_first(core.tau_theta_max, TAU_MAX if accumulators else 1),
             shift_max=min(32, max(0, *shifts) + SHIFT_HEADROOM),
         )
+        if core.tau_theta_max is not None or not accumulators:
+            return network
+        needed = [self._settings(method).tau_theta_needed(network) for method in residual]
+        return replace(network, tau_theta_max=max(needed, default=1))
 
     @property
     def _sample_format(self) -> tuple[int, bool, int]:
@@ -261,10 +274,13 @@ class Task:
 
     def settings(self) -> Settings:
         """The run-time registers for this task's method."""
-        plan = self.plan()
+        return self._settings(self.method)
+
+    def _settings(self, method: str) -> Settings:
+        plan = self.plan(method)
         names = {f.name for f in fields(Plan)} & {f.name for f in fields(Settings)}
         return Settings(
-            method=self.method,
+            method=method,
             input_shift=self._sample_format[2],
             **{name: getattr(plan, name) for name in names},
         )

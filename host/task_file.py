@@ -93,6 +93,15 @@ class MethodSection(Section):
     scope: Literal["network", "layer"] | None = None
     trainable: list[bool] | None = None
     """A flag per layer of weights."""
+    gate_zeros: bool | None = None
+    optimizer: Literal["sgd", "adam"] | None = None
+    momentum_exp: Annotated[int, Field(ge=0, le=16)] | None = None
+    decay_exp: Annotated[int, Field(ge=0, le=31)] | None = None
+    halve_every: Annotated[int, Field(ge=0, le=STEPS_MAX)] | None = None
+    warmup_exp: Annotated[int, Field(ge=0, le=31)] | None = None
+    warmup_every: Steps | None = None
+    adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
+    adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     tau_p: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     tau_theta: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None

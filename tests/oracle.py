@@ -48,6 +48,7 @@ class Oracle:
         self.changed = True
         self.seed, self.faults = seed, faults
         self.measured = self.changes = 0
+        self.averages: dict[tuple[int, int, int], tuple[int, int]] = {}
         for layer, rows in enumerate(self.weights):
             for i, row in enumerate(rows):
                 row[:] = [self.stored(layer, i, j, w) for j, w in enumerate(row)]
@@ -199,7 +200,7 @@ class Oracle:
         draw = t // s.tau_p
         index = self.order[t // s.tau_x % len(self.labels)]
         groups = [None] if s.scope == "network" else [k for k, f in enumerate(self.trained) if f]
-        ds, inputs = [], []
+        ds, inputs, seen = [], [], []
         if s.difference == "forward" and (self.changed or t % s.tau_x == 0):
             exact, self.inputs = self.cost(index, 0, draw)
             self.baseline = self.reading(exact)
@@ -208,12 +209,15 @@ class Oracle:
             plus = self.reading(plus)
             other = plus
             if s.difference == "antithetic":
-                other = self.reading(self.cost(index, -1, draw, only)[0])
+                other, others = self.cost(index, -1, draw, only)
+                other = self.reading(other)
+                seen.append([mine, others])
                 ds.append(plus - other)
                 inputs.append(mine)
             else:
                 ds.append(2 * (plus - self.baseline))
                 inputs.append(self.inputs)
+                seen.append([mine, self.inputs])
             if number == 0:
                 self.cost_sum += plus + other
         self.changed = (t + 1) % s.tau_theta == 0
@@ -224,26 +228,65 @@ class Oracle:
             own = 0 if s.scope == "network" else groups.index(layer)
             for i, row in enumerate(rows):
                 for j in range(len(row)):
-                    self.update(layer, i, j, ds[own], inputs[own], random, draw)
+                    self.update(layer, i, j, ds[own], inputs[own], seen[own], random, draw)
         self.changes += self.changed
         self.step_number += 1
         return ds[0] if s.scope == "network" else ds
 
-    def update(self, layer, i, j, d, inputs, random, draw) -> None:
+    def adam(self, layer, i, j, g, eta_exp, random) -> int:
+        """Weight units that Adam takes off a weight; averages are kept in exact integers."""
+        n, s = self.changes + 1, self.set
+        m, v = self.averages.get((layer, i, j), (0, 0))
+        g = min(max(g, -(2**27) + 1), 2**27 - 1)
+        m += (256 * g - m) // 2 ** min(s.adam_mean_exp, math.floor(math.log2(n)))
+        v += (256 * g * g - v) // 2 ** min(s.adam_square_exp, math.floor(math.log2(n)))
+        self.averages[layer, i, j] = m, v
+        if m == 0:
+            return 0
+        log = self.log2(abs(m)) - (8 << 14) - (self.log2(max(v, 1)) - (8 << 14)) // 2
+        log += (self.net.weight_frac + 8 - eta_exp) << 14
+        whole, part = divmod(-log, 1 << 14)
+        size = between(EXP2, part, 14)
+        down = 14 + whole
+        size = size >> down if down >= 0 else size << -down
+        return (1 if m > 0 else -1) * ((size + random) // 256)
+
+    @staticmethod
+    def log2(n: int) -> int:
+        exponent = n.bit_length() - 1
+        mantissa = (n << 30 >> exponent) - (1 << 30)
+        return between(LOG2, mantissa, 30) + (exponent << 14)
+
+    def update(self, layer, i, j, d, inputs, seen, random, draw) -> None:
         s, row, net = self.set, self.weights[layer][i], self.net
         x = inputs[layer][j] if s.method == "np" else ONE
         shift = s.shift(net)
+        slower = max(0, s.warmup_exp - self.step_number // s.warmup_every)
+        slower += self.step_number // s.halve_every if s.halve_every else 0
+        finer = 3 if s.perturbation == "sine" else 0
+        if s.optimizer == "sgd":
+            shift = min(shift + slower, net.shift_max - finer - s.momentum_exp)
         drop = 14 if s.rounding == "residual" else 14 + shift
         # ⌊d·x / 2^drop + random / 256⌋
         share = (d * x * 256 + (random << drop)) // (256 << drop)
         change = share * self.value(layer, i, j, draw)
+        if s.gate_zeros and s.method == "wp" and not any(v[layer][j] for v in seen):
+            change = 0
         if s.rounding == "residual":
             g = self.accumulators[layer][i][j] + change
             change = 0
             if self.changed:
-                taken = shift + (3 if s.perturbation == "sine" else 0)
-                change = g << -taken if taken < 0 else g // (1 << taken)
-                g = 0 if taken < 0 else g - (change << taken)
+                unit = shift + finer
+                if s.optimizer == "adam":
+                    change, g = self.adam(layer, i, j, g, s.eta_exp + slower, random), 0
+                elif unit < 0:
+                    change, g = g << -unit, 0
+                else:
+                    if s.decay_exp:
+                        bits = s.decay_exp - unit
+                        g += row[j] << -bits if bits < 0 else half_up(row[j], bits)
+                    change = g // (1 << (unit + s.momentum_exp))
+                    g -= change << unit
             self.accumulators[layer][i][j] = g
         if not self.changed:
             return

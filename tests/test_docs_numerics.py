@@ -25,6 +25,7 @@ from golden_model import (
     tables,
 )
 from golden_model.activations import activate
+from golden_model.adam import Adam, log2_of
 from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
 from golden_model.imperfections import ImperfectHardware, Imperfections
@@ -413,6 +414,22 @@ def _(b):
     return {"rows": rows}
 
 
+@vector("adam")
+def _(b):
+    settings = Settings(rounding="residual", optimizer="adam", eta_exp=b["eta_exp"])
+    rule, rows = Adam(Network((1, 1)), settings, [np.zeros((1, 1, 1))]), []
+    for g, _ in b["steps"]:
+        total = array([[[g]]])
+        q = rule.change(0, total, np.zeros((1, 1, 1)), b["eta_exp"], array([b["random"]]))
+        rows.append([g, int(q[0, 0, 0])])
+    return {
+        "log2": [[x, log2_of(array([x]))[0]] for x, _ in b["log2"]],
+        "eta_exp": b["eta_exp"],
+        "random": b["random"],
+        "steps": rows,
+    }
+
+
 @vector("imperfect-hardware")
 def _(b):
     net = Network(tuple(b["layers"]))
@@ -527,6 +544,8 @@ def traced_step(trainer, source, before):
     "run-fine",
     "run-walsh-by-layer",
     "run-sine",
+    "run-momentum",
+    "run-adam",
 )
 def _(b):
     net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})

@@ -27,6 +27,16 @@ REFUSED = [
     ({"perturbation": "hadamard"}, ["'hadamard'", "random", "walsh", "sine"]),
     ({"scope": "node"}, ["scope = 'node'", "network, layer"]),
     ({"perturbation": "sine"}, ["'sine' with rounding = 'stochastic'", "rounding = 'residual'"]),
+    ({"optimizer": "rmsprop"}, ["'rmsprop'", "sgd, adam"]),
+    ({"momentum_exp": 17}, ["momentum_exp = 17", "between 0 and 16"]),
+    ({"warmup_every": 0}, ["warmup_every = 0", "between 1"]),
+    ({"momentum_exp": 2}, ["momentum_exp = 2", "accumulator", "rounding = 'residual'"]),
+    ({"optimizer": "adam"}, ["optimizer = 'adam'", "accumulator", "rounding = 'residual'"]),
+    ({"decay_exp": 9}, ["decay_exp = 9", "accumulator", "rounding = 'residual'"]),
+    (
+        {"optimizer": "adam", "decay_exp": 9, "rounding": "residual"},
+        ["decay_exp = 9 with optimizer = 'adam'", "leave decay_exp out"],
+    ),
     ({"trainable": (False, False)}, ["trainable = [false, false]", "no layer", "at least one"]),
     ({"tau_theta": 2}, ["tau_theta = 2", "only at tau_theta = 1", "rounding = 'residual'"]),
 ]
@@ -58,6 +68,21 @@ DOES_NOT_SUIT = [
         {**RESIDUAL, "perturbation": "sine", "tau_theta": 5},
         {"accumulators": True, "tau_theta_max": 39},
         ["tau_theta = 5", "tau_theta_max = 40", "not 39"],
+    ),
+    (
+        {**RESIDUAL, "momentum_exp": 2, "eta_exp": 3},
+        {"accumulators": True, "tau_theta_max": 100},
+        ["eta_exp = 3", "update shift of -1", "momentum"],
+    ),
+    (
+        {**RESIDUAL, "momentum_exp": 4, "tau_theta": 3},
+        {"accumulators": True, "tau_theta_max": 47},
+        ["tau_theta = 3", "tau_theta_max = 48", "not 47"],
+    ),
+    (
+        {**RESIDUAL, "decay_exp": 2},
+        {"accumulators": True},
+        ["tau_theta = 1", "tau_theta_max = 2", "not 1"],
     ),
     ({"input_shift": 8}, {}, ["input_shift = 8", "0..255", "0..65280", "-32768..32767"]),
     (
@@ -102,6 +127,12 @@ def check_message(caught, fragments):
             {**RESIDUAL, "perturbation": "sine", "tau_theta": 5, "delta_exp": 9, "eta_exp": 25},
             {"accumulators": True, "tau_theta_max": 40, "weight_bits": 18, "cost_frac": 13},
         ),
+        (
+            {**RESIDUAL, "momentum_exp": 4, "tau_theta": 3},
+            {"accumulators": True, "tau_theta_max": 48},
+        ),
+        ({**RESIDUAL, "optimizer": "adam", "eta_exp": 0}, {"accumulators": True}),
+        ({"halve_every": 1000, "warmup_exp": 3}, {}),
         ({"trainable": (True,)}, {}),
         ({"input_shift": 7}, {}),
         ({"input_shift": 8}, {"sample_signed": True}),

@@ -31,6 +31,12 @@ KEYS = [
     ('perturbation = "sine"', "perturbation = 'sine'"),
     ('scope = "layer"', "scope = 'layer'"),
     ("trainable = [true, false]", "trainable = [true, false]"),
+    ("gate_zeros = true", "gate_zeros = true"),
+    ('optimizer = "adam"', "optimizer = 'adam'"),
+    ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
+    ("decay_exp = 10", "decay_exp = 10"),
+    ("halve_every = 30", "halve_every = 30"),
+    ("warmup_exp = 3", "warmup_exp = 3"),
 ]
 COMMANDS = [
     ["train"],
