@@ -69,6 +69,8 @@ def predict(
     are not all alike; the weights' first axis is then its seeds.
     """
     for layer, w in enumerate(weights):
+        if hardware is not None:
+            w = hardware.used(layer, w)
         inputs = with_bias(x).astype(np.float64)
         base = np.matmul(inputs, np.swapaxes(w, -1, -2).astype(np.float64)).astype(np.int64)
         base <<= network.grid_frac - network.weight_frac

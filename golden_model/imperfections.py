@@ -41,6 +41,8 @@ class Imperfections:
     """Standard deviation of the neurons' offsets, added to the pre-activation."""
     stuck: float = 0.0
     """Part of the low `stuck_bits` bits of all weights that is stuck at 0 or 1."""
+    stuck_synapse: float = 0.0
+    """The same for the copy of a weight that the neurons see; the memory behind it is whole."""
     stuck_bits: int = 8
     cost_bits: int | None = None
     """Fraction bits that the measured cost is rounded to."""
@@ -52,6 +54,7 @@ class Imperfections:
             ("gain", 8.0),
             ("offset", 64.0),
             ("stuck", 1.0),
+            ("stuck_synapse", 1.0),
         ):
             if not 0 <= getattr(self, name) <= most:
                 raise UserError(f"{name} = {getattr(self, name)}: must be between 0 and {most:g}")
@@ -79,6 +82,9 @@ def noise(random_words: np.ndarray, deviation: float, frac: int) -> np.ndarray:
     return round_half_up((total - 8 * 255 // 2) * factor, NORMAL_SHIFT)
 
 
+BrokenBits = tuple[list[np.ndarray], list[np.ndarray]]
+
+
 class ImperfectHardware:
     """The imperfections of several pieces of hardware, one per seed."""
 
@@ -95,7 +101,8 @@ class ImperfectHardware:
         gains = self._per_neuron("gains", what.gain, GAIN_FRAC)
         self._gains = [(1 << GAIN_FRAC) + g for g in gains]
         self._offsets = self._per_neuron("offsets", what.offset, network.pre_frac)
-        self._keep, self._set = self._broken_bits()
+        self._memory = self._broken_bits(what.stuck)
+        self._synapse = self._broken_bits(what.stuck_synapse)
 
     def neurons(self, layer: int, z: np.ndarray, axis: int) -> np.ndarray:
         """Pre-activations as the imperfect neurons have them; axis 0: seeds, `axis`: neurons."""
@@ -129,10 +136,11 @@ class ImperfectHardware:
 
     def stored(self, layer: int, weights: np.ndarray) -> np.ndarray:
         """What the memory holds of weights that were written to it, float64 integers."""
-        if not self.what.stuck:
-            return weights
-        integers = weights.astype(np.int64)
-        return ((integers & self._keep[layer]) | self._set[layer]).astype(np.float64)
+        return self._broken(self._memory, layer, weights) if self.what.stuck else weights
+
+    def used(self, layer: int, weights: np.ndarray) -> np.ndarray:
+        """What the neurons see of weights in the memory, float64 integers."""
+        return self._broken(self._synapse, layer, weights) if self.what.stuck_synapse else weights
 
     # -- what is drawn once -----------------------------------------------------------------
 
@@ -143,11 +151,15 @@ class ImperfectHardware:
         drawn = noise(self._words(purpose, self.network.neurons), deviation, frac)
         return np.split(drawn, np.cumsum(self.network.layers[1:])[:-1], axis=1)
 
-    def _broken_bits(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _broken(self, bits: BrokenBits, layer: int, weights: np.ndarray) -> np.ndarray:
+        keep, ones = bits
+        return ((weights.astype(np.int64) & keep[layer]) | ones[layer]).astype(np.float64)
+
+    def _broken_bits(self, share: float) -> BrokenBits:
         """Per layer: the bits that work, and those that are stuck at 1."""
         bits, count = self.what.stuck_bits, self.network.parameters
         drawn = self._words("stuck", bits * count).reshape(len(self._seeds), count, bits)
-        limit = math.floor(self.what.stuck * 2.0**32)
+        limit = math.floor(share * 2.0**32)
         stuck = (drawn >> np.uint64(32)) < limit
         places = 1 << np.arange(bits, dtype=np.int64)
         ones = (drawn & np.uint64(1)).astype(bool)

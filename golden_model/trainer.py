@@ -186,7 +186,10 @@ class Trainer:
             layer_inputs.append(x[..., min(passes.own[layer], x.shape[-1] - 1)])
             if self._gated:
                 self._note_inputs(kind, layer, x)
-            base = weighted_sums(self.weights[layer], x, net)
+            weights = self.weights[layer]
+            if self.hardware is not None:
+                weights = self.hardware.used(layer, weights)
+            base = weighted_sums(weights, x, net)
             if values is None:
                 sign_sum: np.ndarray | int = 0
             elif s.perturbs_nodes:

@@ -33,7 +33,8 @@ SWEEPS = {
     "update": Sweep("update_noise", "update noise σ", (0.0, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1)),
     "gain": Sweep("gain", "gain mismatch σ", (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)),
     "offset": Sweep("offset", "offset mismatch σ", (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)),
-    "stuck": Sweep("stuck", "stuck weight bits", (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)),
+    "stuck": Sweep("stuck", "stuck weight bits", (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)),
+    "stuck-synapse": Sweep("stuck_synapse", "the same, memory whole", (0.0, 0.03, 0.1, 0.3, 1.0)),
     "cost-bits": Sweep("cost_bits", "fraction bits of the cost", (None, 10, 8, 6, 4, 2)),
 }
 

@@ -33,14 +33,20 @@ def check_plot(path: Path) -> None:
 
 @contextmanager
 def figure(path: Path, panels: int, title: str) -> Iterator[Any]:
-    """Axes of `panels` figures side by side; what was drawn on them is written on leaving."""
+    """Axes of `panels` figures, four in a row; what was drawn on them is written on leaving."""
     # Slow to import.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(4.6 * panels, 4.2), dpi=150, layout="constrained")
+    columns = min(panels, 4)
+    rows = -(-panels // columns)
+    size = (4.6 * columns, 0.7 + 3.5 * rows) if rows == 1 else (3.4 * columns, 0.7 + 2.6 * rows)
+    drawn = Figure(figsize=size, dpi=150, layout="constrained")
     FigureCanvasAgg(drawn)
-    axes = drawn.subplots(1, panels, squeeze=False)[0]
+    axes = list(drawn.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[panels:]:
+        axis.remove()
+    axes = axes[:panels]
     for axis in axes:
         axis.grid(color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)

@@ -63,13 +63,14 @@ class Oracle:
         before = sum((sizes[k] + 1) * sizes[k + 1] for k in range(layer))
         return before + i * (sizes[layer] + 1) + j
 
-    def stored(self, layer: int, i: int, j: int, w: int) -> int:
+    def stored(self, layer: int, i: int, j: int, w: int, share: float | None = None) -> int:
         """The weight as a memory with stuck bits gives it back."""
-        bits = self.faults.stuck_bits if self.faults.stuck else 0
+        share = self.faults.stuck if share is None else share
+        bits = self.faults.stuck_bits if share else 0
         for b in range(bits):
             n = self.parameter(layer, i, j) * bits + b
             word = int(words(1, self.seed, "stuck", n)[0])
-            if word >> 32 < math.floor(self.faults.stuck * 2**32):
+            if word >> 32 < math.floor(share * 2**32):
                 w = w - (w & 1 << b) + ((word & 1) << b)
         return w
 
@@ -164,7 +165,9 @@ class Oracle:
             inputs.append(x)
             sums = []
             for i, row in enumerate(self.weights[layer]):
-                total = sum(w * v for w, v in zip(row, x, strict=True))
+                used = enumerate(row)
+                used = [self.stored(layer, i, j, w, self.faults.stuck_synapse) for j, w in used]
+                total = sum(w * v for w, v in zip(used, x, strict=True))
                 total <<= net.grid_frac - net.weight_frac
                 if only not in (None, layer):
                     moved = 0

@@ -23,6 +23,7 @@ KINDS = {
     "offset": {"offset": 0.3},
     "gain and offset": {"gain": 0.5, "offset": 0.1},
     "stuck": {"stuck": 0.3, "stuck_bits": 6},
+    "stuck synapse": {"stuck_synapse": 0.3, "stuck_bits": 6},
     "coarse cost": {"cost_bits": 7},
     "all": {
         "cost_noise": 0.01, "update_noise": 0.002, "gain": 0.1, "offset": 0.05, "stuck": 0.1,
@@ -74,6 +75,20 @@ def test_share_of_stuck_bits():
         assert (changed[8:] == 0).all()
     assert (got[0] != got[1]).any()
     assert (hardware.stored(0, got.astype(float)) == got).all(), "written again, it stays"
+    synapse = ImperfectHardware(Imperfections(stuck_synapse=0.3), network, [1, 2])
+    assert (synapse.used(0, np.full((2, 30, 41), -4000.0)) == got).all(), "the same bits"
+    for nothing in (hardware.used, synapse.stored):
+        assert (nothing(0, np.full((2, 30, 41), -4000.0)) == -4000).all()
+
+
+def test_a_stuck_synapse_shows_in_the_evaluation_but_not_in_the_memory():
+    settings = Settings(input_shift=6)
+    codes, labels, weights, orders = make(NARROW, settings, [1])
+    faults = Imperfections(stuck_synapse=1.0, stuck_bits=12)
+    t = Trainer(NARROW, settings, codes, labels, weights, [1], orders, imperfections=faults)
+    perfect = Trainer(NARROW, settings, codes, labels, weights, [1], orders)
+    assert (t.evaluate(codes, labels)[1] != perfect.evaluate(codes, labels)[1]).all()
+    assert all((a == b).all() for a, b in zip(t.weights, weights, strict=True))
 
 
 def test_the_same_neurons_when_training_and_when_evaluated():
