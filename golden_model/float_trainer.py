@@ -15,6 +15,8 @@ from golden_model.adam import averaging_exp
 from golden_model.network import Network
 from golden_model.perturbations import FAMILIES
 from golden_model.reference import cost, forward
+from golden_model.sample_order import SampleOrder
+from golden_model.seeds import start_state
 from golden_model.settings import Settings
 
 
@@ -53,6 +55,8 @@ class FloatTrainer:
             network, numbering, settings.perturbs_nodes, seeds
         )
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
+        states = [start_state(s) for s in seeds]
+        self.sample_order = SampleOrder(settings.sample_order, network, states, len(self.labels))
         self._trained = trained
         self._groups = [[layer] for layer in trained] if settings.by_layer else [trained]
         self.delta = 2.0**-settings.delta_exp
@@ -63,6 +67,8 @@ class FloatTrainer:
         self._draw: list[np.ndarray] = []
         self._sample = np.zeros(len(seeds), dtype=np.int64)
         self._baseline = np.zeros(len(seeds))
+        self._before = np.zeros(len(seeds))
+        self._filtered = np.zeros(len(seeds))
         self._inputs: list[np.ndarray] = []
         self._weights_changed = True
 
@@ -71,12 +77,12 @@ class FloatTrainer:
         s, t = self.settings, self.step_number
         new_sample = t % s.tau_x == 0
         if new_sample:
-            self._sample = self.order[:, (t // s.tau_x) % len(self.labels)]
+            self._sample = self.order[np.arange(len(self.order)), self.sample_order.take()]
         if t % s.tau_p == 0:
             unit = 2.0**-s.value_frac
             # What is not trained is never read.
             self._draw = [np.zeros(0) if v is None else v * unit for v in self.perturbation.draw()]
-        if not s.antithetic and (new_sample or self._weights_changed):
+        if s.difference == "forward" and (new_sample or self._weights_changed):
             self._baseline, self._inputs = self._cost(0, [])
         changes = [self._measure(group) for group in self._groups]
         self._weights_changed = (t + 1) % s.tau_theta == 0
@@ -99,6 +105,12 @@ class FloatTrainer:
             plus, self._inputs = self._cost(+1, group)
             minus, others = self._cost(-1, group)
             change = (plus - minus) / 2
+        elif s.continuous:
+            plus, self._inputs = self._cost(+1, group)
+            others = self._inputs
+            before = plus if self.step_number == 0 else self._before
+            self._filtered = (1 - 2.0**-s.highpass_exp) * (self._filtered + plus - before)
+            self._before, change = plus, self._filtered
         else:
             plus, others = self._cost(+1, group)
             change = plus - self._baseline

@@ -9,8 +9,9 @@ import numpy as np
 ANTITHETIC = "antithetic"
 BASELINE_AND_FORWARD = "baseline and forward"
 FORWARD = "forward"
+ALONE = "alone"
 
-_FACTORS = {ANTITHETIC: (+1, -1), BASELINE_AND_FORWARD: (+1,), FORWARD: (+1,)}
+_FACTORS = {ANTITHETIC: (+1, -1), BASELINE_AND_FORWARD: (+1,), FORWARD: (+1,), ALONE: (+1,)}
 """Factors of the perturbation in the passes of one cost change."""
 
 
@@ -41,7 +42,8 @@ class Passes:
 
     def of(self, kind: str) -> PassTable:
         """ANTITHETIC: C⁺ and C⁻ of each group of layers in turn; BASELINE_AND_FORWARD: C0, then
-        C⁺ of each; FORWARD: C⁺ of each."""
+        C⁺ of each; FORWARD: C⁺ of each, whose updates go by an earlier C0's pass; ALONE: C⁺ of
+        each, without any C0."""
         return self._tables[kind]
 
     def _table(self, kind: str) -> PassTable:

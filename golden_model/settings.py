@@ -17,9 +17,10 @@ from golden_model.network import (
     Network,
 )
 from golden_model.perturbations import FAMILIES, Numbering, number_parameters
+from golden_model.sample_order import ORDERS
 
 METHODS = ("wp", "np")
-DIFFERENCES = ("antithetic", "forward")
+DIFFERENCES = ("antithetic", "forward", "highpass")
 ROUNDINGS = ("stochastic", "residual")
 PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
@@ -37,7 +38,8 @@ class Settings:
     method: str = "np"
     """wp: perturb weights and biases.  np: perturb pre-activations."""
     difference: str = "antithetic"
-    """antithetic: ΔC = (C⁺ − C⁻)/2.  forward: ΔC = C − C0."""
+    """antithetic: ΔC = (C⁺ − C⁻)/2.  forward: ΔC = C⁺ − C0.  highpass: ΔC is what a high-pass
+    filter leaves of the sequence of C⁺, which is all that is measured."""
     rounding: str = "stochastic"
     """stochastic: round the broadcast scalar, no accumulator (tau_theta = 1).
     residual: sum in G and keep what the shift drops."""
@@ -68,6 +70,11 @@ class Settings:
     """The learning rate begins at 2^-warmup_exp of its value ..."""
     warmup_every: int = 1
     """... and doubles every so many steps until it has it."""
+    highpass_exp: int = 2
+    """The filter of difference = "highpass" forgets its 2^-highpass_exp part every step."""
+    sample_order: str = "cycle"
+    """cycle: in the order given, again and again.  epoch: shuffled anew for every epoch.
+    random: each drawn by itself."""
     adam_mean_exp: int = 3
     """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
     adam_square_exp: int = 10
@@ -81,6 +88,7 @@ class Settings:
             ("perturbation", self.perturbation, PERTURBATIONS),
             ("scope", self.scope, SCOPES),
             ("optimizer", self.optimizer, OPTIMIZERS),
+            ("sample_order", self.sample_order, ORDERS),
         ):
             if choice not in allowed:
                 raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
@@ -96,6 +104,7 @@ class Settings:
             ("halve_every", self.halve_every, 0, STEPS_MAX),
             ("warmup_exp", self.warmup_exp, 0, 31),
             ("warmup_every", self.warmup_every, 1, STEPS_MAX),
+            ("highpass_exp", self.highpass_exp, 1, 16),
             ("adam_mean_exp", self.adam_mean_exp, 0, 16),
             ("adam_square_exp", self.adam_square_exp, 0, 16),
         ):
@@ -105,6 +114,11 @@ class Settings:
             raise UserError(
                 f"rounding = 'stochastic' with tau_theta = {self.tau_theta}: it works without an "
                 "accumulator, so only at tau_theta = 1; use rounding = 'residual'"
+            )
+        if self.continuous and self.by_layer:
+            raise UserError(
+                "difference = 'highpass' with scope = 'layer': the filter knows one sequence of "
+                "costs, not one per layer; use scope = 'network' or difference = 'antithetic'"
             )
         if self.value_frac and self.rounding == "stochastic":
             raise UserError(
@@ -141,6 +155,10 @@ class Settings:
     @property
     def antithetic(self) -> bool:
         return self.difference == "antithetic"
+
+    @property
+    def continuous(self) -> bool:
+        return self.difference == "highpass"
 
     @property
     def accumulates(self) -> bool:

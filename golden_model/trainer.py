@@ -16,11 +16,13 @@ from golden_model.activations import activate
 from golden_model.adam import Adam
 from golden_model.formats import saturate, stochastic_round
 from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
+from golden_model.highpass import HighPass
 from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
-from golden_model.passes import ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
+from golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
 from golden_model.perturbations import FAMILIES
 from golden_model.residual import Residual
+from golden_model.sample_order import SampleOrder
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
 from golden_model.sign_source import RandomBytes, SignSource
@@ -91,8 +93,10 @@ class Trainer:
         self.perturbation = FAMILIES[settings.perturbation](
             network, numbering, settings.perturbs_nodes, seeds
         )
+        states = [start_state(s) for s in seeds]
+        self.sample_order = SampleOrder(settings.sample_order, network, states, len(self.labels))
         self.passes = Passes([n is not None for n in numbering], settings.by_layer)
-        self.random = RandomBytes(network, [start_state(s) for s in seeds])
+        self.random = RandomBytes(network, states)
         seeds_count = len(seeds)
         self.step_number = 0
         self.cost_sum = np.zeros(seeds_count, dtype=np.int64)
@@ -101,10 +105,12 @@ class Trainer:
         self.rule: Adam | Residual = (
             Adam(network, settings, self.weights) if settings.adam else Residual(network, settings)
         )
+        self.highpass = HighPass(settings.highpass_exp)
         self._scheduled = bool(settings.halve_every or settings.warmup_exp)
         self._gated = settings.gate_zeros and not settings.perturbs_nodes
         nothing = [np.zeros((len(seeds), f + 1), dtype=bool) for f in network.layers[:-1]]
         self._open, self._baseline_open = nothing, list(nothing)
+        self._seed_numbers = np.arange(seeds_count)
         self._draw: list[np.ndarray | None] = []
         self._x = np.zeros((seeds_count, network.layers[0] + 1), dtype=np.int64)
         self._label = np.zeros(seeds_count, dtype=np.int64)
@@ -119,7 +125,7 @@ class Trainer:
             self.shift = s.shift_at(t, self.network)
         new_sample = t % s.tau_x == 0
         if new_sample:
-            self._next_sample(t // s.tau_x)
+            self._next_sample()
         if t % s.tau_p == 0:
             self._draw = self.perturbation.draw()
 
@@ -129,6 +135,10 @@ class Trainer:
             cost_plus, cost = both[0::2], both[1::2]
             delta = cost_plus - cost
             self.cost_sum += both[0] + both[1]
+        elif s.continuous:
+            cost = self._costs(ALONE)
+            delta = self.highpass.delta(cost[0])[None]
+            self.cost_sum += 2 * cost[0]
         else:
             if new_sample or self._weights_changed:
                 both = self._costs(BASELINE_AND_FORWARD)
@@ -162,14 +172,12 @@ class Trainer:
 
     # -- parts of a step --------------------------------------------------------------------
 
-    def _next_sample(self, number: int) -> None:
-        index = number % len(self.labels)
-        if self.order is None:
-            x = np.broadcast_to(self.inputs[index], (len(self.cost_sum), self.inputs.shape[1]))
-            self._label = np.broadcast_to(self.labels[index], len(self.cost_sum))
-        else:
-            x = self.inputs[self.order[:, index]]
-            self._label = self.labels[self.order[:, index]]
+    def _next_sample(self) -> None:
+        index, seeds = self.sample_order.take(), len(self.cost_sum)
+        if self.order is not None:
+            index = self.order[self._seed_numbers, index]
+        x = np.broadcast_to(self.inputs[index], (seeds, self.inputs.shape[1]))
+        self._label = np.broadcast_to(self.labels[index], seeds)
         self._x = with_bias(x)
 
     def _costs(self, kind: str) -> np.ndarray:

@@ -68,6 +68,8 @@ class Plan:
     halve_every: int
     warmup_exp: int
     warmup_every: int
+    highpass_exp: int
+    sample_order: str
     adam_mean_exp: int
     adam_square_exp: int
     tau_x: int

@@ -83,7 +83,7 @@ class NumbersSection(Section):
 class MethodSection(Section):
     """[training.wp] and [training.np]: what differs from [training] for one method."""
 
-    difference: Literal["antithetic", "forward"] | None = None
+    difference: Literal["antithetic", "forward", "highpass"] | None = None
     rounding: Literal["auto", "stochastic", "residual"] | None = None
     delta_exp: Annotated[int, Field(ge=1, le=DELTA_EXP_MAX)] | None = None
     eta_exp: Annotated[int, Field(ge=0, le=31)] | None = None
@@ -100,6 +100,8 @@ class MethodSection(Section):
     halve_every: Annotated[int, Field(ge=0, le=STEPS_MAX)] | None = None
     warmup_exp: Annotated[int, Field(ge=0, le=31)] | None = None
     warmup_every: Steps | None = None
+    highpass_exp: Annotated[int, Field(ge=1, le=16)] | None = None
+    sample_order: Literal["cycle", "epoch", "random"] | None = None
     adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None

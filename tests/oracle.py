@@ -48,6 +48,9 @@ class Oracle:
         self.changed = True
         self.seed, self.faults = seed, faults
         self.measured = self.changes = 0
+        self.words = False
+        self.filtered = 0
+        self.before: int | None = None
         self.averages: dict[tuple[int, int, int], tuple[int, int]] = {}
         for layer, rows in enumerate(self.weights):
             for i, row in enumerate(rows):
@@ -197,11 +200,39 @@ class Oracle:
         cost = log2 << shift if shift >= 0 else half_up(log2, -shift)
         return cost + ((max(sums) - sums[label]) << (net.cost_frac - net.pre_frac)), inputs
 
+    def place(self, n: int) -> int:
+        """Place of sample n in the order given."""
+        count, kind = len(self.labels), self.set.sample_order
+        if kind == "cycle":
+            return n % count
+        if kind == "random":
+            return self.word(n) * count >> 32
+        a, b, c, e = (self.word(n // count * 4 + k) for k in range(4))
+        bits, x = (count - 1).bit_length(), n % count
+        if bits < 2:
+            return (x + b) % count
+        while True:
+            for factor, added in ((a, b), (c, e)):
+                x = (x * (factor // 2 * 2 + 1) + added) % 2**bits
+                x ^= x // 2 ** math.ceil(bits / 2)
+            if x < count:
+                return x
+
+    def word(self, n: int) -> int:
+        """32 bits of the second half of stretch K."""
+        if not self.words:
+            distance = spacing(self.net.neurons)
+            window = jump(start_state(self.seed), self.net.neurons * distance + distance // 2)
+            self.windows.append(window)
+            self.bits.append([])
+            self.words = True
+        return sum(self.bit(-1, 32 * n + k) << k for k in range(32))
+
     def step(self) -> int | list[int]:
         """D, one for each trained layer where they are perturbed one at a time."""
         s, t = self.set, self.step_number
         draw = t // s.tau_p
-        index = self.order[t // s.tau_x % len(self.labels)]
+        index = self.order[self.place(t // s.tau_x)]
         groups = [None] if s.scope == "network" else [k for k, f in enumerate(self.trained) if f]
         ds, inputs, seen = [], [], []
         if s.difference == "forward" and (self.changed or t % s.tau_x == 0):
@@ -217,6 +248,13 @@ class Oracle:
                 seen.append([mine, others])
                 ds.append(plus - other)
                 inputs.append(mine)
+            elif s.difference == "highpass":
+                rise = 0 if self.before is None else plus - self.before
+                total = self.filtered + 256 * rise
+                self.filtered, self.before = total - half_up(total, s.highpass_exp), plus
+                ds.append(half_up(self.filtered, 7))
+                inputs.append(mine)
+                seen.append([mine])
             else:
                 ds.append(2 * (plus - self.baseline))
                 inputs.append(self.inputs)

@@ -28,11 +28,13 @@ from golden_model.activations import activate
 from golden_model.adam import Adam, log2_of
 from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
+from golden_model.highpass import HighPass
 from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.perturbations.sequential import stride_and_start
 from golden_model.perturbations.sine import SINE
 from golden_model.perturbations.walsh import rows
+from golden_model.sample_order import SampleOrder
 from golden_model.settings import Settings
 from golden_model.trainer import SignSource, Trainer
 from host.datasets import default_format, split
@@ -414,6 +416,26 @@ def _(b):
     return {"rows": rows}
 
 
+@vector("schedules")
+def _(b):
+    net, start = Network(tuple(b["layers"])), seeds.start_state(b["seed"])
+    places: dict[str, Any] = {}
+    for kind in ("random", "epoch"):
+        orders = [SampleOrder(kind, net, [start], count) for count in b["counts"]]
+        places[kind] = [
+            [order.take()[0] for _ in range(3 * count)]
+            for order, count in zip(orders, b["counts"], strict=True)
+        ]
+    highpass = HighPass(b["highpass_exp"])
+    return {
+        **{key: b[key] for key in ("layers", "seed", "counts")},
+        **places,
+        "highpass_exp": b["highpass_exp"],
+        "costs": b["costs"],
+        "D": [highpass.delta(array([cost]))[0] for cost in b["costs"]],
+    }
+
+
 @vector("adam")
 def _(b):
     settings = Settings(rounding="residual", optimizer="adam", eta_exp=b["eta_exp"])
@@ -546,6 +568,7 @@ def traced_step(trainer, source, before):
     "run-sine",
     "run-momentum",
     "run-adam",
+    "run-continuous",
 )
 def _(b):
     net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})

@@ -10,7 +10,7 @@ from golden_model.settings import Settings
 
 REFUSED = [
     ({"method": "bp"}, ["method = 'bp'", "wp, np"]),
-    ({"difference": "central"}, ["difference = 'central'", "antithetic, forward"]),
+    ({"difference": "central"}, ["difference = 'central'", "antithetic, forward, highpass"]),
     ({"rounding": "floor"}, ["rounding = 'floor'", "stochastic, residual"]),
     ({"delta_exp": 0}, ["delta_exp = 0", "between 1 and 12"]),
     ({"delta_exp": 13}, ["delta_exp = 13", "between 1 and 12"]),
@@ -25,6 +25,9 @@ REFUSED = [
     ({"input_shift": -1}, ["input_shift = -1", "between 0 and 14"]),
     ({"input_shift": 15}, ["input_shift = 15", "between 0 and 14"]),
     ({"perturbation": "hadamard"}, ["'hadamard'", "random", "walsh", "sine"]),
+    ({"sample_order": "sorted"}, ["'sorted'", "cycle, epoch, random"]),
+    ({"highpass_exp": 0}, ["highpass_exp = 0", "between 1 and 16"]),
+    ({"difference": "highpass", "scope": "layer"}, ["'highpass'", "scope = 'layer'", "'network'"]),
     ({"scope": "node"}, ["scope = 'node'", "network, layer"]),
     ({"perturbation": "sine"}, ["'sine' with rounding = 'stochastic'", "rounding = 'residual'"]),
     ({"optimizer": "rmsprop"}, ["'rmsprop'", "sgd, adam"]),

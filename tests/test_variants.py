@@ -32,6 +32,8 @@ KEYS = [
     ('scope = "layer"', "scope = 'layer'"),
     ("trainable = [true, false]", "trainable = [true, false]"),
     ("gate_zeros = true", "gate_zeros = true"),
+    ('difference = "highpass"', "difference = 'highpass'"),
+    ('sample_order = "epoch"', "sample_order = 'epoch'"),
     ('optimizer = "adam"', "optimizer = 'adam'"),
     ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
     ("decay_exp = 10", "decay_exp = 10"),
