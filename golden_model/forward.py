@@ -50,9 +50,9 @@ def pre_activation(
 def output_values(z: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]:
     """What cost and classification read, and which elements saturated.
 
-    The pre-activations themselves for cross-entropy, else the output activations.
+    The pre-activations themselves for cross-entropy and hinge, else the output activations.
     """
-    if network.cost == "cross_entropy":
+    if network.reads_sums:
         return z, np.zeros(z.shape, dtype=bool)
     return activate(network.output, z, network.pre_frac)
 

@@ -9,11 +9,12 @@ axes ("...": samples, or seeds) of weights and inputs broadcast against each oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from golden_model.activations import LEAK_EXP
 from golden_model.network import ACT_FRAC, ONE, Network
 
 
@@ -28,17 +29,29 @@ def float_inputs(codes: np.ndarray, input_shift: int) -> np.ndarray:
 
 
 def activation(kind: str, z: np.ndarray) -> np.ndarray:
-    """tanh, relu or identity, without the activation format's ends."""
-    if kind == "tanh":
-        return np.tanh(z)
-    return np.maximum(z, 0.0) if kind == "relu" else z
+    """One of network.ACTIVATIONS, without the activation format's ends."""
+    return _ACTIVATIONS[kind][0](z)
 
 
 def slope(kind: str, z: np.ndarray) -> np.ndarray:
-    """Derivative of activation(kind, z); 0 at the corner of relu."""
-    if kind == "tanh":
-        return 1.0 - np.tanh(z) ** 2
-    return (z > 0).astype(np.float64) if kind == "relu" else np.ones_like(z)
+    """Derivative of activation(kind, z); at a corner that of the flatter side."""
+    return _ACTIVATIONS[kind][1](z)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(z / 2)
+
+
+LEAK = 2.0**-LEAK_EXP
+_ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "tanh": (np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
+    "relu": (lambda z: np.maximum(z, 0.0), lambda z: (z > 0).astype(np.float64)),
+    "identity": (lambda z: z, np.ones_like),
+    "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * (1.0 - _sigmoid(z))),
+    "leaky_relu": (lambda z: np.where(z > 0, z, LEAK * z), lambda z: np.where(z > 0, 1.0, LEAK)),
+    "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: (np.abs(z) < 1).astype(np.float64)),
+}
+"""Function and derivative."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Pass:
     pre_activations: list[np.ndarray]
     """Per layer (..., nodes)."""
     outputs: np.ndarray
-    """(..., outputs): pre-activations for cross-entropy, else activations."""
+    """(..., outputs): pre-activations for cross-entropy and hinge, else activations."""
 
 
 def forward(
@@ -75,7 +88,7 @@ def forward(
         if layer < network.depth - 1:
             x = activation(network.hidden, z)
         else:
-            x = z if network.cost == "cross_entropy" else activation(network.output, z)
+            x = z if network.reads_sums else activation(network.output, z)
     return Pass(inputs, sums, x)
 
 
@@ -87,17 +100,43 @@ def targets(labels: np.ndarray, network: Network) -> np.ndarray:
 
 
 def cost(outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
-    """Σ (y − T)², or the softmax cross-entropy to base 2, log2 Σ 2^z − z_label; shape (...)."""
+    """Σ (y − T)², Σ |y − T|, the multi-class hinge, or the softmax cross-entropy to base 2,
+    log2 Σ 2^z − Σ q_k·z_k, q being the label's (1 − ε) and ε/n for every class; shape (...)."""
     labels = np.broadcast_to(labels, outputs.shape[:-1])
     if network.cost == "mse":
         return ((outputs - targets(labels, network)) ** 2).sum(axis=-1)
+    if network.cost == "l1":
+        return np.abs(outputs - targets(labels, network)).sum(axis=-1)
+    if network.cost == "hinge":
+        return np.maximum(0.0, 1.0 + _hinge_direction(outputs, labels)[0])
     highest = outputs.max(axis=-1)
     log_sum = np.log2(np.exp2(outputs - highest[..., None]).sum(axis=-1)) + highest
-    return log_sum - np.take_along_axis(outputs, labels[..., None], -1)[..., 0]
+    return log_sum - (_aim(labels, network) * outputs).sum(axis=-1)
+
+
+def _aim(labels: np.ndarray, network: Network) -> np.ndarray:
+    """What cross-entropy wants the shares of the classes to be, (..., outputs)."""
+    part = 2.0**-network.smoothing_exp if network.smoothing_exp else 0.0
+    hit = labels[..., None] == np.arange(network.outputs)
+    return (1.0 - part) * hit + part / network.outputs
+
+
+def _hinge_direction(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(largest other z − z_label, its gradient); (∓z, ∓1) for a single output."""
+    if z.shape[-1] == 1:
+        sign = np.where(labels == 1, -1.0, 1.0)
+        return sign * z[..., 0], sign[..., None]
+    hit = labels[..., None] == np.arange(z.shape[-1])
+    other = np.where(hit, -np.inf, z)
+    first = other.argmax(axis=-1)[..., None] == np.arange(z.shape[-1])
+    return other.max(axis=-1) - (hit * z).sum(axis=-1), first * 1.0 - hit
 
 
 def classify(outputs: np.ndarray, network: Network) -> np.ndarray:
-    """Class numbers (...): the largest output, or the middle of the targets for one output."""
+    """Class numbers (...): the largest output; for one output the middle of the targets, or 0
+    for hinge."""
+    if network.outputs == 1 and network.reads_sums:
+        return (outputs[..., 0] >= 0).astype(np.int64)
     if network.outputs == 1:
         middle = (network.target_low + network.target_high) / 2 / ONE
         return (outputs[..., 0] >= middle).astype(np.int64)
@@ -110,13 +149,17 @@ def node_gradient(
     """The forward pass and ∂C/∂z per layer, (..., nodes), by backpropagation."""
     result = forward(weights, x, network)
     labels = np.broadcast_to(labels, result.outputs.shape[:-1])
-    if network.cost == "mse":
-        error = 2.0 * (result.outputs - targets(labels, network))
+    if not network.reads_sums:
+        error = result.outputs - targets(labels, network)
+        error = 2.0 * error if network.cost == "mse" else np.sign(error)
         error = error * slope(network.output, result.pre_activations[-1])
+    elif network.cost == "hinge":
+        excess, direction = _hinge_direction(result.outputs, labels)
+        error = (1.0 + excess > 0)[..., None] * direction
     else:
         powers = np.exp2(result.outputs - result.outputs.max(axis=-1, keepdims=True))
         error = powers / powers.sum(axis=-1, keepdims=True)
-        error = error - (labels[..., None] == np.arange(network.outputs))
+        error = error - _aim(labels, network)
     errors = [error]
     for layer in range(network.depth - 1, 0, -1):
         back = np.matmul(np.swapaxes(weights[layer][..., :-1], -1, -2), errors[0][..., None])

@@ -250,6 +250,7 @@ class Task:
             hidden=section.hidden,
             output=section.output,
             cost=section.cost,
+            smoothing_exp=section.smoothing_exp,
             weight_bits=numbers.weight_bits,
             pre_frac=numbers.pre_frac,
             cost_frac=numbers.cost_frac,

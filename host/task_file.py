@@ -65,6 +65,7 @@ class NetworkSection(Section):
     hidden: str = "tanh"
     output: str = "tanh"
     cost: str = "mse"
+    smoothing_exp: int = 0
     target_low: float = Field(default=-1.0, ge=-2, lt=2)
     target_high: float = Field(default=1.0, ge=-2, lt=2)
 

@@ -27,6 +27,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hidden": ("tanh", "relu", "identity"),
     "output": ("tanh", "relu", "identity"),
     "cost": ("mse", "cross_entropy"),
+    "smoothing_exp": (0,),
 }
 """Fields of network and settings of which a core has these values only."""
 

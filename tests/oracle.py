@@ -155,7 +155,15 @@ class Oracle:
             if z >= 4 << frac:
                 return TANH.values[-1]
             return between(TANH, max(0, z + (4 << frac)), frac + 3)
+        if kind == "sigmoid":  # the table of tanh at half of z
+            if z >= 8 << frac:
+                return half_up(ONE + TANH.values[-1], 1)
+            return half_up(ONE + between(TANH, max(0, z + (8 << frac)), frac + 4), 1)
+        if kind == "hard_tanh":
+            return max(-ONE, min(ONE, z << (14 - frac)))
         y = (max(z, 0) if kind == "relu" else z) << (14 - frac)
+        if kind == "leaky_relu" and z < 0:
+            y = y // 8
         self.activation_saturations += not ACT_MIN <= y <= ACT_MAX
         return min(max(y, ACT_MIN), ACT_MAX)
 
@@ -183,10 +191,20 @@ class Oracle:
             if layer < net.depth - 1:
                 x = [self.activate(net.hidden, z) for z in sums]
         label = self.labels[index]
-        if net.cost == "mse":
+        if net.cost == "hinge":
+            one, finer = 1 << net.pre_frac, net.cost_frac - net.pre_frac
+            if len(sums) == 1:
+                return max(0, one - sums[0] if label else one + sums[0]) << finer, inputs
+            best = max(z for k, z in enumerate(sums) if k != label)
+            return max(0, one + best - sums[label]) << finer, inputs
+        if net.cost in ("mse", "l1"):
             y = [self.activate(net.output, z) for z in sums]
             hit = [label == (i + 1 if len(y) == 1 else i) for i in range(len(y))]
             t = [net.target_high if h else net.target_low for h in hit]
+            if net.cost == "l1":
+                total = sum(abs(a - b) for a, b in zip(y, t, strict=True))
+                drop = 14 - net.cost_frac
+                return half_up(total, drop) if drop > 0 else total << -drop, inputs
             squares = sum((a - b) ** 2 for a, b in zip(y, t, strict=True))
             return half_up(squares, 28 - net.cost_frac), inputs
         total = 0
@@ -198,7 +216,14 @@ class Oracle:
         log2 = between(LOG2, mantissa << (40 - exponent), 40) + ((exponent - 14) << 14)
         shift = net.cost_frac - 14
         cost = log2 << shift if shift >= 0 else half_up(log2, -shift)
-        return cost + ((max(sums) - sums[label]) << (net.cost_frac - net.pre_frac)), inputs
+        finer = net.cost_frac - net.pre_frac
+        cost += (max(sums) - sums[label]) << finer
+        if net.smoothing_exp:
+            part = half_up((1 << 25) // len(sums), 1)  # 2^24/n, rounded half up
+            below = sum(max(sums) - z for z in sums)
+            extra = part * below - ((max(sums) - sums[label]) << 24)
+            cost += half_up(extra << finer, 24 + net.smoothing_exp)
+        return cost, inputs
 
     def place(self, n: int) -> int:
         """Place of sample n in the order given."""

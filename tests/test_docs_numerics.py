@@ -225,6 +225,24 @@ def _(b):
     return {"case": result}
 
 
+@vector("further-costs")
+def _(b):
+    result = []
+    for case in b["case"]:
+        net = Network((1, len(case["values"])), **case["network"])
+        values = array(case["values"])[None]
+        result.append(
+            {
+                "values": case["values"],
+                "label": case["label"],
+                "cost": costs.FUNCTIONS[net.cost](values, array([case["label"]]), net)[0],
+                "class": costs.classify(values, net)[0],
+                "network": case["network"],
+            }
+        )
+    return {"case": result}
+
+
 @vector("threshold")
 def _(b):
     rows = []

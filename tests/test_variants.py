@@ -77,6 +77,31 @@ def test_the_golden_model_trains_and_a_board_refuses(here, key, shown):
     assert "--backend golden" in refused.output
 
 
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ('hidden = "sigmoid"', "hidden = 'sigmoid'"),
+        ('output = "hard_tanh"', "output = 'hard_tanh'"),
+        ('cost = "l1"', "cost = 'l1'"),
+        ('cost = "hinge"', "cost = 'hinge'"),
+    ],
+)
+def test_networks_too(here, key, shown):
+    (here / "my.toml").write_text(TOML.replace("[training]", f"{key}\n[training]"))
+    done = run("train", "my.toml", "--backend", "golden", "--out", "out")
+    assert done.exit_code == 0, done.output
+    refused = run("train", "my.toml")
+    assert refused.exit_code == 2
+    assert f"my.toml: {shown}: no core has it yet" in refused.output
+
+
+def test_smoothed_labels_too():
+    text = TOML.replace("[2, 2, 1]", '[2, 2, 2]\ncost = "cross_entropy"\nsmoothing_exp = 4')
+    task = Task.parse(text, "my.toml", Path())
+    assert task.network().smoothing_exp == 4
+    assert missing(task.network(), task.settings()) == [("smoothing_exp", 4)]
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_that_needs_a_core_refuses(here, command):
     (here / "my.toml").write_text(TOML + 'scope = "layer"\n')
