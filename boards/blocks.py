@@ -11,11 +11,9 @@ from boards.devices import ECP5, GOWIN, ICE40, Device
 from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
-from rtl.cost import delta_bits, output_bound
+from rtl.frame_receiver import FRAME_MAX
 from rtl.samples import BANK_ROWS, WORD_BITS
 
-FRAME_BYTES = 512
-"""Buffer of the link's frame receiver."""
 BLOCK_COST = {ICE40: 64, ECP5: 128, GOWIN: 128}
 LUTRAM_COST = 4
 """What Yosys takes a block RAM, and 16 words of 4 bits in LUTs, to cost in flip-flops."""
@@ -83,14 +81,14 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
     network = config.network
     before = config.plus_words
     # The identity is 16 bits wide and a block whatever its size.
-    taken = Taken(blocks=1) + place(device, FRAME_BYTES, 8)
+    taken = Taken(blocks=1) + place(device, 2 * FRAME_MAX, 8)
     taken += place(device, before + max(config.hidden_nodes, 1), ACT_BITS)
     taken += place(device, before, ACT_BITS)
     taken += place(device, 2 * sum(config.groups), STATE_BITS)
     if network.cost == "cross_entropy":
         nodes = (max(config.hidden_nodes, network.outputs, 2) - 1).bit_length()
         depth = min(2 << nodes, 2 << (network.outputs - 1).bit_length())
-        bound = output_bound(network)
+        bound = network.output_bound
         taken += place(device, depth, signed_bits(-bound, bound))
     return taken
 
@@ -129,7 +127,7 @@ def shared_products(config: CoreConfig) -> list[Product]:
     """The products outside the lanes."""
     network = config.network
     mse = network.cost == "mse"
-    products = [Product((delta_bits(network), ACT_BITS), config.broadcast_dsp)]
+    products = [Product((network.delta_cost_bits, ACT_BITS), config.broadcast_dsp)]
     products.append(Product((ACT_BITS + 1, ACT_BITS + 1) if mse else TABLE, config.cost_dsp))
     activations = [network.hidden] * (network.depth > 1) + [network.output] * mse
     if "tanh" in activations:

@@ -11,8 +11,7 @@ from amaranth.lib import cdc, io
 from boards import pll
 from boards.board import Board
 from boards.devices import ICE40
-from rtl.config import CoreConfig
-from rtl.top import Top
+from rtl.top import AnyConfig, Top
 
 RESET_SECONDS = Fraction(15, 1_000_000)
 """From the PLL's lock to the start.  Block RAM of the iCE40 reads as zero for about 3 µs after
@@ -70,7 +69,7 @@ class BoardTop(Elaboratable):
     def __init__(
         self,
         board: Board,
-        config: CoreConfig,
+        config: AnyConfig,
         sample_memory: int,
         setting: pll.Setting,
         baud: int,

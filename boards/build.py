@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from boards import board_top, closing, flow, pll
+from boards import board_top, cache, closing, flow, pll
+from boards.cache import kept
 from boards.closing import Attempt, Options, clock_text, fastest
 from boards.devices import GOWIN
 from boards.flow import Design, Sources
-from boards.simulated import cache_folder
 from boards.steps import Progress, check_room, timed
 from boards.tools import fpga_program, fpga_program_version
 from golden_model.errors import UserError
@@ -62,21 +60,16 @@ def build(design: Design, options: Options, progress: Progress) -> Built:
         said.append(f"{len(sources.files[0][1]):,} bytes of RTLIL")
     tools = {program: fpga_program_version(program) for program in programs}
     digest = _digest(sources, options, tools)
-    final = cache_folder() / "builds" / digest[:20]
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with final.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            cached = (final / REPORT_FILE).exists()
-            if not cached:
-                _build(final, sources, options, tools, digest, progress)
-        report = json.loads((final / REPORT_FILE).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{final.parent}: {error.strerror or error}; builds are kept there, make room or set "
-            "MGD_CACHE to another folder"
-        ) from None
-    return Built(final, report, cached)
+    cached = True
+
+    def make(folder: Path, final: Path) -> Path:
+        nonlocal cached
+        cached = False
+        with _logs_kept(folder, final):
+            return _build(folder, sources, options, tools, digest, progress)
+
+    final = kept("builds", digest, "builds", make)
+    return Built(final, json.loads((final / REPORT_FILE).read_text(encoding="utf-8")), cached)
 
 
 def check_baud(design: Design) -> None:
@@ -90,30 +83,27 @@ def check_baud(design: Design) -> None:
 
 
 def _build(
-    final: Path,
+    place: Path,
     sources: Sources,
     options: Options,
     tools: dict[str, str],
     digest: str,
     progress: Progress,
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="building-", dir=final.parent) as name:
-        attempts: list[Attempt] = []
-        with _logs_kept(Path(name), final):
-            best = fastest(sources, Path(name), options, attempts, progress)
-            folder = Path(name) / "final"
-            with timed(progress, "pack") as said:
-                bitstream = flow.pack(best.sources, best.folder)
-                said.append(f"{bitstream.stat().st_size:,} bytes")
-            folder.mkdir()
-            for file in (bitstream.name, *KEPT):
-                shutil.copy(best.folder / file, folder / file)
-            report = _report(best, bitstream, attempts, options, tools, digest)
-            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-            (folder / REPORT_FILE).write_text(text, encoding="utf-8")
-            check_room("build", folder)
-            # Only a whole build ever gets the final name.
-            folder.rename(final)
+) -> Path:
+    attempts: list[Attempt] = []
+    best = fastest(sources, place, options, attempts, progress)
+    with timed(progress, "pack") as said:
+        bitstream = flow.pack(best.sources, best.folder)
+        said.append(f"{bitstream.stat().st_size:,} bytes")
+    folder = place / "final"
+    folder.mkdir()
+    for file in (bitstream.name, *KEPT):
+        shutil.copy(best.folder / file, folder / file)
+    report = _report(best, bitstream, attempts, options, tools, digest)
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (folder / REPORT_FILE).write_text(text, encoding="utf-8")
+    check_room("build", folder)
+    return folder
 
 
 @contextmanager
@@ -125,12 +115,12 @@ def _logs_kept(folder: Path, final: Path) -> Iterator[None]:
         logs = sorted(folder.rglob("*.log*"), key=lambda path: path.stat().st_mtime)
         if not logs:
             raise
-        kept = final.with_suffix(".log")
+        log = final.with_suffix(".log")
         try:
-            shutil.copy(logs[-1], kept)
+            shutil.copy(logs[-1], log)
         except OSError:
             raise error from None
-        raise UserError(f"{error} (log: {kept})") from None
+        raise UserError(f"{error} (log: {log})") from None
 
 
 def _report(
@@ -187,4 +177,4 @@ def _digest(sources: Sources, options: Options, tools: dict[str, str]) -> str:
     parts += [f"{name} {version}" for name, version in sorted(tools.items())]
     # What the clock is and how the tools are called decides as well.
     parts += [inspect.getsource(module) for module in (flow, pll, board_top, closing)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return cache.digest(parts)

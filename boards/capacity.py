@@ -27,6 +27,7 @@ def core_config(board: Board, network: Network, lanes: int) -> CoreConfig:
         lanes,
         shared_dsps=min(max(device.dsps - lanes, 0), 4),
         mac16=device.family == ICE40 and network.weight_bits <= OPERAND_BITS,
+        memory_register=device.family != ICE40,
     )
 
 

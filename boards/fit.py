@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-
-from amaranth.hdl import UnusedElaboratable
 
 from boards.blocks import core_dsps, lane_dsps, sample_memories
 from boards.board import Board
@@ -16,12 +13,12 @@ from boards.estimate import is_calibrated, logic_cells
 from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.config import CoreConfig
+from rtl.spram import WORDS as SPRAM_WORDS
 from rtl.step_clocks import step_clocks
 
 ERROR = 0.15
 """How far the estimate of logic cells may be off; tests/test_fit.py holds it to that."""
 FITS, TIGHT, NO = "fits", "tight", "no"
-_SPRAM_WORDS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
     config = core_config(board, network, lanes)
     words = sample_depth(board, config, wanted)
     blocks = core_blocks(board, config) + sample_memories(device, words).blocks
-    sprams = -(-words // _SPRAM_WORDS) if device.sprams else 0
+    sprams = -(-words // SPRAM_WORDS) if device.sprams else 0
     # A lane takes its block in any case; what is short of blocks makes other products in logic.
     dsps = max(core_dsps(device, config), lanes * lane_dsps(device, network))
     return Fit(
@@ -142,10 +139,7 @@ def average_clocks(config: CoreConfig, settings: Settings) -> float:
     The antithetic difference takes two passes in every step; the forward one a second pass, for
     C0, only where the sample is new or the weights changed in the step before.
     """
-    with warnings.catch_warnings():
-        # A cost unit is made to ask for its latency, and no hardware of it.
-        warnings.simplefilter("ignore", UnusedElaboratable)
-        two, one = step_clocks(config), step_clocks(config, passes=1)
+    two, one = step_clocks(config), step_clocks(config, passes=1)
     if settings.antithetic:
         return float(two)
     tau_x, tau_theta = settings.tau_x, settings.tau_theta

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from boards import dfu, pll
+from boards import dfu, pll, yosys
 from boards.board import Board
 from boards.board_top import BoardTop
 from boards.devices import ECP5, GOWIN, ICE40
 from boards.steps import run_tool
-from boards.tools import fpga_program
-from boards.yosys_checks import check_log
+from boards.tools import changed_environment, fpga_program
 from golden_model.errors import UserError
-from rtl.config import CoreConfig
+from rtl.top import AnyConfig
 
 DESIGN, NETLIST, CELLS, REPORT = "top.il", "top.json", "cells.json", "nextpnr.json"
-YOSYS_LOG, NEXTPNR_LOG, PACK_LOG = "yosys.log", "nextpnr.log", "pack.log"
+YOSYS_LOG, NEXTPNR_LOG, PACK_LOG = yosys.LOG, "nextpnr.log", "pack.log"
 ROUTED = {ICE40: "top.asc", ECP5: "top.config", GOWIN: "routed.json"}
 BITSTREAM = {ICE40: "top.bin", ECP5: "top.bit", GOWIN: "top.fs"}
 ROUTER = {ICE40: "nextpnr-ice40", ECP5: "nextpnr-ecp5", GOWIN: "nextpnr-himbaechel-gowin"}
@@ -31,8 +27,10 @@ CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
 _NO_COLLISIONS = "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; "
 SYNTHESIS = {
     ICE40: (
-        f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; synth_ice40 -dsp -top top; "
-        "setattr -mod -unset blackbox =*.mac16; flatten; opt_clean"
+        f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; "
+        "setattr -mod -set keep_hierarchy 1 *.apart; synth_ice40 -dsp -top top; "
+        "setattr -mod -unset blackbox =*.mac16; setattr -mod -unset keep_hierarchy *.apart; "
+        "flatten; opt_clean"
     ),
     ECP5: "synth_ecp5 -top top",
     GOWIN: "synth_gowin -top top",
@@ -49,7 +47,7 @@ class Design:
     """
 
     board: Board
-    config: CoreConfig
+    config: AnyConfig
     sample_memory: int
     baud: int
     top_options: tuple[tuple[str, object], ...] = ()
@@ -71,22 +69,6 @@ class Sources:
         return self.design.board.family
 
 
-@contextmanager
-def _without_programmers() -> Iterator[None]:
-    """Amaranth asks some boards for their programmer, though nothing is to be programmed."""
-    names = ("OPENFPGALOADER", "DFU_SUFFIX")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "true"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def elaborate(design: Design, setting: pll.Setting) -> Sources:
     """RTLIL and constraints of a design at one clock.
 
@@ -102,13 +84,14 @@ def elaborate(design: Design, setting: pll.Setting) -> Sources:
         design.baud,
         **dict(design.top_options),
     )
-    with _without_programmers():
+    # Amaranth asks some boards for their programmer, though nothing is to be programmed.
+    with changed_environment(OPENFPGALOADER="true", DFU_SUFFIX="true"):
         plan = platform.prepare(top, "top", emit_src=False)
     constraints = CONSTRAINTS[board.family]
     files = [
         (DESIGN, plan.files["top.il"]),
         (constraints, plan.files[constraints]),
-        ("synth.ys", _script(board.family)),
+        (yosys.SCRIPT, _script(board.family)),
     ]
     sources = Sources(design, setting, (), _device_arguments(board.family, platform))
     if board.family == GOWIN:
@@ -153,11 +136,7 @@ def write_sources(sources: Sources, folder: Path) -> None:
 
 def synthesise(folder: Path) -> None:
     """Yosys.  Leaves the netlist, the count of its cells and a log without a bad word."""
-    # Of the Yosys from PyPI, standard output ends early: it writes the log by itself.
-    command = [fpga_program("yosys"), "-l", YOSYS_LOG, "synth.ys"]
-    run_tool("yosys", command, folder, (NETLIST, CELLS, YOSYS_LOG), YOSYS_LOG)
-    with (folder / YOSYS_LOG).open(encoding="utf-8", errors="replace") as lines:
-        check_log(lines)
+    yosys.run_yosys(folder, (NETLIST, CELLS))
 
 
 def place_and_route(sources: Sources, folder: Path, seed: int) -> None:

@@ -7,9 +7,7 @@ come after, and are not looked at here.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,27 +18,28 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards import simulated
+from boards import simulated, yosys
 from boards.build_report import read_cells
+from boards.cache import digest, kept
 from boards.capacity import make_design
 from boards.cell_models import cell_models
 from boards.devices import ECP5, ICE40
 from boards.flow import SYNTHESIS, Design
 from boards.netlist_text import powered_up
 from boards.registry import find_board
-from boards.steps import run_tool
+from boards.spatial import spatial_config, spatial_design
 from boards.tools import fpga_program, fpga_program_version
-from boards.yosys_checks import check_cells, check_log
+from boards.yosys_checks import check_cells
 from golden_model.errors import UserError
 from golden_model.network import Network
-from rtl.core import probe_layout
-from rtl.top import Top
+from golden_model.settings import Settings
+from rtl.top import Top, probe_layout
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
 """The families whose netlists can be simulated, and the board whose build is taken for them."""
 POWER_UP_SEED = 1
 
-_LOG, _VERILOG, _CELLS = "yosys.log", "netlist.v", "cells.json"
+_VERILOG, _CELLS = "netlist.v", "cells.json"
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,14 @@ def design_for(family: str, network: Network, lanes: int, sample_words: int) -> 
     return design
 
 
+def spatial_design_for(
+    family: str, network: Network, settings: Settings, sample_words: int
+) -> Design:
+    """As design_for, with a spatial core for these settings."""
+    board = find_board(FAMILIES[family])
+    return spatial_design(board, spatial_config(board, network, settings), sample_words, None)
+
+
 def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
     """The netlist of a design; from the cache where this very one was synthesised before.
 
@@ -116,33 +123,18 @@ def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
     )
     text = rtlil.convert(BoardPins(design), name="top", emit_src=False)
     parts = [text, script, fpga_program("yosys"), fpga_program_version("yosys")]
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    final = simulated.cache_folder() / "netlists" / digest
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if not final.exists():
-            notify(f"synthesising for {family}, once; the netlist is kept in {final.parent}")
-            with tempfile.TemporaryDirectory(prefix="working-", dir=final.parent) as name:
-                folder = Path(name)
-                (folder / "top.il").write_text(text)
-                (folder / "synth.ys").write_text(script)
-                command = [fpga_program("yosys"), "-l", _LOG, "synth.ys"]
-                run_tool("yosys", command, folder, (_VERILOG, _CELLS, _LOG), _LOG)
-                with (folder / _LOG).open(encoding="utf-8", errors="replace") as lines:
-                    check_log(lines)
-                kept = {
-                    "verilog": (folder / _VERILOG).read_text(),
-                    "cells": read_cells(folder / _CELLS),
-                }
-                (folder / "netlist.json").write_text(json.dumps(kept))
-                # Only a whole file ever gets the final name.
-                (folder / "netlist.json").replace(final)
-        netlist = Netlist(design, **json.loads(final.read_text()))
-    except OSError as error:
-        raise UserError(
-            f"{final.parent}: {error.strerror}; netlists are kept there, make room or set "
-            "MGD_CACHE to another folder"
-        ) from None
+
+    def make(folder: Path, final: Path) -> Path:
+        notify(f"synthesising for {family}, once; the netlist is kept in {final.parent}")
+        (folder / "top.il").write_text(text)
+        (folder / yosys.SCRIPT).write_text(script)
+        yosys.run_yosys(folder, (_VERILOG, _CELLS))
+        made = {"verilog": (folder / _VERILOG).read_text(), "cells": read_cells(folder / _CELLS)}
+        (folder / "netlist.json").write_text(json.dumps(made))
+        return folder / "netlist.json"
+
+    found = kept("netlists", digest(parts), "netlists", make)
+    netlist = Netlist(design, **json.loads(found.read_text()))
     check_cells(netlist.cells, design.config, design.sample_memory)
     return netlist
 

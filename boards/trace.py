@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rtl.config import CoreConfig
-from rtl.core import probe_layout
+from rtl.top import AnyConfig, probe_layout
 
 
 class Trace:
     """The file that a simulated board appends its probe's bits to while it runs."""
 
-    def __init__(self, path: Path, config: CoreConfig) -> None:
+    def __init__(self, path: Path, config: AnyConfig) -> None:
         self.path = path
         # Verilator keeps a port in 1, 2, 4 or 8 bytes, or in as many 4-byte words as it takes.
         bits = probe_layout(config).size

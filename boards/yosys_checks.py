@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from golden_model.errors import UserError
-from golden_model.network import ACT_BITS
+from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig
+from rtl.spatial.config import SpatialConfig
+from rtl.top import AnyConfig
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,6 @@ _BIG_BLOCKS = {"SB_SPRAM256KA": 1 << 18}
 _DISTRIBUTED = {"TRELLIS_DPR16X4": 64}
 _MULTIPLIERS = ("SB_MAC16", "MULT18X18D")
 _FLIP_FLOP = re.compile(r"^(SB_DFF\w*|TRELLIS_FF)$")
-_LUTS = ("SB_LUT4", "LUT4")
-# The cheapest array multiplier known here takes more than half a LUT per bit of product.
-_LUTS_PER_PRODUCT_BIT = 0.5
 
 
 def checked(lines: Iterable[str]) -> Iterator[str]:
@@ -112,15 +111,13 @@ def check_log(log: str | Iterable[str]) -> None:
 
 def check_cells(
     cells: Mapping[str, int],
-    config: CoreConfig,
+    config: AnyConfig,
     sample_memory: int = 0,
-    dsp_lanes: int | None = None,
 ) -> None:
     """Compare a netlist with the least that a core of this config can be made of.
 
     cells: number of cells by type, of the whole design after synth_ice40 or synth_ecp5 with
-    -flatten (num_cells_by_type of `stat -json`).  sample_memory: 16-bit words.  dsp_lanes:
-    lanes whose multiplier is a DSP block, where not all are; the others need LUTs.
+    -flatten (num_cells_by_type of `stat -json`).  sample_memory: 16-bit words.
 
     Raises UserError where cells were not mapped or are latches, and where multipliers, memory
     blocks or bits of storage are missing: some of the core was then trimmed away.
@@ -136,28 +133,35 @@ def check_cells(
                 f"the netlist has {cells[name]} cells of type {name}, which no FPGA has: synthesis "
                 "did not finish; run the whole synth_ice40 or synth_ecp5 with -flatten"
             )
-    _check_multipliers(cells, config, dsp_lanes)
+    if isinstance(config, SpatialConfig):
+        _check_synapses(cells, config)
+        return
+    _check_multipliers(cells, config)
     _check_storage(cells, config, sample_memory)
 
 
 _TRIMMED = "Yosys trimmed it away; look in its log for constants, undriven and unused signals"
 
 
-def _check_multipliers(cells: Mapping[str, int], config: CoreConfig, dsp_lanes: int | None) -> None:
-    wanted = config.lanes if dsp_lanes is None else dsp_lanes
+def _check_synapses(cells: Mapping[str, int], config: SpatialConfig) -> None:
+    network = config.network
+    needed = network.parameters * (network.weight_bits + config.gradient_bits)
+    needed += 2 * network.neurons * STATE_BITS
+    found = sum(n for name, n in cells.items() if _FLIP_FLOP.match(name))
+    if found < needed:
+        raise UserError(
+            f"the netlist has {found:,} flip-flops: {network.parameters} synapses and the signs of "
+            f"{network.neurons} neurons alone take {needed:,}; {_TRIMMED}"
+        )
+
+
+def _check_multipliers(cells: Mapping[str, int], config: CoreConfig) -> None:
+    wanted = config.lanes
     dsps = sum(cells.get(name, 0) for name in _MULTIPLIERS)
     if dsps < wanted:
         raise UserError(
             f"the netlist has {dsps} DSP blocks: {wanted} lanes multiply in one each; {_TRIMMED}, "
             "or give -dsp to synth_ice40"
-        )
-    per_product = config.network.weight_bits * ACT_BITS * _LUTS_PER_PRODUCT_BIT
-    least = int(per_product * (config.lanes - wanted))
-    luts = sum(cells.get(name, 0) for name in _LUTS) + 2 * cells.get("CCU2C", 0)
-    if luts < least:
-        raise UserError(
-            f"the netlist has {luts} LUTs: {config.lanes - wanted} lanes multiply in LUTs, which "
-            f"takes at least {least}; {_TRIMMED}"
         )
 
 

@@ -25,7 +25,6 @@ from golden_model.network import (
 from golden_model.settings import Settings
 from rtl.broadcast import Broadcast
 from rtl.config import CoreConfig
-from rtl.cost import delta_bits
 
 CASES = {
     "16_bits": {"layers": (5, 4, 3)},
@@ -67,7 +66,7 @@ async def equals_stochastic_round(dut):
     config, random = config_of(params()), rng()
     net = config.network
     clips = 1 << net.weight_bits
-    bound = min((1 << (delta_bits(net) - 1)) - 1, 2 * net.cost_bound)
+    bound, top = 2 * net.cost_bound, (1 << (config.change_bits - 1)) - 1
     await start_clock(dut)
     shifts, limited = set(), 0
     for delta_exp, eta_exp in exponents(config):
@@ -83,21 +82,34 @@ async def equals_stochastic_round(dut):
                 for _ in range(2):
                     await FallingEdge(dut.clk)
                 shift = ACT_FRAC if accumulates else settings.shift(net) + ACT_FRAC
-                expected = []
+                expected: list[int] = []
+                gate = (True, False, 0)
                 for clock in range(Broadcast.LATENCY + 12):
                     x = random.choice((ACT_MIN, ACT_MAX, ONE, spread(random, ACT_MIN, ACT_MAX)))
                     dut.x.value = x & ((1 << ACT_BITS) - 1)
+                    # For the share of the next clock.
+                    coming = (
+                        random.random() < 0.8,
+                        random.random() < 0.2,
+                        spread(random, -top, top),
+                    )
+                    dut.update.value, dut.given.value = map(int, coming[:2])
+                    dut.given_share.value = coming[2] & (2 * top + 1)
                     exact = stochastic_round(delta * (x if nodes else ONE), shift, byte, ROUND_BITS)
                     expected.append(int(exact))
                     limited += abs(exact) > 2 * clips
                     await ReadOnly()
                     if clock >= Broadcast.LATENCY:
                         got = as_signed(int(dut.share.value), config.share_bits)
-                        wanted = expected[clock - Broadcast.LATENCY]
-                        if not accumulates:
+                        update, given, given_share = gate
+                        wanted = expected[clock - Broadcast.LATENCY] if update else 0
+                        if given:
+                            wanted = given_share
+                        elif not accumulates:
                             # Beyond what makes every weight clip only the sign counts.
                             got, wanted = (saturate(n, -clips, clips) for n in (got, wanted))
-                        assert got == wanted, (delta, x, byte, settings, accumulates, nodes)
+                        assert got == wanted, (delta, x, byte, settings, accumulates, nodes, gate)
+                    gate = coming
                     await FallingEdge(dut.clk)
                 await ReadOnly()
                 assert as_signed(int(dut.shift.value), 7) == settings.shift(net)

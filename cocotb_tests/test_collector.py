@@ -51,7 +51,8 @@ class Ring:
     async def run(self):
         dut, net = self.dut, self.config.network
         while True:
-            dut.sum.value = self.values[0][0] & ((1 << net.acc_bits) - 1)
+            # The last lane holds what the first one held before the ring turned.
+            dut.sum.value = self.values[-1][0] & ((1 << net.acc_bits) - 1)
             dut.sign_sum.value = self.values[0][1] & ((1 << net.sign_sum_bits) - 1)
             await ReadOnly()
             turns = int(dut.shift.value)
@@ -124,7 +125,9 @@ async def equals_pre_activation(dut):
             groups, node=first, active=active, passes=passes, last=last, output=output
         )
         dut.take.value = 1
-        ring.load, ring.turned_at, ring.first_valid = sums, [], None
+        half = 1 << (net.pre_shift - 1 - scale)
+        ring.load = [(base + half, sign_sum) for base, sign_sum in sums]
+        ring.turned_at, ring.first_valid = [], None
         ring.left = [0, 0]
         taken_at = clock_number()
         await FallingEdge(dut.clk)

@@ -14,7 +14,7 @@ from cocotb_tests.values import network_of, payload_layout, spread
 from golden_model import costs
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
 from golden_model.tables import TABLE_FRAC
-from rtl.cost import SOON, cost_unit, output_bound
+from rtl.cost import SOON, cost_unit
 from rtl.schedule import packed_fields
 
 CASES = {
@@ -51,7 +51,7 @@ def cases(net, random) -> list[tuple[list[int], int]]:
         middle = (net.target_low + net.target_high) // 2
         points += [middle - 1, middle, middle + 1, middle + 2]
     else:
-        high = output_bound(net)
+        high = net.output_bound
         low, unit = -high, 1 << net.pre_frac
         points = [0, unit, 15 * unit, -unit]
     points = [max(low, min(high, p)) for p in points]
@@ -138,7 +138,7 @@ async def equals_golden_cost(dut):
         await FallingEdge(dut.clk)
         if second:
             await receive(dut, "o", 1, rng=random)
-    assert latency == unit.latency
+    assert latency == unit.latency(net)
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"

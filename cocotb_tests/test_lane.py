@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cocotb
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ CASES = {
 }
 
 
-def run(name: str, clips: bool) -> None:
+def run(name: str, clips: bool, memory_register: bool = True) -> None:
     fields, settings = CASES[name]
     given = {
         "network": {"layers": (INPUTS, 1), **fields},
@@ -51,12 +53,14 @@ def run(name: str, clips: bool) -> None:
         "settings": settings,
         "clips": clips,
     }
-    simulate(Lane(config_of(given)), __name__, "equals_update_and_sum", given)
+    config = replace(config_of(given), memory_register=memory_register)
+    simulate(Lane(config), __name__, "equals_update_and_sum", given)
 
 
+@pytest.mark.parametrize("memory_register", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_lane(name):
-    run(name, clips=False)
+def test_lane(name, memory_register):
+    run(name, clips=False, memory_register=memory_register)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -67,8 +71,11 @@ def test_lane_counts_saturations(name):
 class Driver:
     """Sets pins at given clocks and looks at outputs at given clocks."""
 
-    CONTROLS = ("update", "write", "host_write", "clear", "accumulate", "take", "empty", "shift")
-    NOISE = ("share", "previous_sign", "x", "sign", "x_later", "write_address", "add_sign")
+    CONTROLS = (
+        *("share", "plus", "gives", "accumulates", "write", "clear"),
+        *("accumulate", "take", "empty", "shift"),
+    )
+    NOISE = ("previous_sign", "x", "sign", "x_later", "write_address", "add_sign")
 
     def __init__(self, dut, random):
         self.dut, self.random, self.now = dut, random, 0
@@ -150,7 +157,8 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
                 clock + 2,
                 share=int(saturate(exact, -limit, limit)),
                 previous_sign=int(sign < 0),
-                update=1,
+                accumulates=int(settings.accumulates),
+                gives=int(settings.accumulates and update["change"]),
             )
             d.at(clock + later, write=1, write_address=j)
         if not flush:
@@ -172,7 +180,9 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
         done = last + later + 2
         scale = net.grid_frac - net.weight_frac
         d.at(done, take=1, empty=1)
-        d.check(done + 1, "sum", int(weighted_sum(weights[None], x, net)[0]) >> scale, "")
+        half = 1 << (net.pre_shift - 1 - scale)
+        exact = int(weighted_sum(weights[None], x, net)[0]) >> scale
+        d.check(done + 1, "sum", exact + half, "")
         total = sum(s * int(v) for s, v, a in zip(new_signs, x, add, strict=True) if a)
         d.check(done + 1, "sign_sum", total, "")
         chained = [random.getrandbits(net.acc_bits), random.getrandbits(net.sign_sum_bits)]
@@ -204,16 +214,23 @@ async def equals_update_and_sum(dut):
             [np.array([[weights]])],
             [1],
         )
-        for j, value in enumerate(weights):
-            d.at(d.now + j, address=j, write_address=j, host_write=1, host_data=value)
+        # As the host does: to the least weight, then up from there, whatever the sign.
+        for moves in (
+            [-(1 << (config.change_bits - 1))] * len(weights),
+            [w - low for w in weights],
+        ):
+            for j, move in enumerate(moves):
+                d.at(d.now + j, address=j)
+                d.at(d.now + j + 2, share=move, plus=1)
+                d.at(d.now + j + lane.UPDATE, write=1, write_address=j)
+            await d.run()
         for j in range(INPUTS + 1):
-            d.at(d.now + INPUTS + 1 + j, clear=1, write_address=j)
+            d.at(d.now + j, clear=1, write_address=j, empty=1)
         await d.run()
         for j, value in enumerate(weights):
             d.at(d.now + j, address=j)
             d.check(d.now + j + 2, "read_weight", value, f"read back {j}")
         await d.run()
-        dut.accumulates.value = int(settings.accumulates)
         dut.shift_right.value = trainer.shift - SHIFT_MIN
         mask = (1 << trainer.shift) - 1 if trainer.shift > 0 else 0
         dut.residual_mask.value = mask & ((1 << max(net.gradient_bits, 1)) - 1)
@@ -233,7 +250,6 @@ async def equals_update_and_sum(dut):
             if step == 0 or number == 0:
                 delta = 0 if step < 2 else delta
             change = (step + 1) % settings.tau_theta == 0
-            dut.change.value = int(change)
             sweep(
                 d,
                 lane,
@@ -246,7 +262,6 @@ async def equals_update_and_sum(dut):
             )
             await d.run()
             if step % 3 == 0:
-                dut.change.value = random.getrandbits(1)
                 sweep(d, lane, trainer, idle=0.0, flush=False)
                 await d.run()
             if given["clips"]:

@@ -66,7 +66,8 @@ def tokens(config: CoreConfig, passes: int, flush: bool) -> list[tuple[dict, dic
 
 def spacing(config: CoreConfig, finished: dict) -> int:
     """Clocks from a group's last token to the next one's, while its values leave the lanes."""
-    return finished["active"] + (config.lanes if finished["passes"] == 3 else 0)
+    turn = config.lanes if finished["passes"] == 3 else 0
+    return finished["active"] + turn + 1
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")

@@ -207,12 +207,13 @@ class Network:
     @cached_property
     def sum_bound(self) -> int:
         """Largest |W·x + δ·Σs·x| of any neuron, in accumulator units."""
+        return max(self._layer_bound(k) for k in range(self.depth))
+
+    def _layer_bound(self, layer: int) -> int:
+        """The same of the neurons of one layer."""
         weight = -self.weight_min << (self.grid_frac - self.weight_frac)
         delta = 1 << (self.grid_frac - 1)
-        return max(
-            (weight + delta) * (self.layers[k] * self.input_bound(k) + ONE)
-            for k in range(self.depth)
-        )
+        return (weight + delta) * (self.layers[layer] * self.input_bound(layer) + ONE)
 
     @property
     def acc_bits(self) -> int:
@@ -240,6 +241,11 @@ class Network:
         """Width of a pre-activation."""
         return signed_bits(*self._symmetric((self.sum_bound >> self.pre_shift) + 1))
 
+    @property
+    def output_bound(self) -> int:
+        """Largest |pre-activation| of an output node; those of other layers may be larger."""
+        return (self._layer_bound(self.depth - 1) >> self.pre_shift) + 1
+
     @cached_property
     def cost_bound(self) -> int:
         """Largest cost, in units of 2^-cost_frac."""
@@ -250,7 +256,7 @@ class Network:
                 return (exact >> max(0, ACT_FRAC - self.cost_frac)) + 1
             exact = self.outputs * worst * worst
             return (exact >> (2 * ACT_FRAC - self.cost_frac)) + 1
-        spread = 2 * ((self.sum_bound >> self.pre_shift) + 1) << (self.cost_frac - self.pre_frac)
+        spread = 2 * self.output_bound << (self.cost_frac - self.pre_frac)
         if self.cost == "hinge":
             return spread + (1 << self.cost_frac)
         if self.smoothing_exp:

@@ -29,6 +29,7 @@ from rtl.protocol import (
     Space,
     Status,
 )
+from rtl.spatial.config import SpatialConfig
 from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
@@ -56,13 +57,17 @@ class BoardSession(Session):
         except BaseException:
             transport.close()
             raise
-        self.config = CoreConfig(network, self.identity.lanes)
+        wiring, lanes = self.identity.wiring, self.identity.lanes
+        self.config: CoreConfig | SpatialConfig = (
+            SpatialConfig.wired(network, wiring) if wiring else CoreConfig(network, lanes)
+        )
         self.lanes = self.identity.lanes
         self._samples: dict[str, int] = {}
         self._train_words = 0
 
     def load_samples(self, train: Samples, test: Samples) -> None:
-        records = [sample_records(samples, self.network) for samples in (train, test)]
+        stride = self.config.record_stride
+        records = [sample_records(samples, self.network, stride) for samples in (train, test)]
         words = paired(np.concatenate(records))
         if 2 * len(words) > self.identity.sample_memory:
             raise UserError(
@@ -90,6 +95,8 @@ class BoardSession(Session):
 
     def start(self, settings: Settings, seed: int) -> None:
         settings.check(self.network)
+        if isinstance(self.config, SpatialConfig):
+            self.config.check(settings)
         check_core(self.network, settings)
         state = start_state(seed)
         mode = (

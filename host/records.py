@@ -8,8 +8,10 @@ from golden_model.network import Network
 from host.session import Samples
 
 
-def sample_records(samples: Samples, network: Network) -> np.ndarray:
-    """uint16 array (samples, network.sample_words): the label, then the packed codes.
+def sample_records(samples: Samples, network: Network, stride: int | None = None) -> np.ndarray:
+    """uint16 array (samples, stride): the label, then the packed codes, then zeros.
+
+    stride: words per record, network.sample_words or more, which None stands for.
 
     codes_per_word codes share a word, the first in the lowest bits, each in sample_bits
     bits (two's complement where codes are signed); what is left of a word is 0.
@@ -20,7 +22,10 @@ def sample_records(samples: Samples, network: Network) -> np.ndarray:
     padded[:, :inputs] = samples.codes
     slots = (padded & ((1 << bits) - 1)).reshape(count, -1, per_word)
     words = (slots << (np.arange(per_word) * bits)).sum(axis=-1)
-    return np.concatenate([samples.labels[:, None], words], axis=1).astype(np.uint16)
+    rest = np.zeros(
+        (count, (stride or network.sample_words) - network.sample_words), dtype=np.int64
+    )
+    return np.concatenate([samples.labels[:, None], words, rest], axis=1).astype(np.uint16)
 
 
 def paired(words: np.ndarray) -> list[int]:

@@ -104,7 +104,7 @@ def check_identity(session: BoardSession, task: Task) -> Check:
     wrong = []
     if identity.lane_words != expected:
         wrong.append(f"{identity.lane_words} words a lane, the network needs {expected}")
-    if identity.sample_memory < 2 * session.network.sample_words:
+    if identity.sample_memory < 2 * session.config.record_stride:
         wrong.append("a sample memory that holds no two samples")
     if wrong:
         detail = f"{detail}; it says {' and '.join(wrong)}"

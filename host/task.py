@@ -22,6 +22,7 @@ from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
 from host.task_names import find_task, read_task
 from rtl.config import CoreConfig
+from rtl.spatial.config import SpatialConfig
 
 DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
@@ -131,7 +132,7 @@ class Task:
     def with_overrides(self, **values: object) -> Task:
         """This task with other values; None keeps what there is.
 
-        Keys: method, lanes, steps, target, seed, and every key of [training.np].
+        Keys: method, core, lanes, steps, target, seed, and every key of [training.np].
         Raises UserError like load().
         """
         given = {key: value for key, value in values.items() if value is not None}
@@ -162,6 +163,17 @@ class Task:
         """As given, else LANES or as many as the widest layer can use."""
         widest = max(self._network.layers[1:])
         return _first(self.overrides.lanes, self.file.core.lanes, min(LANES, widest))
+
+    @property
+    def core(self) -> str:
+        """'folded' or 'spatial'."""
+        return self.overrides.core or self.file.core.kind
+
+    def core_config(self) -> CoreConfig | SpatialConfig:
+        """The core that trains this task."""
+        if self.core == "spatial":
+            return SpatialConfig.of(self._network, self.settings())
+        return CoreConfig(self._network, self.lanes)
 
     @property
     def seed(self) -> int:
@@ -329,7 +341,12 @@ class Task:
             check_options(self.file.data)
             network = self._network
             self.settings().check(network)
-            words = CoreConfig(network, self.lanes).lane_words
+            if self.core == "spatial" and self.overrides.lanes is not None:
+                raise UserError(
+                    f"lanes = {self.overrides.lanes} with core = 'spatial': every synapse is a "
+                    "circuit there, and there are no lanes; leave lanes out"
+                )
+            words = self.core_config().lane_words
             if words > LANE_WORDS_MAX:
                 raise UserError(
                     f"[network] layers = {list(network.layers)} with lanes = {self.lanes}: "

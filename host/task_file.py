@@ -122,6 +122,8 @@ class TrainingSection(MethodSection):
 
 
 class CoreSection(Section):
+    kind: Literal["folded", "spatial"] = "folded"
+    """folded: the network in turns on a few lanes.  spatial: a circuit for every synapse."""
     lanes: Annotated[int, Field(ge=1, le=256)] | None = None
     """The link addresses a lane in 8 bits.  8, or the widest layer's nodes if that has fewer."""
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
@@ -141,5 +143,6 @@ class Overrides(MethodSection):
     """What the command line or a program may change in a task that is already loaded."""
 
     method: Literal["wp", "np"] | None = None
+    core: Literal["folded", "spatial"] | None = None
     seed: Seed | None = None
     lanes: Annotated[int, Field(ge=1, le=256)] | None = None

@@ -113,7 +113,7 @@ class TestRun:
         """As many as half of the sample memory holds, SAMPLES at most, one at least."""
         half = self.session.identity.sample_memory // 2
         # One word less: each set starts at an even address.
-        count = max(1, min(SAMPLES, (half - 1) // self.session.network.sample_words))
+        count = max(1, min(SAMPLES, (half - 1) // self.session.config.record_stride))
         return Samples(samples.codes[:count], samples.labels[:count])
 
     def _clock_hz(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Mux
+from amaranth import Cat, Module, Mux, Signal
 
 
 def as_signed(value):
@@ -34,3 +34,28 @@ def saturated(value, bits: int):
     overflow = above.any() & ~above.all()
     low = Cat((~value[-1]).replicate(bits - 1), value[-1])
     return Mux(overflow, low, value[:bits]).as_signed(), overflow
+
+
+def saturated_register(m: Module, value, bits: int):
+    """A register that takes `saturated(value, bits)` in every clock, and, a clock before it shows
+    there, whether `value` is beyond the limits.
+
+    On an iCE40 a bit of `value`, its limit and its register take one cell if `value` comes out of
+    an adder: the upper limit is one more input of the adder's LUT, the lower one the register's
+    reset.  For that synthesis must see a single signal that says which limit it is: it comes from
+    a module that boards.flow keeps apart.  Once in a module.
+    """
+    above, high, low = Signal(len(value) - bits + 1), Signal(), Signal()
+    m.submodules.apart = apart = Module()
+    m.d.comb += above.eq(value[bits - 1 :])
+    apart.d.comb += [
+        high.eq(~above[-1] & above.any()),
+        low.eq(above[-1] & ~above.all()),
+    ]
+    rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
+    m.d.sync += sign.eq(above[-1])
+    with m.If(low):
+        m.d.sync += rest.eq(0)
+    with m.Else():
+        m.d.sync += rest.eq(value[: bits - 1] | high.replicate(bits - 1))
+    return Cat(rest, sign).as_signed(), high | low

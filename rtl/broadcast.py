@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_BITS, SHIFT_MIN
 from rtl.arithmetic import saturated
 from rtl.config import CoreConfig
-from rtl.cost import delta_bits
 from rtl.product import product
 
 
@@ -21,6 +20,9 @@ class Broadcast(wiring.Component):
     first.  All other inputs are stable during a sweep, from the clock behind the first x on:
     `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
     share of a bias, D·1.0.  `shift` is S, for the lanes.
+
+    `update` comes a clock before the share, LATENCY − 1 clocks behind its x: where it is low the
+    share is 0.  `given` puts `given_share` in the place of the next share.
 
     A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
@@ -35,6 +37,9 @@ class Broadcast(wiring.Component):
         super().__init__(
             {
                 "x": In(signed(ACT_BITS)),
+                "update": In(1),
+                "given": In(1),
+                "given_share": In(signed(config.change_bits)),
                 "delta": In(signed(net.delta_cost_bits)),
                 "random": In(ROUND_BITS),
                 "nodes": In(1),
@@ -63,9 +68,8 @@ class Broadcast(wiring.Component):
             above = Mux(self.accumulates, -SHIFT_MIN, above)
         m.d.sync += amount.eq(above)
 
-        delta = self.delta[: delta_bits(net)].as_signed()
         x = Mux(self.nodes, self.x, ONE)
-        value = product(m, delta, x, dsp=cfg.broadcast_dsp)[least:]
+        value = product(m, self.delta, x, dsp=cfg.broadcast_dsp)[least:]
         sign = value[-1]
 
         # Of the shifted product only `kept` bits and the sign are wanted, and whether they are
@@ -99,5 +103,10 @@ class Broadcast(wiring.Component):
             limited, _ = saturated(whole, cfg.share_bits)
             ends = Cat((~sign).replicate(cfg.share_bits - 1), sign)
             share = Mux(beyond, ends, limited)
-        m.d.sync += self.share.eq(share)
+        with m.If(self.given):
+            m.d.sync += self.share.eq(self.given_share)
+        with m.Elif(self.update):
+            m.d.sync += self.share.eq(share)
+        with m.Else():
+            m.d.sync += self.share.eq(0)
         return m

@@ -42,9 +42,11 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
 class Collector(wiring.Component):
     """Equals golden_model.forward.pre_activation.
 
-    `take` (one clock) starts on a group; sum and sign_sum are the first lane's output
-    registers, `shift` turns the ring.  `leaves` has a bit per pass, high for the clock in which a
-    hidden node's sum of that pass leaves the ring.  o: {value: pre-activation, output, tag},
+    `take` (one clock) starts on a group; sign_sum is the first lane's output register, and sum
+    that of the last lane, which has the first lane's a clock later; `shift` turns the ring.  The
+    sum has what rounds it half up in it.  `take` may come in the clock behind the last `shift`.
+    `leaves` has a bit per pass, high for the clock in which a hidden node's sum of that pass leaves
+    the ring.  o: {value: pre-activation, output, tag},
     LATENCY clocks after its sum.  factor_0 and factor_1 are the factors of δ of the two passes.
     """
 
@@ -117,8 +119,8 @@ class Collector(wiring.Component):
             with m.If(ends):
                 m.d.sync += [lane.eq(0), second.eq(1), busy.eq(more), valid.eq(more)]
 
-        # Everything modulo 2^bits, which holds the result.  W·x and what rounds it half up; δ·Σs·x
-        # or its inverse, to which the carry adds 1.
+        # Everything modulo 2^bits, which holds the result: W·x, and δ·Σs·x or its inverse, to which
+        # the carry adds 1.
         bits = net.pre_shift + net.pre_bits
         scale = net.grid_frac - net.weight_frac
         base, perturbation, minus = Signal(bits), Signal(bits), Signal()
@@ -127,6 +129,7 @@ class Collector(wiring.Component):
         shifted = self.sign_sum << (net.grid_frac - DELTA_EXP_MAX)
         left = Signal(range(DELTA_EXP_MAX))
         m.d.comb += [
+            base.eq(self.sum << scale),
             left.eq(DELTA_EXP_MAX - self.delta_exp),
             total.eq(Cat(1, base) + Cat(minus, perturbation)),
         ]
@@ -140,7 +143,6 @@ class Collector(wiring.Component):
         stages = [(valid, output, tag0)]
         with m.If(enable):
             m.d.sync += [
-                base.eq((self.sum + (1 << (net.pre_shift - 1 - scale))) << scale),
                 perturbation.eq(Mux(factor == 0, 0, (shifted << left) ^ factor[1].replicate(bits))),
                 minus.eq(factor[1]),
                 value.eq(total[1 + net.pre_shift :]),

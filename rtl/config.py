@@ -8,11 +8,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from golden_model.errors import UserError
 from golden_model.network import Network
+
+
+class CoreLayout(Protocol):
+    """What host and link must know of a core, whichever it is."""
+
+    @property
+    def network(self) -> Network: ...
+
+    @property
+    def lanes(self) -> int: ...
+
+    @property
+    def lane_words(self) -> int: ...
+
+    @property
+    def record_stride(self) -> int: ...
+
+    @property
+    def wiring(self) -> tuple[int, ...]: ...
+
+    def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray: ...
+
+    def from_lanes(self, memory: np.ndarray) -> list[np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +55,10 @@ class CoreConfig:
 
     mac16: bool = False
     """Lanes accumulate in the iCE40's DSP blocks (rtl.mac16), which only a netlist can show."""
+
+    memory_register: bool = True
+    """A register follows each of the lanes' memories.  Without, the address has one, which is once
+    for all lanes: smaller, and on an iCE40 no slower than the rest."""
 
     def __post_init__(self) -> None:
         widest = max(self.network.layers[1:])
@@ -53,6 +81,11 @@ class CoreConfig:
     @property
     def activation_dsp(self) -> bool:
         return self.shared_dsps >= 4
+
+    @property
+    def wiring(self) -> tuple[int, ...]:
+        """What the host must know besides network and lanes: nothing."""
+        return ()
 
     # -- weights ----------------------------------------------------------------------------
 
@@ -120,6 +153,23 @@ class CoreConfig:
             by_group = memory[:, start:stop].reshape(self.lanes, self.groups[layer], width)
             weights.append(by_group.transpose(1, 0, 2).reshape(-1, width)[:nodes])
         return weights
+
+    def place(self, lane: int, word: int) -> tuple[int, int, int]:
+        """(layer, node, input) of a weight, each from 0."""
+        net = self.network
+        layer = max(k for k in range(net.depth) if self.first_word[k] <= word)
+        group, position = divmod(word - self.first_word[layer], net.layers[layer] + 1)
+        return layer, group * self.lanes + lane, position
+
+    @property
+    def record_stride(self) -> int:
+        """16-bit words from one sample's record to the next."""
+        return self.network.sample_words
+
+    @property
+    def gradient_bits(self) -> int:
+        """Width of an accumulator; 0 where there is none."""
+        return self.network.gradient_bits
 
     # -- activations ------------------------------------------------------------------------
 

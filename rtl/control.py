@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import Network
 from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
-from rtl.config import CoreConfig
+from rtl.config import CoreLayout
 from rtl.core import weight_request_layout
 from rtl.delay import delayed
 from rtl.frame_receiver import ERROR_BITS
@@ -25,7 +25,7 @@ from rtl.schedule import (
 )
 
 
-def status_layout(config: CoreConfig) -> data.StructLayout:
+def status_layout(config: CoreLayout) -> data.StructLayout:
     """What the core and the link report, as read through the registers."""
     return data.StructLayout(
         {
@@ -50,14 +50,14 @@ class Control(wiring.Component):
     """
 
     def __init__(
-        self, config: CoreConfig, sample_memory: int, clock_hz: int, sample_latency: int = 1
+        self, config: CoreLayout, sample_memory: int, clock_hz: int, sample_latency: int = 1
     ) -> None:
         self.config = config
         self.sample_memory = sample_memory
         self.sample_latency = sample_latency
         network: Network = config.network
         self.identity = Identity.of(
-            network, config.lanes, config.lane_words, sample_memory, clock_hz
+            network, config.lanes, config.lane_words, sample_memory, clock_hz, config.wiring
         )
         super().__init__(
             {

@@ -11,7 +11,7 @@ from golden_model.network import ACT_BITS, ONE, SHIFT_MIN
 from rtl.activation import Activation
 from rtl.broadcast import Broadcast
 from rtl.collector import Collector, tag_layout
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, CoreLayout
 from rtl.cost import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.lane import Lane
@@ -30,7 +30,7 @@ from rtl.signs import SignGenerator
 from rtl.sweeper import Sweeper
 
 
-def weight_request_layout(config: CoreConfig) -> data.StructLayout:
+def weight_request_layout(config: CoreLayout) -> data.StructLayout:
     """Host access to one weight: which lane and word, and the data of a write."""
     return data.StructLayout(
         {
@@ -70,7 +70,7 @@ class FoldedCore(wiring.Component):
     Streams: `command` (rtl.protocol.Command codes), `sample_request`/`record` (to a
     rtl.samples.SampleMemory or any other source of records), `evaluation` (one result per
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a read is
-    answered 3 clocks later).  `settings` are the run-time registers.
+    answered 3 clocks later, a write takes 16).  `settings` are the run-time registers.
 
     A step takes groups·(fan_in+1) clocks for the first layer, twice that for each other one,
     and what it takes to fill and empty the pipeline (docs/architecture.md has the formula).
@@ -120,7 +120,6 @@ class FoldedCore(wiring.Component):
             m.submodules[f"lane_{p}"] = lane
         s = self.settings
 
-        connect(m, schedule.command, flipped(self.command))
         connect(m, flipped(self.evaluation), schedule.evaluation)
         connect(m, flipped(self.sample_request), loader.request)
         connect(m, loader.record, flipped(self.record))
@@ -172,7 +171,9 @@ class FoldedCore(wiring.Component):
         ]
         update_0 = Signal()
         m.d.comb += update_0.eq(valid & token.lead & schedule.update)
-        update = delayed(m, update_0, shared)
+        updates = delayed(m, update_0, shared - 1)
+        m.d.comb += broadcast.update.eq(updates)
+        update = delayed(m, updates, 1)
         written = delayed(m, update, use - shared)
         word = delayed(m, token.word, address_clock)
         written_word = delayed(m, word, use - address_clock)
@@ -190,8 +191,27 @@ class FoldedCore(wiring.Component):
         active = self._of_group(group, "active")
         taken_group = delayed(m, group, 2)
 
+        # The host's writes are two updates: one that clips to the least weight, and one by what
+        # the new weight is more than that.  So they need no way of their own into the lanes.
+        # The lower half of the clocks is for the first; the last of each writes.
         host = self.weight_request.payload
-        host_access = Signal()
+        host_access, storing, stores = Signal(), Signal(4), Signal()
+        assert 1 << (len(storing) - 1) >= Lane.update_latency(cfg) + 3
+        clips = Const(-(1 << (cfg.change_bits - 1)), signed(cfg.change_bits))
+        above_least = Cat(host.data[:-1], ~host.data[-1])
+        m.d.comb += [
+            stores.eq(host_access & storing[:-1].all()),
+            broadcast.given.eq(host_access),
+            broadcast.given_share.eq(Mux(storing[-1], above_least, clips)),
+        ]
+        with m.If(host_access & host.write):
+            m.d.sync += storing.eq(storing + 1)
+        # A command waits for the end of a write.
+        m.d.comb += [
+            schedule.command.payload.eq(self.command.payload),
+            schedule.command.valid.eq(self.command.valid & ~storing.any()),
+            self.command.ready.eq(schedule.command.ready & ~storing.any()),
+        ]
         shift_right, residual_mask = Signal(6), Signal(max(cfg.network.gradient_bits, 1))
         m.d.sync += [
             shift_right.eq(broadcast.shift - SHIFT_MIN),
@@ -203,12 +223,12 @@ class FoldedCore(wiring.Component):
                 lane.address.eq(Mux(host_access, host.word, word)),
                 lane.share.eq(broadcast.share),
                 lane.previous_sign.eq(signs.previous_signs[p]),
-                lane.update.eq(update),
-                lane.change.eq(schedule.change),
-                lane.accumulates.eq(s.accumulates),
+                lane.plus.eq(host_access),
+                lane.gives.eq(update & s.accumulates & schedule.change),
+                lane.accumulates.eq(s.accumulates & ~host_access),
                 lane.shift_right.eq(shift_right),
                 lane.residual_mask.eq(residual_mask),
-                lane.write.eq(written),
+                lane.write.eq(written | (stores & (host.lane == p))),
                 lane.write_address.eq(
                     Mux(
                         host_access,
@@ -216,8 +236,6 @@ class FoldedCore(wiring.Component):
                         Mux(schedule.clear, schedule.clear_word, written_word),
                     )
                 ),
-                lane.host_write.eq(host_access & host.write & (host.lane == p)),
-                lane.host_data.eq(host.data),
                 lane.clear.eq(schedule.clear),
                 lane.x.eq(x),
                 lane.x_later.eq(x_later),
@@ -255,9 +273,10 @@ class FoldedCore(wiring.Component):
         m.d.comb += [
             host_access.eq(self.weight_request.valid & ~schedule.busy),
             self.weight_request.ready.eq(
-                ~schedule.busy & ~self.weight_reply.valid & ~reading.any()
+                ~schedule.busy
+                & Mux(host.write, storing.all(), ~self.weight_reply.valid & ~reading.any())
             ),
-            schedule.weights_written.eq(host_access & host.write),
+            schedule.weights_written.eq(stores),
         ]
         accepted = host_access & self.weight_request.ready & ~host.write
         m.d.sync += reading.eq(Cat(accepted, reading))
@@ -294,7 +313,7 @@ class FoldedCore(wiring.Component):
         net = self.config.network
         z = collector.o
         m.d.comb += [
-            collector.sum.eq(lanes[0].sum),
+            collector.sum.eq(lanes[-1].sum),
             collector.sign_sum.eq(lanes[0].sign_sum),
             collector.factor_0.eq(schedule.factor_0),
             collector.factor_1.eq(schedule.factor_1),
@@ -375,8 +394,8 @@ class FoldedCore(wiring.Component):
         written = Signal(range(depth))
         m.d.comb += stored.eq(activation.o.valid & ~y.output)
         with m.If(stored):
-            base = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
-            m.d.comb += [write.eq(1), data.eq(y.value), written.eq(base + y.tag.node)]
+            hidden_set = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
+            m.d.comb += [write.eq(1), data.eq(y.value), written.eq(hidden_set + y.tag.node)]
         with m.Else():
             m.d.comb += [
                 loader.o.ready.eq(1),

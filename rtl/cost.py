@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.costs import exp_sum_bits
 from golden_model.formats import round_half_up
-from golden_model.network import ACT_BITS, ACT_FRAC, ONE, Network, signed_bits
+from golden_model.network import ACT_BITS, ACT_FRAC, Network, signed_bits
 from golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from rtl.delay import delayed
 from rtl.piecewise import LATENCY as TABLE_LATENCY
@@ -31,23 +31,6 @@ def result_layout(network: Network) -> data.StructLayout:
     )
 
 
-def output_bound(network: Network) -> int:
-    """Largest absolute pre-activation of an output node: network.sum_bound is of all layers."""
-    inputs = network.layers[-2] * network.input_bound(network.depth - 1) + ONE
-    weight = -network.weight_min << (network.grid_frac - network.weight_frac)
-    perturbed = weight + (1 << (network.grid_frac - 1))
-    return (perturbed * inputs >> network.pre_shift) + 1
-
-
-def delta_bits(network: Network) -> int:
-    """Width of D, the difference of two costs or twice that; network.delta_cost_bits or less."""
-    bound = network.cost_bound
-    if network.cost == "cross_entropy":
-        spread = 2 * output_bound(network) << (network.cost_frac - network.pre_frac)
-        bound = spread + ((network.outputs.bit_length() + 1) << network.cost_frac)
-    return signed_bits(-2 * bound, 2 * bound)
-
-
 class Cost(wiring.Component):
     """Common ports of the cost units.
 
@@ -60,7 +43,7 @@ class Cost(wiring.Component):
     def __init__(self, network: Network, *, dsp: bool = True) -> None:
         self.network, self.dsp = network, dsp
         entropy = network.cost == "cross_entropy"
-        bound = output_bound(network)
+        bound = network.output_bound
         self.value_bits = signed_bits(-bound, bound) if entropy else ACT_BITS
         super().__init__(
             {
@@ -82,13 +65,13 @@ class Cost(wiring.Component):
             }
         )
 
-    @property
-    def latency(self) -> int:
+    @staticmethod
+    def latency(network: Network) -> int:
         """Clocks from a pass's last output to its result."""
         raise NotImplementedError
 
-    @property
-    def spacing(self) -> int:
+    @staticmethod
+    def spacing(network: Network) -> int:
         """Clocks from a pass's last output to that of the next, for the latency to hold again."""
         raise NotImplementedError
 
@@ -111,13 +94,13 @@ class MeanSquaredError(Cost):
     """Equals golden_model.costs.mse.  Passes may follow each other without a gap; a result that
     is not taken stops everything."""
 
-    @property
-    def latency(self) -> int:
+    @staticmethod
+    def latency(network: Network) -> int:
         return 4
 
-    @property
-    def spacing(self) -> int:
-        return self.network.outputs
+    @staticmethod
+    def spacing(network: Network) -> int:
+        return network.outputs
 
     def elaborate(self, platform):
         m = Module()
@@ -167,14 +150,15 @@ class MeanSquaredError(Cost):
                 error.eq(difference),
                 cost.eq(rescaled(total, 2 * ACT_FRAC, net.cost_frac)),
             ]
-            for number in range(1, self.latency + 1):
+            latency = self.latency(net)
+            for number in range(1, latency + 1):
                 stage = Signal(now.shape(), name=f"stage_{number}")
                 m.d.sync += stage.eq(stages[-1])
                 stages.append(stage)
             with m.If(stages[2].valid):
                 m.d.sync += total.eq(Mux(stages[2].first, 0, total) + square)
         m.d.comb += [
-            self.soon.eq(stages[self.latency - SOON].ends & stages[self.latency - SOON].second),
+            self.soon.eq(stages[latency - SOON].ends & stages[latency - SOON].second),
             self.o.valid.eq(stages[-1].ends),
             self.o.payload.cost.eq(cost),
             self.o.payload.category.eq(stages[-1].category),
@@ -192,13 +176,13 @@ class CrossEntropy(Cost):
     Cost: one multiplier for both tables.
     """
 
-    @property
-    def latency(self) -> int:
-        return self.network.outputs + 8
+    @staticmethod
+    def latency(network: Network) -> int:
+        return network.outputs + 8
 
-    @property
-    def spacing(self) -> int:
-        return self.latency
+    @staticmethod
+    def spacing(network: Network) -> int:
+        return CrossEntropy.latency(network)
 
     def elaborate(self, platform):
         m = Module()
@@ -319,7 +303,11 @@ class CrossEntropy(Cost):
         return m
 
 
+def cost_kind(network: Network) -> type[Cost]:
+    """The class of a network's cost unit."""
+    return CrossEntropy if network.cost == "cross_entropy" else MeanSquaredError
+
+
 def cost_unit(network: Network, *, dsp: bool = True) -> Cost:
     """The cost unit of a network; `dsp`: its multiplier may be a DSP block."""
-    kind = CrossEntropy if network.cost == "cross_entropy" else MeanSquaredError
-    return kind(network, dsp=dsp)
+    return cost_kind(network)(network, dsp=dsp)

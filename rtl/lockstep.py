@@ -1,19 +1,24 @@
 """Compares a running core with the golden model, value by value, as they pass.
 
-The core's probe (rtl.core.probe_layout) gives three kinds of events: a cost, a D, and the
-weights and accumulators that all lanes write in one clock.  The weights of step t are written
-in the sweep of step t+1, or in a flush.
+The core's probe (rtl.top.probe_layout) gives three kinds of events: a cost, a D, and the
+weights and accumulators that all lanes write in one clock.  In the folded core the weights of
+step t are written in the sweep of step t+1, or in a flush; in the spatial core, where a lane is a
+synapse, all in one clock while later steps are under way.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 import numpy as np
 
 from golden_model.trainer import Step, Trainer
 from rtl.config import CoreConfig
-from rtl.core import probe_layout
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.timing import Timing
+from rtl.top import probe_layout
 
 
 @dataclass
@@ -42,21 +47,35 @@ class MismatchError(Exception):
         return asdict(self)
 
 
+@dataclass
+class _Expected:
+    """What a step leaves, and which words of it have passed."""
+
+    step: int
+    weights: np.ndarray
+    gradients: np.ndarray
+    written: np.ndarray
+
+
 class Lockstep:
     """Runs `trainer` (one seed) beside a core.  Event methods raise MismatchError.
 
     values_compared counts the single numbers that were found equal.
     """
 
-    def __init__(self, config: CoreConfig, trainer: Trainer) -> None:
+    def __init__(self, config: CoreConfig | SpatialConfig, trainer: Trainer) -> None:
         self.config = config
         self.trainer = trainer
         self.values_compared = 0
         self.steps = 0
         self._record: Step | None = None
         self._passes: list[tuple[str, int]] = []
-        self._weights = self._gradients = np.zeros((config.lanes, config.lane_words), np.int64)
-        self._written = np.ones(config.lane_words, dtype=bool)
+        self._expected: deque[_Expected] = deque()
+        self._under_way, self._gradient_scale = 0, 1
+        if isinstance(config, SpatialConfig):
+            timing = Timing.of(config)
+            self._under_way = timing.weights - timing.delta
+            self._gradient_scale = config.gradient_scale(trainer.settings)
         ones = [
             np.full((nodes, fan_in + 1), 1)
             for fan_in, nodes in zip(config.network.layers, config.network.layers[1:], strict=False)
@@ -69,24 +88,30 @@ class Lockstep:
         net, cfg = self.config.network, self.config
         if self._field(probe, "write"):
             gradients = None
+            shown = cfg.lanes if "word" in self._places else cfg.lane_words
             if net.accumulators:
                 packed = self._field(probe, "gradients")
-                gradients = signed_fields(packed, cfg.lanes, net.gradient_bits)
-            weights = signed_fields(self._field(probe, "weights"), cfg.lanes, net.weight_bits)
-            self.write(self._field(probe, "word"), weights, gradients)
+                gradients = signed_fields(packed, shown, cfg.gradient_bits)
+            weights = signed_fields(self._field(probe, "weights"), shown, net.weight_bits)
+            if "word" in self._places:
+                self.write(self._field(probe, "word"), weights, gradients)
+            else:
+                self._write_all(weights, gradients)
         if self._field(probe, "cost_valid"):
             self.cost(self._field(probe, "cost") & ((1 << net.cost_bits) - 1))
+        if self._field(probe, "second_valid"):
+            self.cost(self._field(probe, "second_cost"))
         if self._field(probe, "delta_valid"):
             self.delta(signed_fields(self._field(probe, "delta"), 1, net.delta_cost_bits)[0])
 
     def _field(self, probe: int, name: str) -> int:
-        offset, width = self._places[name]
+        offset, width = self._places.get(name, (0, 0))
         return probe >> offset & ((1 << width) - 1)
 
     def cost(self, value: int) -> None:
         """The next cost: C⁺ then C⁻, or C0 (where it is renewed) then C."""
         if self._record is None:
-            self._check_written()
+            self._check_written(self._under_way)
             self._step()
         if not self._passes:
             raise MismatchError(self.steps, "cost", None, value)
@@ -104,39 +129,55 @@ class Lockstep:
         self.steps += 1
 
     def write(self, word: int, weights: list[int], gradients: list[int] | None) -> None:
-        """One word of every lane: the new weights and accumulators."""
-        if self._written[word]:
-            self._differs("weight written twice", word, 0, None, weights[0])
-        self._written[word] = True
+        """One word of every lane: the new weights and accumulators, of the first step that has
+        not written it yet."""
+        expected = next((e for e in self._expected if not e.written[word]), None)
+        if expected is None:
+            self._differs(self.steps - 1, "weight written twice", word, 0, None, weights[0])
+        expected.written[word] = True
         for name, got, wanted in (
-            ("weight", weights, self._weights),
-            ("accumulator", gradients, self._gradients),
+            ("weight", weights, expected.weights),
+            ("accumulator", gradients, expected.gradients),
         ):
             if got is None:
                 continue
             for lane, value in enumerate(got):
                 if self._active[lane, word]:
                     if value != wanted[lane, word]:
-                        self._differs(name, word, lane, int(wanted[lane, word]), value)
+                        self._differs(
+                            expected.step, name, word, lane, int(wanted[lane, word]), value
+                        )
                     self.values_compared += 1
+        while self._expected and self._expected[0].written.all():
+            self._expected.popleft()
+
+    def _write_all(self, weights: list[int], gradients: list[int] | None) -> None:
+        """All words of the one lane there is."""
+        for word, weight in enumerate(weights):
+            self.write(word, [weight], None if gradients is None else [gradients[word]])
 
     def finish(self, weights: list[np.ndarray]) -> None:
         """After the flush: every write has passed, and the weights read back are right."""
         if self._record is not None:
             raise MismatchError(self.steps, "D", int(self._record.delta[0]), None)
-        self._check_written()
+        self._check_written(0)
         memory = self.config.to_lanes(weights)
         wanted = self.config.to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
         for lane, word in np.argwhere(memory != wanted):
             self._differs(
-                "final weight", word, lane, int(wanted[lane, word]), int(memory[lane, word])
+                self.steps - 1,
+                "final weight",
+                word,
+                lane,
+                int(wanted[lane, word]),
+                int(memory[lane, word]),
             )
         self.values_compared += int(self._active.sum())
 
     @property
     def all_written(self) -> bool:
         """Whether the writes of the last step have all passed."""
-        return bool(self._written.all())
+        return not self._expected
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -150,13 +191,23 @@ class Lockstep:
             if record.baseline is not None:
                 self._passes.insert(0, ("C0", int(record.baseline[0])))
         to_lanes = self.config.to_lanes
-        self._weights = to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
-        self._gradients = to_lanes([g[0].astype(np.int64) for g in self.trainer.accumulators])
-        self._written = np.zeros(self.config.lane_words, dtype=bool)
+        self._expected.append(
+            _Expected(
+                record.number,
+                to_lanes([w[0].astype(np.int64) for w in self.trainer.weights]),
+                to_lanes([g[0] for g in self.trainer.accumulators]) * self._gradient_scale,
+                np.zeros(self.config.lane_words, dtype=bool),
+            )
+        )
 
-    def _check_written(self) -> None:
-        for word in np.flatnonzero(~self._written):
-            self._differs("weight never written", int(word), 0, int(self._weights[0, word]), None)
+    def _check_written(self, outstanding: int) -> None:
+        """Raise MismatchError where more than so many steps have not written their weights."""
+        if len(self._expected) > outstanding:
+            late = self._expected[0]
+            word = int(np.flatnonzero(~late.written)[0])
+            self._differs(
+                late.step, "weight never written", word, 0, int(late.weights[0, word]), None
+            )
 
     def equal(self, name: str, expected: int, got: int) -> None:
         """Compare any other number."""
@@ -164,13 +215,9 @@ class Lockstep:
             raise MismatchError(self.steps, name, expected, got)
         self.values_compared += 1
 
-    def _differs(self, name: str, word: int, lane: int, expected: int | None, got) -> None:
-        net = self.config.network
-        layer = max(k for k in range(net.depth) if self.config.first_word[k] <= word)
-        group, position = divmod(word - self.config.first_word[layer], net.layers[layer] + 1)
-        node = group * self.config.lanes + lane
-        # A write belongs to the step before the one that is under way.
-        raise MismatchError(self.steps - 1, name, expected, got, layer + 1, node, position)
+    def _differs(self, step: int, name: str, word: int, lane: int, expected, got) -> NoReturn:
+        layer, node, position = self.config.place(lane, word)
+        raise MismatchError(step, name, expected, got, layer + 1, node, position)
 
 
 def signed_fields(packed: int, count: int, bits: int) -> list[int]:

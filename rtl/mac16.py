@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, ClockSignal, Instance, Module, Mux, Signal, signed
+from amaranth import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, signed
 
 BLOCK_BITS = 32
 OPERAND_BITS = 16
 
 
-def accumulated(m: Module, a, b, *, accumulate, empty, bits: int):
-    """The sum of the products a·b, modulo 2^bits; `bits` above 32 are counted outside the block.
+def accumulated(m: Module, a, b, *, accumulate, empty, first: int, bits: int):
+    """`first` plus the products a·b, modulo 2^bits; `bits` above 32 are counted outside the block.
 
     A product is added two clocks after its operands, if `accumulate` is high in the second one;
-    `empty`, in the same clock, makes the sum 0 instead.  As everywhere here a register follows
-    the product and another one the sum.  a and b: signed, 16 bits at most.  There is no model: a
-    design that is to be simulated before synthesis does not use it.
+    `empty`, in the same clock, makes the sum `first` instead.  As everywhere here a register
+    follows the product and another one the sum.  a and b: signed, 16 bits at most.  There is no
+    model: a design that is to be simulated before synthesis does not use it.
     """
     block = Signal(BLOCK_BITS)
     operands = []
@@ -39,11 +39,11 @@ def accumulated(m: Module, a, b, *, accumulate, empty, bits: int):
     pins = {
         **{f"i_{which}HOLD": 0 for which in "ABCD"},
         **{f"i_{name}{half}": 0 for name in ("IRST", "ORST", "ADDSUB") for half in ("TOP", "BOT")},
-        # A reset would not wait for the clock, loading 0 does.
+        # A reset would not wait for the clock, loading does.
         **{f"i_OLOAD{half}": empty for half in ("TOP", "BOT")},
         **{f"i_OHOLD{half}": hold for half in ("TOP", "BOT")},
-        "i_C": Signal(16),
-        "i_D": Signal(16),
+        "i_C": Const(first >> 16, 16),
+        "i_D": Const(first & 0xFFFF, 16),
     }
     # Yosys' search for multipliers takes such a cell for one of its own making and sets it up
     # anew: the module around it, of this name, is hidden from it (boards/flow.py).

@@ -34,12 +34,13 @@ def product(m: Module, a, b, *, dsp: bool, enable=1):
             return result
         # Two blocks: the sum of the two products is behind the register.
         cut = LOW_BITS
-        low, high = Signal.like(a[:cut] * b), Signal.like(as_signed(a)[cut:].as_signed() * b)
+        a_low, a_high = a[:cut], as_signed(a)[cut:].as_signed()
+        low, high = Signal.like(a_low * b), Signal.like(a_high * b)
         with m.If(enable):
             m.d.sync += [
                 later.eq(b),
-                low.eq(a[:cut] * later),
-                high.eq(as_signed(a)[cut:].as_signed() * later),
+                low.eq(a_low * later),
+                high.eq(a_high * later),
             ]
         m.d.comb += result.eq(low + (high << cut))
         return result

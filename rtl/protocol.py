@@ -134,6 +134,10 @@ FIRST_READABLE = 16
 """Registers below it can only be written, the others only be read."""
 
 
+WIRING = ("nodes", "antithetic", "input_shift", "shift_low", "shift_high")
+"""Fields of rtl.spatial.config.SpatialConfig at the end of a spatial core's identity record."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a board says of itself: the core it holds and the clock it runs at."""
@@ -153,9 +157,20 @@ class Identity:
     accumulators: bool
     tau_theta_max: int
     clock_hz: int
+    wiring: tuple[int, ...] = ()
+    """Of a spatial core what is no register there: WIRING, in this order; of a folded one
+    nothing."""
 
     @classmethod
-    def of(cls, network: Network, lanes: int, lane_words: int, sample_memory: int, clock_hz: int):
+    def of(
+        cls,
+        network: Network,
+        lanes: int,
+        lane_words: int,
+        sample_memory: int,
+        clock_hz: int,
+        wiring: tuple[int, ...] = (),
+    ):
         """The identity record of a core for `network`."""
         return cls(
             digest=int(network.digest()[:16], 16),
@@ -170,6 +185,7 @@ class Identity:
             accumulators=network.accumulators,
             tau_theta_max=network.tau_theta_max,
             clock_hz=clock_hz,
+            wiring=wiring,
         )
 
     def words(self) -> list[int]:
@@ -190,6 +206,7 @@ class Identity:
             *_halves(self.clock_hz, 2),
             len(self.layers),
             *self.layers,
+            *(value & 0xFFFF for value in self.wiring),
         ]
         head = _halves(MAGIC, 2)
         return [*head, VERSION, len(head) + 2 + len(fields), *fields]
@@ -209,6 +226,7 @@ class Identity:
         return cls(
             digest=wide(0, 4),
             layers=tuple(f[18 : 18 + f[17]]),
+            wiring=tuple((value ^ 0x8000) - 0x8000 for value in f[18 + f[17] :]),
             hidden=ACTIVATIONS[f[4] & 0xFF],
             output=ACTIVATIONS[f[4] >> 8],
             cost=COSTS[f[5]],

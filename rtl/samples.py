@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.errors import UserError
 from golden_model.network import Network
+from rtl.spram import ADDRESS_BITS as SPRAM_ADDRESS_BITS
 from rtl.spram import SPRAM
 from rtl.spram import WORDS as SPRAM_WORDS
 
@@ -172,7 +173,7 @@ class SampleMemory(wiring.Component):
         banks = 1 if self.depth <= SPRAM_DEPTHS[0] else 2
         bank, bank_before = Signal(), Signal()
         if banks > 1:
-            m.d.comb += bank.eq(row[14:])
+            m.d.comb += bank.eq(row[SPRAM_ADDRESS_BITS:])
         with m.If(enable):
             m.d.sync += bank_before.eq(bank)
         rows = []
@@ -181,7 +182,7 @@ class SampleMemory(wiring.Component):
             for name, block, part in zip(("low", "high"), halves, range(2), strict=True):
                 m.submodules[f"bank_{k}_{name}"] = block
                 m.d.comb += [
-                    block.address.eq(row[:14]),
+                    block.address.eq(row[:SPRAM_ADDRESS_BITS]),
                     block.enable.eq(enable & (bank == k)),
                     block.write.eq(write),
                     block.write_data.eq(self.host_write_data.word_select(part, WORD_BITS)),

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import DELTA_EXP_MAX, ROUND_BITS, TAU_MAX, Network
 from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, CoreLayout
 from rtl.cost import result_layout
 from rtl.protocol import Command
 
@@ -67,7 +67,7 @@ def packed_fields(layout: data.StructLayout, **fields: int) -> int:
     return value
 
 
-def evaluation_layout(config: CoreConfig) -> data.StructLayout:
+def evaluation_layout(config: CoreLayout) -> data.StructLayout:
     """One evaluated sample: its cost (2^-cost_frac), its class, and whether that is right."""
     net = config.network
     return data.StructLayout(

@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-WORDS = 1 << 14
+ADDRESS_BITS = 14
+WORDS = 1 << ADDRESS_BITS
 """Words of 16 bits in a block; a UP5K has four blocks."""
 
 
@@ -18,7 +19,7 @@ class SPRAM(wiring.Component):
     model: the same in Amaranth's terms, for simulation and for other FPGAs.
     """
 
-    address: In(14)
+    address: In(ADDRESS_BITS)
     enable: In(1)
     write: In(1)
     write_data: In(16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from rtl.activation import Activation
 from rtl.collector import Collector
 from rtl.config import CoreConfig
-from rtl.cost import SOON, cost_unit
+from rtl.cost import SOON, cost_kind
 from rtl.lane import Lane
 from rtl.signs import SignGenerator
 
@@ -52,16 +52,16 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                 last = max(clock, free)
                 clock = last + 2
                 active = config.active(layer, group)
-                free = last + active + (config.lanes if len(served) == 2 else 0)
+                free = last + active + (config.lanes if len(served) == 2 else 0) + 1
                 for turn, which in enumerate(served):
                     first_sum = last + to_ring + turn * config.lanes
                     arriving[which] += [first_sum + k + to_next_layer for k in range(active)]
                     outputs[which] = first_sum + active - 1 + Collector.LATENCY
         there = arriving
-    unit = cost_unit(network)
+    unit = cost_kind(network)
     way = Activation.LATENCY if network.cost == "mse" else 0
     started = [outputs[which] + way for which in wanted]
     if len(started) == 2:
-        started[1] = max(started[1], started[0] + unit.spacing)
+        started[1] = max(started[1], started[0] + unit.spacing(network))
     # The next step begins in the clock after `soon`.
-    return started[-1] + unit.latency - SOON + 1
+    return started[-1] + unit.latency(network) - SOON + 1

@@ -51,7 +51,8 @@ class Sweeper(wiring.Component):
     `arrives` has a bit per pass, high for a clock when the next one in order is being written,
     so that the token may follow in the next clock.  And it waits before a group's last token, so
     that the previous group has left the lanes' output registers when this one's sums get there:
-    two last tokens are as far apart as the first one's values take to leave, one a clock.  No
+    two last tokens are as far apart as the first one's values take to leave, one a clock, and one
+    clock more, in which the last one is read for the second time (rtl.collector).  No
     token is issued in the clock after a group's last one.
     """
 
@@ -88,7 +89,7 @@ class Sweeper(wiring.Component):
         # Whether there are none left.  In the clock after a bias token it is not, but no other
         # bias token comes as soon as that.
         free = Signal()
-        m.d.sync += free.eq(leaving <= 1)
+        m.d.sync += free.eq(leaving == 0)
 
         is_bias, last_group, first_layer = Signal(), Signal(), Signal()
         first_group, may_go = Signal(), Signal()

@@ -5,15 +5,29 @@ from __future__ import annotations
 from fractions import Fraction
 
 from amaranth import Module
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from rtl.config import CoreConfig
 from rtl.control import Control
-from rtl.core import FoldedCore, probe_layout
+from rtl.core import FoldedCore
+from rtl.core import probe_layout as folded_probe_layout
 from rtl.link import Link
 from rtl.samples import SampleMemory
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.core import SpatialCore, spatial_probe_layout
+from rtl.spatial.record_memory import RecordMemory
 from rtl.uart import UARTReceiver, UARTTransmitter
+
+AnyConfig = CoreConfig | SpatialConfig
+"""What decides which core is built."""
+
+
+def probe_layout(config: AnyConfig) -> data.StructLayout:
+    """What verification watches of the core that `config` describes."""
+    if isinstance(config, SpatialConfig):
+        return spatial_probe_layout(config)
+    return folded_probe_layout(config)
 
 
 class Top(wiring.Component):
@@ -26,7 +40,7 @@ class Top(wiring.Component):
 
     def __init__(
         self,
-        config: CoreConfig,
+        config: AnyConfig,
         sample_memory: int,
         clocks_per_bit: float | Fraction,
         clock_hz: int,
@@ -51,13 +65,25 @@ class Top(wiring.Component):
         m.submodules.receiver = receiver = UARTReceiver(self.clocks_per_bit)
         m.submodules.transmitter = transmitter = UARTTransmitter(self.clocks_per_bit)
         m.submodules.link = link = Link()
-        m.submodules.samples = samples = SampleMemory(
-            self.config.network, self.sample_memory, self.storage
-        )
+        core: FoldedCore | SpatialCore
+        samples: SampleMemory | RecordMemory
+        if isinstance(self.config, SpatialConfig):
+            core, samples = SpatialCore(self.config), RecordMemory(self.config, self.sample_memory)
+            m.d.comb += [
+                samples.begin.eq(core.begin),
+                samples.stop.eq(core.stop),
+                samples.evaluate.eq(core.evaluate),
+                samples.next_sample.eq(core.next_sample),
+            ]
+        else:
+            core = FoldedCore(self.config)
+            samples = SampleMemory(self.config.network, self.sample_memory, self.storage)
+            connect(m, core.sample_request, samples.request)
+            m.d.comb += samples.restart_evaluate.eq(core.restart_evaluate)
+        m.submodules.core, m.submodules.samples = core, samples
         m.submodules.control = control = Control(
             self.config, self.sample_memory, self.clock_hz, samples.latency
         )
-        m.submodules.core = core = FoldedCore(self.config)
 
         connect(m, receiver.o, link.i)
         connect(m, link.o, transmitter.i)
@@ -66,7 +92,6 @@ class Top(wiring.Component):
         connect(m, core.evaluation, control.evaluation)
         connect(m, control.weight_request, core.weight_request)
         connect(m, core.weight_reply, control.weight_reply)
-        connect(m, core.sample_request, samples.request)
         connect(m, samples.record, core.record)
         m.d.comb += [
             receiver.rx.eq(self.rx),
@@ -83,7 +108,6 @@ class Top(wiring.Component):
             samples.train_end.eq(control.train_end),
             samples.eval_test.eq(control.eval_test),
             samples.restart_train.eq(core.restart_train),
-            samples.restart_evaluate.eq(core.restart_evaluate),
             samples.host_address.eq(control.sample_address),
             samples.host_write.eq(control.sample_write),
             samples.host_write_data.eq(control.sample_write_data),

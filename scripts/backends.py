@@ -62,7 +62,7 @@ def for_core(task: Task) -> Task:
 def sample_words(task: Task) -> int:
     """16-bit words of sample memory that the task's data sets take, each from an even word on."""
     # A test set that is the training set (xor) is written twice all the same.
-    record = task.network().sample_words
+    record = task.core_config().record_stride
     return sum(-(-len(samples) * record // 2) * 2 for samples in task.datasets())
 
 
@@ -100,7 +100,7 @@ def open_session(task: Task, backend: str, baud: int | None = None) -> Session:
     from boards import simulated
 
     network = task.network()
-    board = simulated.start(network, task.lanes, sample_words(task), notify=say)
+    board = simulated.start(task.core_config(), sample_words(task), notify=say)
     try:
         session = BoardSession(board.port, network, backend="sim")
     except BaseException:

@@ -16,6 +16,10 @@ BENCHES = {
     "core": ("scripts.bench_core:core", "Clocks per step of the core against its bound."),
     "sim": ("scripts.bench_sim:sim", "Clocks per second of the simulated board."),
     "peers": ("scripts.bench_peers:peers", "Steps per second beside float MGD by other means."),
+    "time-to-train": (
+        "scripts.bench_time_to_train:time_to_train",
+        "Time to a test accuracy: both cores and this machine.",
+    ),
     "boards": ("scripts.bench_boards:boards", "Bitstreams: resources, clock, steps per second."),
     "area": ("scripts.bench_area:area", "Cells of each component, synthesised alone."),
     "fit": ("scripts.bench_fit:fit", "The estimates of `mgd fit` against synthesised cores."),

@@ -9,26 +9,33 @@ import click
 
 from boards.build import build
 from boards.build_report import with_speed
-from boards.capacity import make_design
 from boards.closing import Options
 from boards.registry import find_board
 from golden_model.errors import UserError
 from host.run_folder import check_json
 from host.task import Task
-from scripts.backends import sample_words
 from scripts.bench import json_option, record
 from scripts.boards import DOCS
-from scripts.build import Printer
+from scripts.build import Printer, task_design
 from scripts.clocks import measured_clocks
 from scripts.markers import replace_between
 
 
 class Case(NamedTuple):
-    """A task on a board."""
+    """A task on a board; lanes: None for the spatial core, whose method and window follow."""
 
     task: str
     board: str
-    lanes: int
+    lanes: int | None
+    method: str | None = None
+    tau_theta: int | None = None
+
+    def loaded(self) -> Task:
+        return Task.load(self.task).with_overrides(
+            core="folded" if self.lanes else "spatial",
+            method=self.method,
+            tau_theta=self.tau_theta,
+        )
 
 
 CASES = (
@@ -38,20 +45,18 @@ CASES = (
     Case("digits", "ulx3s-25f", 8),
     Case("digits", "ulx3s-25f", 16),
 )
-HEAD = ("board", "task", "lanes", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
+HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
 
 
 def measure(case: Case) -> dict[str, Any]:
     """Build one case (or take it from the cache) and count its clocks per step."""
-    board, task = find_board(case.board), Task.load(case.task)
-    design = make_design(board, task.network(), case.lanes, sample_words(task), None)
+    board, task = find_board(case.board), case.loaded()
+    design = task_design(board, task, case.lanes, None)
     built = build(design, Options(), Printer(quiet=True))
-    report = with_speed(built.report, measured_clocks(task, case.lanes))
+    report = with_speed(built.report, measured_clocks(task, design.config))
     used = {kind: count["used"] for kind, count in report["resources"].items()}
     return {
-        "board": case.board,
-        "task": case.task,
-        "lanes": case.lanes,
+        **case._asdict(),
         "lut": used["lut"],
         "dsp": used["dsp"],
         "ram": used["ram"],
@@ -65,14 +70,21 @@ def measure(case: Case) -> dict[str, Any]:
     }
 
 
+def core_text(row: dict[str, Any]) -> str:
+    """8 lanes, or spatial wp 100: the method and tau_theta of a core whose method is wiring."""
+    if row["lanes"]:
+        return f"{row['lanes']} lanes"
+    return f"spatial, {row['method']}, tau_theta {row['tau_theta'] or 1}"
+
+
 def cells(row: dict[str, Any]) -> list[str]:
     """A line of the table, in the order of HEAD."""
     if "error" in row:
-        return [row["board"], row["task"], str(row["lanes"]), row["error"], *[""] * (len(HEAD) - 4)]
+        return [row["board"], row["task"], core_text(row), row["error"], *[""] * (len(HEAD) - 4)]
     return [
         row["board"],
         row["task"],
-        str(row["lanes"]),
+        core_text(row),
         f"{row['lut']:,}",
         str(row["dsp"]),
         str(row["ram"]),

@@ -15,6 +15,7 @@ from golden_model.seeds import initial_weights, words
 from golden_model.settings import Settings
 from host.board_session import BoardSession
 from host.session import Samples
+from rtl.config import CoreConfig
 from scripts.bench import json_option, record
 
 SAMPLES = 32
@@ -97,7 +98,7 @@ def measure(case: Case, accumulators: bool, runs: list[tuple[str, Settings]], st
     samples = Samples(table[:, 1:] % 256, table[:, 0] % network.classes)
     one = Samples(samples.codes[:1], samples.labels[:1])
     memory = 2 * (SAMPLES + 1) * network.sample_words
-    board = simulated.start(network, case.lanes, memory)
+    board = simulated.start(CoreConfig(network, case.lanes), memory)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(samples, one)

@@ -33,7 +33,7 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
     network, words = task.network(), sample_words(task)
     program = bare.build(network, task.lanes, words, task.settings())
     train, test = task.datasets()
-    board = simulated.start(network, task.lanes, words)
+    board = simulated.start(task.core_config(), words)
     rows = []
     try:
         with BoardSession(board.port, network, backend="sim") as session:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import click
 
-from boards.board import DESCRIPTION_ONLY
+from boards.board import DESCRIPTION_ONLY, Board
 from boards.build import Built, build
 from boards.build_report import summary, with_speed
 from boards.capacity import make_design
 from boards.closing import SEEDS, Options
+from boards.flow import Design
 from boards.registry import find_board
+from boards.spatial import spatial_config, spatial_design
 from golden_model.errors import UserError
 from host.task import Task
+from rtl.spatial.config import SpatialConfig
 from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
 from scripts.clocks import measured_clocks
@@ -37,6 +40,9 @@ class _Lanes(click.ParamType):
 @click.command("build")
 @click.argument("task_name", metavar="TASK_OR_TOML")
 @click.option("--board", "board_name", required=True, metavar="NAME", help="See `mgd boards`.")
+@click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
+@click.option("--method", metavar="wp|np", help="Of a spatial core, where it is wiring.")
+@click.option("--tau-theta", type=int, metavar="N", help="Largest tau_theta.  Default: the task's.")
 @click.option(
     "--lanes",
     type=_Lanes(),
@@ -70,6 +76,9 @@ class _Lanes(click.ParamType):
 def build_command(
     task_name: str,
     board_name: str,
+    core: str | None,
+    method: str | None,
+    tau_theta: int | None,
     lanes: int | str | None,
     out: Path | None,
     clock: float | None,
@@ -85,16 +94,18 @@ def build_command(
     $MGD_CACHE or ~/.cache/mgd.
     """
     board = find_board(board_name)
-    task = Task.load(task_name).with_overrides(lanes=lanes if isinstance(lanes, int) else None)
+    task = Task.load(task_name).with_overrides(
+        core=core,
+        method=method,
+        tau_theta=tau_theta,
+        lanes=lanes if isinstance(lanes, int) else None,
+    )
     for_core(task)
     if clock is not None and not 1 <= clock <= 1000:
         raise UserError(f"--clock {clock:g}: must be 1 to 1000 MHz")
     wanted = sample_words(task)
-    design = make_design(
-        board, task.network(), None if lanes == "auto" else task.lanes, wanted, baud
-    )
-    count = design.config.lanes
-    out = out or Path("build") / f"{task.name}-{board.name}-{count}"
+    design = task_design(board, task, None if lanes == "auto" else task.lanes, baud)
+    out = out or Path("build") / f"{task.name}-{board.name}-{core_name(design)}"
     check_build_folder(out)
     options = Options(
         clock_hz=None if clock is None else round(clock * 1e6),
@@ -107,7 +118,7 @@ def build_command(
     if design.sample_memory < wanted:
         progress.note(
             f"note: {board.name} has room for {design.sample_memory:,} words of samples beside "
-            f"{count} lanes, the task's data takes {wanted:,}; train on fewer samples there"
+            f"the core, the task's data takes {wanted:,}; train on fewer samples there"
         )
     built = build(design, options, progress)
     if built.cached:
@@ -115,7 +126,7 @@ def build_command(
     clocks = None
     if measure:
         progress("clocks per step", None, "on the simulated board")
-        clocks = measured_clocks(task, count)
+        clocks = measured_clocks(task, design.config)
         progress.note(f"clocks per step   {clocks:.1f}")
     write_build(out, built, finished_report(built, task, clocks))
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
@@ -123,6 +134,26 @@ def build_command(
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         click.echo(f"{summary(report)}\n  written    {out}")
+
+
+def task_design(board: Board, task: Task, lanes: int | None, baud: int | None) -> Design:
+    """The design of a task's core on a board; lanes: None for as many as fit.
+
+    Raises UserError where it does not fit.
+    """
+    network, wanted = task.network(), sample_words(task)
+    if task.core == "spatial":
+        config = spatial_config(board, network, task.settings())
+        return spatial_design(board, config, wanted, baud)
+    return make_design(board, network, lanes, wanted, baud)
+
+
+def core_name(design: Design) -> str:
+    """What tells a task's builds for one board apart: the lanes, or the wiring."""
+    config = design.config
+    if isinstance(config, SpatialConfig):
+        return f"spatial-{'np' if config.nodes else 'wp'}"
+    return str(config.lanes)
 
 
 def finished_report(built: Built, task: Task, clocks: float | None) -> dict:

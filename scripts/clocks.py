@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from boards import simulated
 from golden_model.seeds import initial_weights
 from host.board_session import BoardSession
 from host.session import Samples
 from host.task import Task
+from rtl.spatial.config import SpatialConfig
+from rtl.top import AnyConfig
 from scripts.backends import say
 
 SAMPLES = 32
@@ -14,8 +18,15 @@ STEPS = 1024
 """At least; whole periods of tau_x, tau_p and tau_theta where they are longer."""
 
 
-def measured_clocks(task: Task, lanes: int) -> float:
-    """Clocks per step of the task's method and settings.
+def simulable(config: AnyConfig) -> AnyConfig:
+    """The same core without cells that only a netlist can show."""
+    if isinstance(config, SpatialConfig):
+        return replace(config, ccu2c=False)
+    return replace(config, mac16=False)
+
+
+def measured_clocks(task: Task, config: AnyConfig) -> float:
+    """Clocks per step of the task's method and settings on a core.
 
     They do not depend on the data, but for its shape.  Raises UserError where the simulated board
     cannot be built.
@@ -24,10 +35,10 @@ def measured_clocks(task: Task, lanes: int) -> float:
     train, test = task.datasets()
     few = Samples(train.codes[:SAMPLES], train.labels[:SAMPLES])
     one = Samples(test.codes[:1], test.labels[:1])
-    words = 2 * (SAMPLES + 1) * network.sample_words
+    words = 2 * (SAMPLES + 1) * config.record_stride
     period = max(settings.tau_x, settings.tau_p, settings.tau_theta)
     steps = -(-STEPS // period) * period
-    board = simulated.start(network, lanes, words, notify=say)
+    board = simulated.start(simulable(config), words, notify=say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(few, one)

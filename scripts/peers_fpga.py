@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from host.task import Task
+from rtl.config import CoreConfig
 from scripts.clocks import measured_clocks
 
 RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
@@ -39,7 +40,7 @@ def recorded_builds(path: Path, task: Task) -> list[Build]:
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict) or row.get("task") != task.name:
             continue
-        if "error" in row or row.get("fmax_holds") is False:
+        if "error" in row or row.get("fmax_holds") is False or row.get("lanes", 0) is None:
             continue
         try:
             hertz = float(row["core_hz"]) if "core_hz" in row else float(row["fmax_mhz"]) * 1e6
@@ -52,11 +53,31 @@ def recorded_builds(path: Path, task: Task) -> list[Build]:
     return found
 
 
+def recorded_clocks(path: Path, task: str, core: str, method: str) -> list[tuple[str, float]]:
+    """(board, clock in Hz) of each recorded build of a task's core.
+
+    A folded core serves both methods; a spatial one the method that it is wired for.
+    """
+    try:
+        rows = json.loads(path.read_text())["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    found = []
+    for row in rows:
+        same = row.get("task") == task and "core_hz" in row
+        spatial = row.get("lanes") is None
+        if same and spatial == (core == "spatial") and (not spatial or row["method"] == method):
+            found.append((f"{row['board']}", float(row["core_hz"])))
+    return found
+
+
 def fpga_rows(path: Path, task: Task) -> list[dict[str, Any]]:
     """One row per recorded build; clocks that the record lacks are measured in the simulation."""
     rows = []
     for build in recorded_builds(path, task):
-        clocks = build.clocks_per_step or measured_clocks(task, build.lanes)
+        clocks = build.clocks_per_step or measured_clocks(
+            task, CoreConfig(task.network(), build.lanes)
+        )
         rows.append(
             {
                 "peer": f"{build.board}, {build.lanes} lanes",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from boards.simulated import cache_folder
+from boards.cache import cache_folder
 from boards.tools import CXX_REMEDY
 from golden_model.errors import UserError
 from golden_model.network import ACTIVATIONS, ONE

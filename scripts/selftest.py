@@ -83,7 +83,7 @@ def _opened(port: str, baud: int | None, task: Task | None) -> Iterator[Transpor
 
     assert task is not None
     words = max(SIM_SAMPLE_WORDS, sample_words(task))
-    board = simulated.start(task.network(), task.lanes, words, notify=say)
+    board = simulated.start(task.core_config(), words, notify=say)
     try:
         transport = open_port(board.port)
         try:

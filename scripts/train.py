@@ -26,7 +26,9 @@ from scripts.progress import make_reporter
     "--baud", type=click.IntRange(min=1), metavar="N", help="A board's rate.  [default: found]"
 )
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
+@click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
+@click.option("--tau-theta", type=int, metavar="N", help="Steps between updates of the weights.")
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
 @click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
@@ -41,7 +43,9 @@ def train(
     backend: str,
     baud: int | None,
     method: str | None,
+    core: str | None,
     lanes: int | None,
+    tau_theta: int | None,
     steps: int | None,
     target: float | None,
     seed: int | None,
@@ -52,7 +56,13 @@ def train(
     Ctrl-C stops after the steps up to the next evaluation and keeps what was reached.
     """
     task = Task.load(task_name).with_overrides(
-        method=method, lanes=lanes, steps=steps, target=target, seed=seed
+        method=method,
+        core=core,
+        lanes=lanes,
+        tau_theta=tau_theta,
+        steps=steps,
+        target=target,
+        seed=seed,
     )
     # What can fail before a long build and a long run should.
     check_folder(out or _default(task, backend))

@@ -16,7 +16,6 @@ from golden_model.trainer import Trainer
 from host.board_session import BoardSession
 from host.run_folder import check_json, package_version, write_json
 from host.task import Task
-from rtl.config import CoreConfig
 from rtl.lockstep import Lockstep, MismatchError
 from scripts.backends import for_core, sample_words, say
 from scripts.verify_netlist import FAMILIES, Comparison, compare, prepared
@@ -30,6 +29,7 @@ QUIET_SECONDS = 10
 @click.command()
 @click.argument("task_name", metavar="TASK_OR_TOML")
 @click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, metavar="N")
+@click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
@@ -49,6 +49,7 @@ QUIET_SECONDS = 10
 def verify(
     task_name: str,
     steps: int,
+    core: str | None,
     lanes: int | None,
     method: str | None,
     seed: int | None,
@@ -65,7 +66,9 @@ def verify(
     then at the end of two runs that are not interrupted, the second one with the other method
     and difference; and an evaluation after each.
     """
-    task = Task.load(task_name).with_overrides(lanes=lanes, method=method, seed=seed, steps=steps)
+    task = Task.load(task_name).with_overrides(
+        core=core, lanes=lanes, method=method, seed=seed, steps=steps
+    )
     for_core(task)
     if json_file:
         check_json(json_file)
@@ -129,7 +132,7 @@ def _lockstep(task: Task) -> Lockstep:
         [w[None] for w in weights],
         [task.seed],
     )
-    return Lockstep(CoreConfig(network, task.lanes), trainer)
+    return Lockstep(task.core_config(), trainer)
 
 
 def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
@@ -138,7 +141,7 @@ def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
     train, test = task.datasets()
     trace_file.touch()
     trace = Trace(trace_file, config)
-    board = simulated.start(network, task.lanes, sample_words(task), trace_file, say)
+    board = simulated.start(config, sample_words(task), trace_file, say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(train, test)

@@ -18,7 +18,6 @@ from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 from host.board_session import BoardSession
-from host.records import sample_records
 from host.session import Samples, Session
 from host.task import Task
 from rtl.lockstep import MismatchError
@@ -59,9 +58,12 @@ class Comparison:
 def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.Notify) -> Path:
     """The board with the netlist as a program.  Raises UserError, see boards.netlist."""
     train, test = few(task)
-    words = len(np.concatenate([sample_records(s, task.network()) for s in (train, test)]).ravel())
+    words = (len(train) + len(test)) * task.core_config().record_stride
     begin = time.perf_counter()
-    design = netlist.design_for(family, task.network(), task.lanes, words + words % 2)
+    if task.core == "spatial":
+        design = netlist.spatial_design_for(family, task.network(), task.settings(), words)
+    else:
+        design = netlist.design_for(family, task.network(), task.lanes, words + words % 2)
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()
     program = netlist.compiled(made, notify)
@@ -118,13 +120,19 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
     """Settings, and steps between two comparisons.
 
     The task's settings with a look at the weights every few steps and without one, and then what
-    the task does not use: the other method and difference, samples and signs that stay.
+    the task does not use: the other method and difference, where they are not wiring, samples and
+    signs that stay.
     """
     settings = task.settings()
+    others = settings
+    if task.core == "folded":
+        others = replace(
+            settings,
+            method="wp" if settings.perturbs_nodes else "np",
+            difference="forward" if settings.antithetic else "antithetic",
+        )
     others = replace(
-        settings,
-        method="wp" if settings.perturbs_nodes else "np",
-        difference="forward" if settings.antithetic else "antithetic",
+        others,
         tau_x=2 if settings.tau_x == 1 else 1,
         tau_p=3 if settings.tau_p == 1 else 1,
     )

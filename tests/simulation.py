@@ -70,7 +70,9 @@ def start_board(
 ) -> simulated.SimulatedBoard:
     """A running board for `task`; close() it."""
     with mock.patch.object(simulated, "build", built):
-        return simulated.start(task.network(), lanes or task.lanes, sample_words(task), trace)
+        return simulated.start(
+            task.with_overrides(lanes=lanes).core_config(), sample_words(task), trace
+        )
 
 
 def mgd_command(*args: object) -> list[str]:

@@ -21,6 +21,7 @@ from boards.capacity import auto_lanes, make_design
 from boards.closing import Options
 from boards.devices import DEVICES
 from boards.registry import find_board
+from boards.tools import changed_environment
 from golden_model.errors import UserError
 from golden_model.network import Network
 from host.task import Task
@@ -464,10 +465,10 @@ def test_steps_are_told_with_their_times(tools, design):
     assert [step for step, seconds in heard if seconds is None] == finished
 
 
-def test_reset_of_amaranth_environment(monkeypatch):
+def test_environment_is_as_before(monkeypatch):
     monkeypatch.setenv("OPENFPGALOADER", "mine")
     monkeypatch.delenv("DFU_SUFFIX", raising=False)
-    with flow._without_programmers():
+    with changed_environment(OPENFPGALOADER="true", DFU_SUFFIX="true"):
         assert os.environ["DFU_SUFFIX"] == "true"
     assert os.environ["OPENFPGALOADER"] == "mine"
     assert "DFU_SUFFIX" not in os.environ

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from boards import simulated
+from boards.cache import cache_folder
 from boards.trace import Trace
 from golden_model.errors import UserError
 from golden_model.seeds import initial_weights
@@ -23,7 +24,7 @@ from tests.simulation import WAIT_SECONDS, XOR, built, mgd, refused, start_board
 
 def start() -> simulated.SimulatedBoard:
     """Builds, too."""
-    return simulated.start(XOR.network(), XOR.lanes, sample_words(XOR))
+    return simulated.start(XOR.core_config(), sample_words(XOR))
 
 
 @pytest.fixture
@@ -160,10 +161,10 @@ def test_a_board_is_compiled_once(tmp_path, monkeypatch):
     # A cache of its own: in the others' some other board may be under way.
     monkeypatch.setenv("MGD_CACHE", str(tmp_path))
     build = simulated.build
-    first = build(XOR.network(), 2, sample_words(XOR))
+    first = build(XOR.core_config(), sample_words(XOR))
     made = first.stat().st_mtime_ns
     assert first.parent == tmp_path / "boards"
-    assert build(XOR.network(), 2, sample_words(XOR)) == first
+    assert build(XOR.core_config(), sample_words(XOR)) == first
     assert first.stat().st_mtime_ns == made
     assert not list(first.parent.glob("building-*"))
 
@@ -171,9 +172,9 @@ def test_a_board_is_compiled_once(tmp_path, monkeypatch):
 def test_where_boards_are_kept(monkeypatch, tmp_path):
     monkeypatch.delenv("MGD_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert simulated.cache_folder() == tmp_path / "mgd"
+    assert cache_folder() == tmp_path / "mgd"
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "x"))
-    assert simulated.cache_folder() == tmp_path / "x"
+    assert cache_folder() == tmp_path / "x"
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
@@ -223,12 +224,12 @@ def test_lanes_that_do_not_fit_are_refused_before_any_build(tmp_path, monkeypatc
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "cache"))
     network = table_task(tmp_path).network()
     with pytest.raises(UserError, match="lanes = 6"):
-        simulated.start(network, 6, 100)
+        simulated.start(CoreConfig(network, 6), 100)
     assert not (tmp_path / "cache").exists()
 
 
 def test_the_program_alone_prints_its_port():
-    program = built(XOR.network(), XOR.lanes, sample_words(XOR))
+    program = built(XOR.core_config(), sample_words(XOR))
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"/dev/")

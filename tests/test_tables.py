@@ -152,7 +152,7 @@ def test_mse_bound_is_reached():
 def test_cross_entropy(pre_frac, cost_frac, outputs):
     network = Network((3, outputs), cost="cross_entropy", pre_frac=pre_frac, cost_frac=cost_frac)
     random = np.random.default_rng(2)
-    limit = ((network.sum_bound >> network.pre_shift) + 1,) * 2
+    limit = (network.output_bound,) * 2
     near = random.integers(-3 << pre_frac, 3 << pre_frac, (3000, outputs))
     far = random.integers(-limit[0], limit[1] + 1, (3000, outputs))
     z = np.concatenate([near, far, np.zeros((1, outputs), dtype=np.int64)])
@@ -173,7 +173,7 @@ def test_cross_entropy_at_its_ends():
     """All equal: log2 n.  The label far above the others: 0.  Far below: the bound holds."""
     for outputs in (2, 3, 8, 10):
         network = Network((3, outputs), cost="cross_entropy")
-        top = (network.sum_bound >> network.pre_shift) + 1
+        top = network.output_bound
         zero = np.zeros(1, dtype=np.int64)
         z = np.zeros((1, outputs), dtype=np.int64)
         equal = int(costs.cross_entropy(z, zero, network)[0])

@@ -89,8 +89,7 @@ def test_sums_and_pre_activations_fit(net):
 @every_network
 def test_costs_fit(net):
     if net.cost == "cross_entropy":
-        end = (net.sum_bound >> net.pre_shift) + 1
-        ends = (-end, end)
+        ends = (-net.output_bound, net.output_bound)
     else:
         ends = (ACT_MIN, ACT_MAX)
     largest = 0

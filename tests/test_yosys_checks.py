@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from boards.tools import yosys_command
+from boards.tools import fpga_program
 from boards.yosys_checks import check_cells, check_log, checked
 from golden_model.errors import UserError
 from golden_model.network import Network
@@ -59,7 +59,7 @@ BAD = {
 def log_of(source: str, folder, synthesis: str = "synth_ice40 -dsp -top top") -> str:
     (folder / "top.v").write_text(source)
     subprocess.run(
-        [yosys_command(), "-q", "-l", "log", "-p", f"read_verilog top.v; {synthesis}"],
+        [fpga_program("yosys"), "-q", "-l", "log", "-p", f"read_verilog top.v; {synthesis}"],
         cwd=folder,
         stderr=subprocess.DEVNULL,
         timeout=300,
@@ -182,10 +182,3 @@ def test_small_memories_may_be_flip_flops_or_luts():
     check_cells({"MULT18X18D": 2, "TRELLIS_DPR16X4": 8, "TRELLIS_FF": 100}, xor)
     with pytest.raises(UserError, match="memory blocks"):
         check_cells({"SB_MAC16": 2, "SB_DFF": 100}, xor)
-
-
-def test_lanes_that_multiply_in_luts():
-    cells = {**ICE40, "SB_MAC16": 4}
-    check_cells(cells, DIGITS, dsp_lanes=4)
-    with pytest.raises(UserError, match="300 LUTs"):
-        check_cells({**cells, "SB_LUT4": 300}, DIGITS, dsp_lanes=4)

@@ -1,0 +1,48 @@
+"""What takes long to make is kept: a file or folder by the digest of all that decides it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from golden_model.errors import UserError
+
+
+def cache_folder() -> Path:
+    """$MGD_CACHE, or mgd in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgd"
+    return Path(os.environ.get("MGD_CACHE") or default)
+
+
+def digest(parts: Iterable[str]) -> str:
+    """SHA-256 of texts in their order."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def kept(kind: str, digest: str, contents: str, make: Callable[[Path, Path], Path]) -> Path:
+    """The path in the cache that belongs to a digest; made where nothing is there yet.
+
+    kind: the folder within the cache.  contents: what people call it, in the plural.  make gets
+    an empty folder to work in and the path that will be returned, beside which it may leave a
+    log; what it returns is moved there, so that only a whole one ever has that name.  Several
+    processes and threads may ask for one digest at once.  Raises UserError where there is no
+    room or the folder cannot be written.
+    """
+    final = cache_folder() / kind / digest[:20]
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with final.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not final.exists():
+                with tempfile.TemporaryDirectory(prefix="working-", dir=final.parent) as name:
+                    make(Path(name), final).rename(final)
+    except OSError as error:
+        raise UserError(
+            f"{final.parent}: {error.strerror or error}; {contents} are kept there, make room or "
+            "set MGD_CACHE to another folder"
+        ) from None
+    return final

@@ -1,0 +1,80 @@
+"""A spatial core on a board: who gets the DSP blocks, and how many samples have room."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from boards.blocks import Taken, place
+from boards.board import Board
+from boards.capacity import FIT_HINT
+from boards.devices import ECP5
+from boards.flow import Design
+from golden_model.errors import UserError
+from golden_model.network import Network
+from golden_model.settings import Settings
+from rtl.product import DSP_BITS
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.shares import Shares, Sources
+
+BLOCKS_BESIDE = 8
+"""Block RAMs kept for the delays of node perturbation, the link and the identity."""
+
+
+def spatial_config(board: Board, network: Network, settings: Settings) -> SpatialConfig:
+    """The core as this board's FPGA makes it best: products of weights get DSP blocks first,
+    then tables and squares, then the broadcast, each kind as a whole or not at all.
+
+    Raises UserError where no spatial core is made for these settings.
+    """
+    config = SpatialConfig.of(network, settings, ccu2c=board.family == ECP5)
+    left = board.device.dsps
+    for kind, count in dsp_counts(config).items():
+        takes = count <= left
+        options: dict[str, Any] = {kind: takes}
+        config = replace(config, **options)
+        left -= count if takes else 0
+    return config
+
+
+def dsp_counts(config: SpatialConfig) -> dict[str, int]:
+    """DSP blocks that each kind of product takes where it takes any, the dearest in logic first."""
+    net, passes = config.network, config.passes
+    layers = list(zip(net.layers, net.layers[1:], strict=False))
+    per_weight = 1 if net.weight_bits <= DSP_BITS else 2
+    products = sum(fan_in * nodes for fan_in, nodes in layers[1:])
+    activations = sum(nodes for _, nodes in layers[:-1]) if net.hidden == "tanh" else 0
+    if net.cost == "mse":
+        activations += net.outputs * (net.output == "tanh")
+        costs = net.outputs
+    else:
+        costs = net.outputs + 1
+    shares = 0 if Shares.is_direct(config) else len(Sources.of(config).x)
+    return {
+        "product_dsp": products * per_weight * passes,
+        "table_dsp": (activations + costs) * passes,
+        "share_dsp": shares * (1 if net.delta_cost_bits <= DSP_BITS else 2),
+    }
+
+
+def record_memories(board: Board, config: SpatialConfig, records: int) -> Taken:
+    """What so many samples take, a memory for each 16-bit word of a record."""
+    return sum((place(board.device, records, width) for width in config.word_widths), Taken())
+
+
+def spatial_design(
+    board: Board, config: SpatialConfig, sample_memory: int, baud: int | None
+) -> Design:
+    """The design with memory for as many samples as there is room for, up to `sample_memory`
+    16-bit words as the host counts them.  Raises UserError where not even two fit."""
+    room = max(board.device.blocks - BLOCKS_BESIDE, 0)
+    records = max(sample_memory // config.record_stride, 2)
+    while records > 2 and record_memories(board, config, records).blocks > room:
+        records -= max(records // 32, 1)
+    if record_memories(board, config, records).blocks > room:
+        raise UserError(
+            f"{config.network.describe()} as a spatial core does not fit {board.name}: it has "
+            f"{board.device.blocks} block RAMs, too few for two samples; use a larger board "
+            f"({FIT_HINT})"
+        )
+    return Design(board, config, records * config.record_stride, baud or board.baud)

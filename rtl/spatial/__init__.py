@@ -1,0 +1,1 @@
+"""The spatial core: one circuit per synapse, one training step per clock."""

@@ -1,0 +1,214 @@
+"""What is fixed when a spatial core is built, and the widths that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from golden_model.errors import UserError
+from golden_model.network import Network, signed_bits
+from golden_model.settings import Settings
+from rtl.protocol import WIRING
+
+PARAMETERS_MAX = 4096
+"""Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
+
+
+@dataclass(frozen=True)
+class SpatialConfig:
+    """A network in space: every synapse is a lane of its own, with one word.
+
+    The method, the difference and the place of the inputs' binary point are wiring here, and of
+    the update shift S only `shift_low` to `shift_high` is there; all else stays a register.
+    Raises UserError where the network is too large.
+    """
+
+    network: Network
+    nodes: bool
+    """Node perturbation; else weight perturbation."""
+    antithetic: bool
+    """Two passes side by side; else one, and C0 takes a clock of its own."""
+    input_shift: int
+    shift_low: int
+    shift_high: int
+    """0 or more: the accumulators hold G·2^(shift_high − S), so that the part that a weight
+    takes is always the same bits."""
+    product_dsp: bool = True
+    """Weights times activations in DSP blocks; else in logic."""
+    table_dsp: bool = True
+    """So the products of the piecewise linear functions and the squares of the cost."""
+    share_dsp: bool = True
+    """So the products D·x of node perturbation."""
+    ccu2c: bool = False
+    """Accumulators add in the ECP5's carry cells, which only a netlist can show."""
+
+    def __post_init__(self) -> None:
+        count = self.network.parameters
+        if count > PARAMETERS_MAX:
+            raise UserError(
+                f"core = 'spatial': {self.network.describe()} has {count:,} parameters, each "
+                f"would be a circuit of its own, and {PARAMETERS_MAX:,} are the limit; use the "
+                "folded core, which takes its weights from memory"
+            )
+
+    @classmethod
+    def of(cls, network: Network, settings: Settings, **options: bool) -> SpatialConfig:
+        """The core for a network with these settings, and others of the same update shift S."""
+        shift = settings.shift(network)
+        if network.accumulators and not settings.accumulates:
+            raise UserError(
+                "core = 'spatial' with accumulators and rounding = 'stochastic': its weights take "
+                "from their accumulators alone; use rounding = 'residual', or accumulators = false"
+            )
+        return cls(
+            network,
+            nodes=settings.perturbs_nodes,
+            antithetic=settings.antithetic,
+            input_shift=settings.input_shift,
+            shift_low=shift,
+            shift_high=max(shift, 0),
+            **options,
+        )
+
+    def check(self, settings: Settings) -> None:
+        """Raise UserError where the core that is built cannot take these settings."""
+        shift = settings.shift(self.network)
+        for name, built, wanted in (
+            ("method", "np" if self.nodes else "wp", settings.method),
+            ("difference", "antithetic" if self.antithetic else "forward", settings.difference),
+            ("input_shift", self.input_shift, settings.input_shift),
+            (
+                "rounding",
+                "residual" if self.network.accumulators else "stochastic",
+                settings.rounding,
+            ),
+        ):
+            if built != wanted:
+                raise UserError(
+                    f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
+                    "wiring there; build it for this task, or use a folded core, which takes both"
+                )
+        if not self.shift_low <= shift <= self.shift_high:
+            raise UserError(
+                f"eta_exp = {settings.eta_exp} with delta_exp = {settings.delta_exp} makes an "
+                f"update shift of {shift}; this spatial core was built for {self.shift_low} to "
+                f"{self.shift_high}: change both together, or build it for this task"
+            )
+
+    @property
+    def passes(self) -> int:
+        """Perturbed passes side by side."""
+        return 2 if self.antithetic else 1
+
+    @property
+    def gated_codes(self) -> bool:
+        """Whether an input code is one bit, 0 or 2^input_shift."""
+        return self.network.sample_bits == 1 and not self.network.sample_signed
+
+    def nodes_before(self, layer: int) -> int:
+        """Number of a layer's first neuron among all."""
+        return sum(self.network.layers[1 : layer + 1])
+
+    # -- as the host sees it -----------------------------------------------------------------
+
+    @property
+    def lanes(self) -> int:
+        """To the host it is one lane, whose words are the weights: layer after layer, neuron
+        after neuron, the bias last."""
+        return 1
+
+    @property
+    def lane_words(self) -> int:
+        return self.network.parameters
+
+    def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray:
+        """Weights per layer (nodes, fan_in + 1) to (1, lane_words)."""
+        return np.concatenate([np.asarray(w, dtype=np.int64).reshape(-1) for w in weights])[None]
+
+    def from_lanes(self, memory: np.ndarray) -> list[np.ndarray]:
+        """Inverse of to_lanes."""
+        weights, start = [], 0
+        for fan_in, nodes in pairwise(self.network.layers):
+            stop = start + nodes * (fan_in + 1)
+            weights.append(memory[0, start:stop].reshape(nodes, fan_in + 1))
+            start = stop
+        return weights
+
+    @property
+    def wiring(self) -> tuple[int, ...]:
+        """What the host must know besides the network (rtl.protocol.WIRING)."""
+        return tuple(int(getattr(self, name)) for name in WIRING)
+
+    @classmethod
+    def wired(cls, network: Network, wiring: Sequence[int]) -> SpatialConfig:
+        """The inverse of `wiring`: the core that a board says it holds."""
+        fields = dict(zip(WIRING, wiring, strict=True))
+        return cls(
+            network,
+            nodes=bool(fields["nodes"]),
+            antithetic=bool(fields["antithetic"]),
+            input_shift=fields["input_shift"],
+            shift_low=fields["shift_low"],
+            shift_high=fields["shift_high"],
+        )
+
+    def place(self, _lane: int, word: int) -> tuple[int, int, int]:
+        """(layer, node, input) of a weight, each from 0."""
+        for layer, (fan_in, nodes) in enumerate(pairwise(self.network.layers)):
+            if word < nodes * (fan_in + 1):
+                return layer, *divmod(word, fan_in + 1)
+            word -= nodes * (fan_in + 1)
+        raise IndexError(word)
+
+    # -- widths -----------------------------------------------------------------------------
+
+    @property
+    def align_max(self) -> int:
+        """Largest shift_high − S."""
+        return self.shift_high - self.shift_low
+
+    @cached_property
+    def share_bits(self) -> int:
+        """Width of what a step broadcasts: a contribution at its place in G, or a change."""
+        net = self.network
+        if not net.accumulators:
+            return self.change_bits
+        plain = net.contribution_bits if self.nodes else net.delta_cost_bits
+        return plain + self.align_max
+
+    @property
+    def change_bits(self) -> int:
+        """Width of a weight change (rtl.config.CoreConfig.change_bits)."""
+        return self.network.weight_bits + 2
+
+    @cached_property
+    def gradient_bits(self) -> int:
+        """Width of an accumulator; 0 where there is none."""
+        net = self.network
+        if not net.accumulators:
+            return 0
+        largest = (4 if self.nodes else 2) * net.cost_bound + 1
+        bound = (1 << self.shift_high) + (net.tau_theta_max * largest << self.align_max)
+        return signed_bits(-bound, bound)
+
+    def gradient_scale(self, settings: Settings) -> int:
+        """An accumulator holds G times this."""
+        return 1 << (self.shift_high - settings.shift(self.network))
+
+    @property
+    def word_widths(self) -> list[int]:
+        """Bits that are used of each 16-bit word of a sample's record: the label, then codes."""
+        net = self.network
+        inputs, per_word = net.layers[0], net.codes_per_word
+        codes = [min(per_word, inputs - k) for k in range(0, inputs, per_word)]
+        return [net.label_bits, *(count * net.sample_bits for count in codes)]
+
+    @property
+    def record_stride(self) -> int:
+        """16-bit words from one sample's record to the next, as the host counts: a power of two,
+        so that the number of a record is some of its address' bits."""
+        return 1 << max((self.network.sample_words - 1).bit_length(), 1)

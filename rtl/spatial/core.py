@@ -1,0 +1,319 @@
+"""The spatial core: the network itself, a circuit for every synapse."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from golden_model.network import ONE, ROUND_BITS
+from rtl.core import weight_request_layout
+from rtl.cost import result_layout
+from rtl.delay import delayed
+from rtl.schedule import (
+    CLOCK_BITS,
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    STEP_BITS,
+    cost_sum_bits,
+    evaluation_layout,
+)
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.costs import cost_latency, parallel_cost
+from rtl.spatial.delay_line import DelayLine
+from rtl.spatial.layer import Layer
+from rtl.spatial.record_memory import record_layout
+from rtl.spatial.sequencer import Sequencer
+from rtl.spatial.shares import Shares, Sources
+from rtl.spatial.streams import SignStream, StreamStarter
+from rtl.spatial.timing import Timing
+from rtl.spatial.total import Total
+from rtl.spatial.tree import add_tree, tree_latency
+from rtl.spatial.weight_ring import WeightRing
+
+SETTLING = 8
+"""Clocks that counters may be behind the last result."""
+
+
+def spatial_probe_layout(config: SpatialConfig) -> data.StructLayout:
+    """What verification watches (rtl.core.probe_layout), with all weights side by side.
+
+    A step's costs come with its D: the first one in `cost`, the second of an antithetic pair in
+    `second_cost`.  A write shows weights and accumulators as the step leaves them.
+    """
+    net = config.network
+    return data.StructLayout(
+        {
+            "write": 1,
+            "weights": config.lane_words * net.weight_bits,
+            "gradients": max(config.lane_words * config.gradient_bits, 1),
+            "cost_valid": 1,
+            "cost": result_layout(net),
+            "second_valid": 1,
+            "second_cost": net.cost_bits,
+            "delta_valid": 1,
+            "delta": signed(net.delta_cost_bits),
+        }
+    )
+
+
+class SpatialCore(wiring.Component):
+    """Trains and evaluates one network; equals golden_model.trainer.Trainer bit for bit.
+
+    Ports as rtl.core.FoldedCore, but for the samples: `begin`, `stop`, `evaluate`,
+    `restart_train`, `next_sample` and `record` go to a rtl.spatial.record_memory.RecordMemory.
+
+    A step enters in every clock, until a window of tau_theta steps is over; the next one begins
+    Timing.weights clocks after the last token.  Before the first token of a sample, and of a
+    window, come sample_bits − 1 clocks more, and for the forward difference one for C0.
+    """
+
+    def __init__(self, config: SpatialConfig) -> None:
+        self.config = config
+        self.timing = Timing.of(config)
+        net = config.network
+        super().__init__(
+            {
+                "settings": In(SETTINGS_LAYOUT),
+                "command": In(stream.Signature(COMMAND_SHAPE)),
+                "begin": Out(1),
+                "stop": Out(1),
+                "evaluate": Out(1),
+                "restart_train": Out(1),
+                "next_sample": Out(1),
+                "record": In(stream.Signature(record_layout(config))),
+                "evaluation": Out(stream.Signature(evaluation_layout(config))),
+                "weight_request": In(stream.Signature(weight_request_layout(config))),
+                "weight_reply": Out(stream.Signature(signed(net.weight_bits))),
+                "busy": Out(1),
+                "step": Out(STEP_BITS),
+                "cost_sum": Out(cost_sum_bits(net)),
+                "train_clocks": Out(CLOCK_BITS),
+                "weight_saturations": Out(32),
+                "activation_saturations": Out(32),
+                "probe": Out(spatial_probe_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg, net, s, at = self.config, self.config.network, self.settings, self.timing
+        flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
+        sources = Sources.of(cfg)
+        layers = [Layer(cfg, k, share_of) for k, share_of in enumerate(sources.share_of)]
+        m.submodules.sequencer = sequencer = Sequencer(cfg, flight)
+        m.submodules.starter = starter = StreamStarter(cfg)
+        m.submodules.ring = ring = WeightRing(cfg)
+        for k, layer in enumerate(layers):
+            m.submodules[f"layer_{k}"] = layer
+        m.submodules.shares = shares = Shares(cfg, len(sources.x))
+        self._control(m, sequencer, starter, ring)
+        token = Delayed(m, sequencer.token, plain=~sequencer.token.step)
+
+        # Forward: from layer to layer, then all passes' costs, then their difference.
+        scale = Signal(range(net.grid_frac + 1))
+        m.d.sync += scale.eq(net.grid_frac - s.delta_exp)
+        codes = layers[0].codes.as_value()
+        m.d.comb += [
+            codes.eq(sequencer.sample.codes.as_value()),
+            layers[0].plane.eq(sequencer.plane),
+            layers[0].plane_first.eq(sequencer.plane_first),
+            layers[0].plane_last.eq(sequencer.plane_last),
+        ]
+        m.d.comb += [layer.x.eq(before.y) for before, layer in pairwise(layers)]
+        for k, layer in enumerate(layers):
+            m.d.comb += [
+                layer.plain.eq(token("plain", at.inputs[k])),
+                layer.scale.eq(scale),
+                layer.draw.eq(token("ends_draw", at.inputs[k])),
+            ]
+        delta = self._costs(m, token, sequencer, layers[-1].y)
+
+        # Back: the same D for every synapse, times its sign, which is replayed there.
+        m.d.comb += [
+            shares.delta.eq(delta),
+            shares.valid.eq(token("step", at.delta)),
+            shares.delta_exp.eq(s.delta_exp),
+            shares.eta_exp.eq(s.eta_exp),
+        ]
+        if not Shares.is_direct(cfg):
+            m.submodules.random = random = SignStream(ROUND_BITS)
+            m.d.comb += [
+                random.load.eq(starter.load[net.neurons]),
+                random.bit.eq(starter.bit),
+                random.step.eq(token("step", at.delta + Shares.RANDOM_AFTER)),
+                shares.random.eq(random.signs),
+            ]
+        gates = self._inputs_before(m, token, sources, layers, shares)
+        weight, number = ring.first, 0
+        for k, layer in enumerate(layers):
+            m.d.comb += [
+                *(layer.share[n].eq(shares.share[w]) for n, w in enumerate(sources.wanted[k])),
+                layer.gates.eq(gates if k == 0 else ~0),
+                layer.draw_before.eq(token("ends_draw", at.update)),
+                layer.change.eq(token("ends_window", at.weights - 1)),
+                layer.load.eq(starter.load[number:]),
+                layer.bit.eq(starter.bit),
+                layer.clear.eq(sequencer.start),
+                layer.turn.eq(ring.turn),
+                layer.before.eq(weight),
+            ]
+            weight, number = layer.last, number + layer.nodes
+        m.d.comb += [
+            ring.last.eq(weight),
+            sequencer.changed.eq(token("ends_window", at.weights - 1)),
+        ]
+        self._counters(m, token, sequencer, layers)
+        self._watch(m, token, layers)
+        return m
+
+    def _control(self, m, sequencer, starter, ring) -> None:
+        s = self.settings
+        connect(m, flipped(self.record), sequencer.record)
+        connect(m, flipped(self.weight_request), ring.request)
+        connect(m, ring.reply, flipped(self.weight_reply))
+        m.d.comb += [
+            # A command waits for the ring to be whole again.
+            sequencer.command.valid.eq(self.command.valid & ~ring.turn),
+            sequencer.command.payload.eq(self.command.payload),
+            self.command.ready.eq(sequencer.command.ready & ~ring.turn),
+            sequencer.settings.eq(s),
+            sequencer.weights_written.eq(ring.written),
+            sequencer.starting.eq(starter.busy),
+            starter.start.eq(sequencer.start),
+            starter.seed.eq(s.seed),
+            ring.busy.eq(sequencer.busy),
+            *(
+                getattr(self, name).eq(getattr(sequencer, name))
+                for name in (
+                    *("begin", "stop", "evaluate", "restart_train", "next_sample"),
+                    *("busy", "step", "train_clocks"),
+                )
+            ),
+        ]
+
+    def _costs(self, m, token, sequencer, outputs):
+        """The cost of each pass, and D."""
+        cfg, net, at = self.config, self.config.network, self.timing
+        label = delayed(m, sequencer.sample.label, at.inputs[-1])
+        units = []
+        for k in range(cfg.passes):
+            m.submodules[f"cost_{k}"] = unit = parallel_cost(net, dsp=cfg.table_dsp)
+            m.d.comb += [unit.values.eq(outputs[k]), unit.label.eq(label)]
+            units.append(unit)
+        first, last = units[0].cost, units[-1].cost
+        delta = Signal(signed(net.delta_cost_bits), reset_less=True)
+        # What a step adds to the sum of all costs: both passes', or twice that of its one.
+        both = Signal(net.cost_bits + 1, reset_less=True)
+        m.d.sync += both.eq(Mux(token("step", at.cost), first + last, 0))
+        m.submodules.cost_sum = cost_sum = Total(len(both), len(self.cost_sum))
+        m.d.comb += [
+            cost_sum.term.eq(both),
+            cost_sum.clear.eq(sequencer.start),
+            self.cost_sum.eq(cost_sum.total),
+        ]
+        if cfg.antithetic:
+            m.d.sync += delta.eq(first - last)
+        else:
+            baseline = Signal(net.cost_bits, reset_less=True)
+            with m.If(token("baseline", at.cost)):
+                m.d.sync += baseline.eq(first)
+            m.d.sync += delta.eq((first - baseline) << 1)
+
+        result = self.evaluation.payload
+        m.d.comb += [
+            self.evaluation.valid.eq(token("evaluation", at.cost)),
+            result.cost.eq(first),
+            result.category.eq(units[0].category),
+            result.correct.eq(units[0].category == delayed(m, label, cost_latency(net))),
+        ]
+        probe = self.probe
+        m.d.comb += [
+            probe.cost_valid.eq(token("step", at.delta) | token("baseline", at.delta)),
+            probe.cost.cost.eq(delayed(m, first, 1)),
+            probe.second_valid.eq(token("step", at.delta) & cfg.antithetic),
+            probe.second_cost.eq(delayed(m, last, 1)),
+            probe.delta_valid.eq(token("step", at.delta)),
+            probe.delta.eq(delta),
+        ]
+        return delta
+
+    def _inputs_before(self, m, token, sources, layers, shares):
+        """The inputs of all layers in the step that D belongs to, for node perturbation: to the
+        broadcast.  Returns which synapses of the first layer let their share pass."""
+        cfg, net, at = self.config, self.config.network, self.timing
+        open_gates = Const(~0, net.layers[0] + 1)
+        if not cfg.nodes:
+            m.d.comb += shares.x[0].eq(ONE)
+            return open_gates
+        before = []
+        for k, layer in enumerate(layers):
+            x = layer.codes if k == 0 else layer.x[0]
+            value = x.as_value()
+            m.submodules[f"x_before_{k}"] = line = DelayLine(len(value), at.x_before - at.inputs[k])
+            m.d.comb += line.i.eq(value)
+            kept = line.o
+            if not cfg.antithetic:
+                # Those of the pass for C0, until the next one.
+                kept = Signal(len(value), name=f"kept_{k}", reset_less=True)
+                with m.If(token("baseline", at.x_before)):
+                    m.d.sync += kept.eq(line.o)
+            before.append(data.View(x.shape(), kept))
+        for k, source in enumerate(sources.x):
+            if isinstance(source, tuple):
+                layer, number = source
+                value = before[layer][number]
+                source = value << cfg.input_shift if layer == 0 else value
+            m.d.comb += shares.x[k].eq(source)
+        if not cfg.gated_codes:
+            return open_gates
+        late = delayed(m, before[0].as_value(), at.share - at.x_before)
+        return Cat(late, Const(1, 1))
+
+    def _counters(self, m, token, sequencer, layers) -> None:
+        at = self.timing
+        trains = []
+        for k, layer in enumerate(layers):
+            counts = token("step", at.inputs[k + 1]) | token("baseline", at.inputs[k + 1])
+            trains.append(layer.saturated & counts.replicate(len(layer.saturated)))
+        for bits, counter in (
+            (Cat(*(layer.clipped for layer in layers)), self.weight_saturations),
+            (Cat(*trains), self.activation_saturations),
+        ):
+            m.d.sync += counter.eq(counter + add_tree(m, list(bits), len(bits).bit_length() + 1))
+            with m.If(sequencer.start):
+                m.d.sync += counter.eq(0)
+
+    def _watch(self, m, token, layers) -> None:
+        at, probe = self.timing, self.probe
+        written = token("ends_window", at.weights)
+        if self.config.network.accumulators:
+            within = token("step", at.update + 1) & ~token("ends_window", at.update + 1)
+            written = written | within
+        m.d.comb += [
+            probe.write.eq(written),
+            probe.weights.eq(Cat(*(layer.weights for layer in layers))),
+            probe.gradients.eq(Cat(*(layer.gradients for layer in layers))),
+        ]
+
+
+class Delayed:
+    """A token's marks on their way: token("step", 5) is the mark of 5 clocks ago."""
+
+    def __init__(self, m: Module, token, **more) -> None:
+        self._m = m
+        self._marks = {name: [token[name]] for name in token.shape().members}
+        for name, value in more.items():
+            mark = Signal(name=name)
+            m.d.comb += mark.eq(value)
+            self._marks[name] = [mark]
+
+    def __call__(self, name: str, clocks: int):
+        marks = self._marks[name]
+        while len(marks) <= clocks:
+            later = Signal(name=f"{name}_{len(marks)}")
+            self._m.d.sync += later.eq(marks[-1])
+            marks.append(later)
+        return marks[clocks]

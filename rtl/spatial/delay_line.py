@@ -1,0 +1,53 @@
+"""A wide, long delay in a memory instead of in registers."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+LEAST = 4
+"""Fewer clocks are registers."""
+
+
+class DelayLine(wiring.Component):
+    """o is i as it was `clocks` clocks ago.
+
+    A ring of clocks − 2 words: what is read is written over in the clock behind.
+    """
+
+    def __init__(self, width: int, clocks: int) -> None:
+        self.width = width
+        self.clocks = clocks
+        super().__init__({"i": In(width), "o": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.clocks < LEAST:
+            value = self.i
+            for k in range(self.clocks):
+                register = Signal(self.width, name=f"stage_{k}", reset_less=True)
+                m.d.sync += register.eq(value)
+                value = register
+            m.d.comb += self.o.eq(value)
+            return m
+        # Written in clock t, read at the next visit of its place, one clock before it is
+        # written again: depth − 1 clocks later; the memory's and our register add 2.
+        depth = self.clocks - 1
+        m.submodules.memory = memory = Memory(
+            shape=self.width, depth=depth, init=[], attrs={"no_rw_check": True}
+        )
+        write, read = memory.write_port(), memory.read_port()
+        place, following = Signal(range(depth)), Signal(range(depth))
+        m.d.comb += [
+            following.eq(place + 1),
+            write.addr.eq(place),
+            write.data.eq(self.i),
+            write.en.eq(1),
+            read.addr.eq(following),
+        ]
+        with m.If(place == depth - 1):
+            m.d.comb += following.eq(0)
+        m.d.sync += [place.eq(following), self.o.eq(read.data)]
+        return m

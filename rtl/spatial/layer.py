@@ -1,0 +1,118 @@
+"""A layer of neurons, each with its synapses, its sums and its activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amaranth import Cat, Module, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.network import ACT_BITS
+from rtl.activation import Activation
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.neuron import Synapses
+from rtl.spatial.sums import FirstSums, LaterSums
+
+FORWARD = ("codes", "plane", "plane_first", "plane_last", "x", "plain", "scale")
+"""Ports that go on to the sums of every neuron, where these have them."""
+
+
+class Layer(wiring.Component):
+    """One layer of weights, number `layer`, and the nodes behind it.
+
+    The first one takes `codes` and planes (rtl.spatial.sums.FirstSums), the others `x`, the
+    activations of each pass; `y` leaves latency_of() clocks later: activations, or the
+    pre-activations of the output layer under cross-entropy.  `saturated` says which of them hit
+    the end of their format.  All that is about the update is that of
+    rtl.spatial.neuron.Synapses, the same for all neurons; weights go round through `before` and
+    `last`.  share_of: which of the `share`s each synapse of a neuron takes.
+    """
+
+    def __init__(self, config: SpatialConfig, layer: int, share_of: Sequence[int]) -> None:
+        self.config = config
+        self.layer = layer
+        self.share_of = share_of
+        net = config.network
+        self.fan_in, self.nodes = net.layers[layer], net.layers[layer + 1]
+        self.is_output = layer == net.depth - 1
+        self.activates = not self.is_output or net.cost == "mse"
+        gated = layer == 0 and config.nodes and config.gated_codes
+        self._neurons = [Synapses(config, share_of, gated) for _ in range(self.nodes)]
+        self._sums = [
+            LaterSums(config, layer) if layer else FirstSums(config) for _ in range(self.nodes)
+        ]
+        members = self._sums[0].signature.members
+        forward = {name: members[name] for name in FORWARD if name in members}
+        weight = signed(net.weight_bits)
+        y = data.ArrayLayout(signed(ACT_BITS if self.activates else net.pre_bits), self.nodes)
+        count = self.nodes * (self.fan_in + 1)
+        super().__init__(
+            {
+                **forward,
+                "draw": In(1),
+                "y": Out(data.ArrayLayout(y, config.passes)),
+                "saturated": Out(config.passes * self.nodes),
+                "load": In(self.nodes),
+                "bit": In(1),
+                "draw_before": In(1),
+                "share": In(data.ArrayLayout(signed(config.share_bits), max(share_of) + 1)),
+                "gates": In(self.fan_in + 1),
+                "change": In(1),
+                "clear": In(1),
+                "turn": In(1),
+                "before": In(weight),
+                "last": Out(weight),
+                "weights": Out(count * net.weight_bits),
+                "gradients": Out(count * max(config.gradient_bits, 1)),
+                "clipped": Out(count),
+            }
+        )
+
+    @staticmethod
+    def latency_of(config: SpatialConfig, layer: int) -> int:
+        """Clocks from the inputs to y."""
+        net = config.network
+        sums = LaterSums.latency_of(config, layer) if layer else FirstSums.latency_of(config)
+        activates = layer < net.depth - 1 or net.cost == "mse"
+        return sums + (Activation.LATENCY if activates else 0)
+
+    def elaborate(self, platform):
+        m = Module()
+        before, saturated = self.before, []
+        for node, synapses in enumerate(self._neurons):
+            m.submodules[f"synapses_{node}"] = synapses
+            for name in ("bit", "draw", "draw_before", "share", "gates", "change", "clear", "turn"):
+                m.d.comb += getattr(synapses, name).eq(getattr(self, name))
+            m.d.comb += [synapses.load.eq(self.load[node]), synapses.before.eq(before)]
+            before = synapses.weights[self.fan_in]
+
+            m.submodules[f"sums_{node}"] = sums = self._sums[node]
+            m.d.comb += [
+                getattr(sums, name).eq(getattr(self, name))
+                for name in FORWARD
+                if name in sums.signature.members
+            ]
+            m.d.comb += [sums.weights.eq(synapses.weights), sums.signs.eq(synapses.signs)]
+            for k in range(self.config.passes):
+                if not self.activates:
+                    m.d.comb += self.y[k][node].eq(sums.z[k])
+                    continue
+                unit = Activation(self.config.network, 1, dsp=self.config.table_dsp)
+                m.submodules[f"activation_{node}_{k}"] = unit
+                m.d.comb += [
+                    unit.i.valid.eq(1),
+                    unit.i.payload.value.eq(sums.z[k]),
+                    unit.i.payload.output.eq(self.is_output),
+                    unit.o.ready.eq(1),
+                    self.y[k][node].eq(unit.o.payload.value),
+                ]
+                saturated.append(unit.o.payload.saturated)
+        m.d.comb += [
+            self.last.eq(before),
+            self.saturated.eq(Cat(*saturated)),
+            self.weights.eq(Cat(*(n.weights for n in self._neurons))),
+            self.gradients.eq(Cat(*(n.gradients for n in self._neurons))),
+            self.clipped.eq(Cat(*(n.clipped for n in self._neurons))),
+        ]
+        return m

@@ -1,0 +1,149 @@
+"""The sample memory of the spatial core: a whole sample in every clock."""
+
+from __future__ import annotations
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from rtl.delay import delayed
+from rtl.samples import WORD_BITS
+from rtl.spatial.config import SpatialConfig
+
+READ_LATENCY = 2
+"""Clocks from the address to the data: a register follows the memory, whose output is slow."""
+BUFFERED = 4
+"""Records on their way out of the memory or waiting."""
+
+
+def record_layout(config: SpatialConfig) -> data.StructLayout:
+    """A sample: its label and its codes."""
+    net = config.network
+    return data.StructLayout(
+        {"label": net.label_bits, "codes": data.ArrayLayout(net.sample_bits, net.layers[0])}
+    )
+
+
+class RecordMemory(wiring.Component):
+    """As rtl.samples.SampleMemory for the host, a record a clock for the core.
+
+    The host writes the same words (the label, then packed codes), but a record begins every
+    SpatialConfig.record_stride words, and what lies between two records is not stored.
+    host_address counts pairs of words; host_read_data is valid READ_LATENCY clocks after it.
+
+    `begin` starts a stream of records on `record`: with `evaluate` low the training samples, from
+    the current one on and round again; with it high those from 0 or, with `eval_test`, from
+    train_end on.  It ends what was under way, as `stop` does; use the host's port only then.
+    `next_sample` makes the following training sample the current one, `restart_train` the first.
+    depth: 16-bit words that the host sees.
+    """
+
+    latency = READ_LATENCY
+
+    def __init__(self, config: SpatialConfig, depth: int) -> None:
+        self.config = config
+        self.depth = depth
+        self.records = depth // config.record_stride
+        address = range(depth)
+        super().__init__(
+            {
+                "train_end": In(address),
+                "eval_test": In(1),
+                "restart_train": In(1),
+                "next_sample": In(1),
+                "begin": In(1),
+                "stop": In(1),
+                "evaluate": In(1),
+                "record": Out(stream.Signature(record_layout(config))),
+                "host_address": In(range(max(depth // 2, 2))),
+                "host_write": In(1),
+                "host_write_data": In(2 * WORD_BITS),
+                "host_read_data": Out(2 * WORD_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        number = range(max(self.records, 2))
+        address, current = Signal(number), Signal(number)
+        train_end = self.train_end[self._sub_bits + 1 :]
+
+        def following(record):
+            return Mux(record + 1 == train_end, 0, record + 1)
+
+        with m.If(self.restart_train):
+            m.d.sync += current.eq(0)
+        with m.Elif(self.next_sample):
+            m.d.sync += current.eq(following(current))
+
+        # Records leave the memory while there is room for them: `free` counts it.
+        reading, training = Signal(), Signal()
+        fetches, arrives, taken = Signal(), Signal(), Signal()
+        free = Signal(range(BUFFERED + 1))
+        under_way = Signal(READ_LATENCY)
+        m.d.comb += [
+            fetches.eq(reading & (free != 0)),
+            arrives.eq(under_way[-1]),
+            taken.eq(self.record.valid & self.record.ready),
+        ]
+        m.d.sync += [under_way.eq(Cat(fetches, under_way)), free.eq(free - fetches + taken)]
+        with m.If(fetches):
+            m.d.sync += address.eq(Mux(training, following(address), address + 1))
+
+        found = self._words(m, Mux(reading, address, self.host_address[self._sub_bits :]))
+
+        slots = [Signal(len(found), name=f"slot_{k}", reset_less=True) for k in range(BUFFERED)]
+        put, get = Signal(range(BUFFERED)), Signal(range(BUFFERED))
+        filled = Signal(range(BUFFERED + 1))
+        for k, slot in enumerate(slots):
+            with m.If(arrives & (put == k)):
+                m.d.sync += slot.eq(found)
+        m.d.sync += [
+            put.eq(put + arrives),
+            get.eq(get + taken),
+            filled.eq(filled + arrives - taken),
+        ]
+        m.d.comb += [
+            self.record.valid.eq(filled != 0),
+            self.record.payload.eq(Array(slots)[get]),
+        ]
+        with m.If(self.begin | self.stop):
+            m.d.sync += [
+                reading.eq(self.begin),
+                training.eq(~self.evaluate),
+                address.eq(Mux(self.evaluate, Mux(self.eval_test, train_end, 0), current)),
+                *(register.eq(0) for register in (under_way, put, get, filled)),
+                free.eq(BUFFERED),
+            ]
+        return m
+
+    @property
+    def _sub_bits(self) -> int:
+        """Bits of host_address inside a record."""
+        return (self.config.record_stride // 2 - 1).bit_length()
+
+    def _words(self, m: Module, row):
+        """A memory per word of a record, as wide as what is used of it; returns the record that
+        is at `row`, READ_LATENCY clocks later."""
+        sub = self.host_address[: self._sub_bits]
+        outputs, padded = [], []
+        for k, width in enumerate(self.config.word_widths):
+            m.submodules[f"word_{k}"] = memory = Memory(
+                shape=width, depth=self.records, init=[], attrs={"no_rw_check": True}
+            )
+            read, write = memory.read_port(), memory.write_port()
+            output = Signal(width, name=f"output_{k}", reset_less=True)
+            m.d.sync += output.eq(read.data)
+            m.d.comb += [
+                read.addr.eq(row),
+                write.addr.eq(self.host_address[self._sub_bits :]),
+                write.data.eq(self.host_write_data.word_select(k % 2, WORD_BITS)),
+                write.en.eq(self.host_write & (sub == k // 2)),
+            ]
+            outputs.append(output)
+            padded.append(Cat(output, Const(0, WORD_BITS - width)))
+        padded += [Const(0, WORD_BITS)] * (len(padded) % 2)
+        pairs = [Cat(*padded[k : k + 2]) for k in range(0, len(padded), 2)]
+        m.d.comb += self.host_read_data.eq(Array(pairs)[delayed(m, sub, READ_LATENCY)])
+        return Cat(*outputs)

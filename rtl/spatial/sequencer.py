@@ -1,0 +1,214 @@
+"""Steps, time constants and commands of the spatial core: what enters the network, and when.
+
+The rules are those of golden_model.trainer.Trainer.step.  As rtl.schedule does for the folded
+core, but an update is applied when the last step of its window has left the network.
+"""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.protocol import Command
+from rtl.schedule import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.record_memory import record_layout
+
+TOKEN_LAYOUT = data.StructLayout(
+    {
+        "step": 1,
+        "baseline": 1,
+        "evaluation": 1,
+        "ends_draw": 1,
+        "ends_window": 1,
+    }
+)
+"""What enters the network in a clock: a perturbed step, a pass for C0, an evaluated sample, or
+nothing.  ends_draw: the next step has other signs; ends_window: the weights change behind it."""
+
+
+class Sequencer(wiring.Component):
+    """The state machine of the core: one token a clock wherever nothing forbids it.
+
+    A token and `sample` belong to the same clock.  Before a sample's first token, and after a
+    change of the weights, the planes of its codes enter the first layer, one a clock, the last
+    one with that token.  `changed` says that the weights have changed: the next window's first
+    token enters in the clock behind.  `flight` is the number of clocks from a token to the last
+    register that it reaches.
+    """
+
+    def __init__(self, config: SpatialConfig, flight: int) -> None:
+        self.config = config
+        self.flight = flight
+        layout = record_layout(config)
+        inputs = config.network.layers[0]
+        super().__init__(
+            {
+                "settings": In(SETTINGS_LAYOUT),
+                "command": In(stream.Signature(COMMAND_SHAPE)),
+                "weights_written": In(1),
+                "starting": In(1),
+                "start": Out(1),
+                # samples
+                "begin": Out(1),
+                "stop": Out(1),
+                "evaluate": Out(1),
+                "restart_train": Out(1),
+                "next_sample": Out(1),
+                "record": In(stream.Signature(layout)),
+                # the network
+                "token": Out(TOKEN_LAYOUT),
+                "sample": Out(layout),
+                "plane": Out(inputs),
+                "plane_first": Out(1),
+                "plane_last": Out(1),
+                "changed": In(1),
+                # status
+                "busy": Out(1),
+                "step": Out(STEP_BITS),
+                "train_clocks": Out(CLOCK_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg, net, s = self.config, self.config.network, self.settings
+        training, evaluating = Signal(), Signal()
+        left = Signal(STEP_BITS, reset_less=True)
+        """Steps or samples to go."""
+        any_left = Signal()
+        quiet = Signal(range(self.flight + 1), reset_less=True)
+        """Clocks until the network is empty."""
+
+        # The phases count down; the last step of a phase is the one at 1.
+        phase_ends = []
+        next_phase, first_phase = Signal(), Signal()
+        for name in ("tau_x", "tau_p", "tau_theta"):
+            period = getattr(s, name)
+            phase, ends = Signal.like(period, name=f"phase_{name}", reset_less=True), Signal()
+            m.d.comb += ends.eq(phase == 1)
+            with m.If(first_phase | (next_phase & ends)):
+                m.d.sync += phase.eq(period)
+            with m.Elif(next_phase):
+                m.d.sync += phase.eq(phase - 1)
+            phase_ends.append(ends)
+        ends_sample, ends_draw, ends_window = phase_ends
+
+        # The sample in use, and the planes of its codes.
+        sample = Signal(record_layout(cfg), reset_less=True)
+        has_sample, takes, drops = Signal(), Signal(), Signal()
+        m.d.comb += [
+            takes.eq((training | evaluating) & (~has_sample | drops)),
+            self.record.ready.eq(takes),
+            self.sample.eq(sample),
+        ]
+        with m.If(takes):
+            m.d.sync += [sample.eq(self.record.payload), has_sample.eq(self.record.valid)]
+        bits = net.sample_bits
+        plane = Signal(range(max(bits, 2)), init=bits - 1)
+        prepared = Signal()
+        """W·x of this sample is under way already."""
+        waiting = Signal()
+        """For the update behind the last token."""
+        prepares, ready, renews = Signal(), Signal(), Signal()
+        codes = [sample.codes[j] for j in range(net.layers[0])]
+        m.d.comb += [
+            prepares.eq(has_sample & ~prepared & ~waiting),
+            self.plane_first.eq(prepares & (plane == bits - 1)),
+            self.plane_last.eq(prepares & (plane == 0)),
+            ready.eq(has_sample & ~waiting & (prepared | (plane == 0)) & any_left),
+        ]
+        planes = [Cat(*(code[k] for code in codes)) for k in range(bits)]
+        m.d.comb += self.plane.eq(planes[0] if bits == 1 else _chosen(planes, plane))
+        if bits > 1:
+            with m.If(prepares):
+                m.d.sync += plane.eq(Mux(plane == 0, bits - 1, plane - 1))
+                with m.If(plane == 0):
+                    m.d.sync += prepared.eq(1)
+            with m.If(renews | takes):
+                m.d.sync += [prepared.eq(0), plane.eq(bits - 1)]
+
+        # C0 is measured again after whatever changed it.
+        needs_baseline = Signal()
+        token = self.token
+        m.d.comb += [
+            token.evaluation.eq(evaluating & ready),
+            token.baseline.eq(training & ready & needs_baseline),
+            token.step.eq(training & ready & ~needs_baseline),
+            token.ends_draw.eq(token.step & ends_draw),
+            token.ends_window.eq(token.step & ends_window),
+            next_phase.eq(token.step),
+            drops.eq(token.evaluation | (token.step & ends_sample)),
+            self.next_sample.eq(token.step & ends_sample),
+            renews.eq(self.changed | self.weights_written | self.begin),
+        ]
+        with m.If(token.ends_window):
+            m.d.sync += waiting.eq(1)
+        with m.If(self.changed):
+            m.d.sync += waiting.eq(0)
+        if not cfg.antithetic:
+            with m.If(token.baseline):
+                m.d.sync += needs_baseline.eq(0)
+            # A sample that was in use before this command began is not a new one.
+            with m.If(self.changed | self.weights_written | self.next_sample | first_phase):
+                m.d.sync += needs_baseline.eq(1)
+        goes = token.step | token.evaluation
+        with m.If(goes):
+            m.d.sync += [left.eq(left - 1), any_left.eq(left != 1)]
+        with m.If(token.step):
+            m.d.sync += self.step.eq(self.step + 1)
+        with m.If(ready):
+            m.d.sync += quiet.eq(self.flight)
+        with m.Elif(quiet != 0):
+            m.d.sync += quiet.eq(quiet - 1)
+        with m.If(training):
+            m.d.sync += self.train_clocks.eq(self.train_clocks + 1)
+
+        m.d.comb += self.evaluate.eq(evaluating)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.command.ready.eq(1)
+                m.d.sync += has_sample.eq(0)
+                with m.If(self.command.valid), m.Switch(self.command.payload.code):
+                    with m.Case(Command.INIT):
+                        m.d.comb += [
+                            self.start.eq(1),
+                            self.restart_train.eq(1),
+                            first_phase.eq(1),
+                        ]
+                        m.d.sync += [self.step.eq(0), self.train_clocks.eq(0)]
+                        m.next = "START"
+                    with m.Case(Command.TRAIN):
+                        m.d.sync += [
+                            training.eq(s.step_target > self.step),
+                            left.eq(s.step_target - self.step),
+                            any_left.eq(s.step_target > self.step),
+                        ]
+                        m.next = "BEGIN"
+                    with m.Case(Command.EVALUATE):
+                        m.d.sync += [
+                            evaluating.eq(s.eval_count != 0),
+                            left.eq(s.eval_count),
+                            any_left.eq(s.eval_count != 0),
+                        ]
+                        m.next = "BEGIN"
+            with m.State("START"), m.If(~self.starting & ~self.start):
+                m.next = "IDLE"
+            with m.State("BEGIN"):
+                m.d.comb += self.begin.eq(training | evaluating)
+                m.d.sync += quiet.eq(self.flight)
+                m.next = "RUN"
+            with m.State("RUN"), m.If(~any_left & (quiet == 0)):
+                m.d.comb += self.stop.eq(1)
+                m.d.sync += [training.eq(0), evaluating.eq(0)]
+                m.next = "IDLE"
+        m.d.comb += self.busy.eq(~self.command.ready)
+        return m
+
+
+def _chosen(values, number):
+    result = values[0]
+    for k, value in enumerate(values[1:], start=1):
+        result = Mux(number == k, value, result)
+    return result

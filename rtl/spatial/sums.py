@@ -1,0 +1,218 @@
+"""From inputs to perturbed pre-activations: the forward half of a neuron."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.network import ACT_BITS, ACT_FRAC
+from rtl.delay import delayed
+from rtl.product import product
+from rtl.spatial.carry import gated_sum
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.neuron import weights_layout
+from rtl.spatial.streams import sign_leap
+from rtl.spatial.tree import add_tree, tree_latency
+
+
+def sign_of(value, sign):
+    """−value where `sign` is 1."""
+    return Mux(sign, -value, value)
+
+
+class FirstSums(wiring.Component):
+    """The first layer: W·x once per sample, the perturbation beside it by adders alone.
+
+    Equals golden_model.forward.weighted_sums and pre_activation.  W·x takes the codes bit by
+    bit, the highest first: `plane` is a bit of every code, `plane_first` and `plane_last` mark
+    the first and the last of them, and no bit of a code is multiplied.  The sum holds until the
+    next one is there.  `codes` and `signs` belong to a step that enters with or after its
+    sample's last plane; `z` of the one or two passes leaves `latency` clocks later.  With
+    `plain` there is no perturbation; `scale` is grid_frac − delta_exp.
+    """
+
+    def __init__(self, config: SpatialConfig) -> None:
+        self.config = config
+        net = config.network
+        self.fan_in = net.layers[0]
+        self.code_shape = signed(net.sample_bits) if net.sample_signed else net.sample_bits
+        super().__init__(
+            {
+                "weights": In(weights_layout(config, self.fan_in)),
+                "plane": In(self.fan_in),
+                "plane_first": In(1),
+                "plane_last": In(1),
+                "codes": In(data.ArrayLayout(self.code_shape, self.fan_in)),
+                "signs": In(sign_leap(config, self.fan_in)),
+                "plain": In(1),
+                "scale": In(range(net.grid_frac + 1)),
+                "z": Out(data.ArrayLayout(signed(net.pre_bits), config.passes)),
+            }
+        )
+
+    @staticmethod
+    def latency_of(config: SpatialConfig) -> int:
+        """Clocks from a step's codes to its pre-activations."""
+        return _base_latency(config) + 2
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg, net = self.config, self.config.network
+        count = self.fan_in + 1
+        one = 1 << (ACT_FRAC - cfg.input_shift)
+        # All in units of one code: 2^input_shift of an activation's.
+        weights = [self.weights[j] for j in range(self.fan_in)]
+        weights.append(self.weights[self.fan_in] * one)
+        bits = net.acc_bits
+        total = self._gated_tree(m, weights, Cat(self.plane, self.plane_last), bits)
+        base = total
+        if net.sample_bits > 1:
+            after = tree_latency(count)
+            first, last = (delayed(m, s, after) for s in (self.plane_first, self.plane_last))
+            sum_so_far, held = Signal(signed(bits)), Signal(signed(bits))
+            top = -total if net.sample_signed else total
+            so_far = Mux(first, top, (sum_so_far << 1) + total)
+            m.d.sync += sum_so_far.eq(so_far)
+            with m.If(last):
+                m.d.sync += held.eq(so_far)
+            base = held
+        elif net.sample_signed:
+            base = -total
+
+        if cfg.nodes:
+            sign_sum = sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[0])
+            sign_sum = delayed(m, _register(m, sign_sum), _base_latency(cfg) - 1)
+        else:
+            sign_sum = self._sign_sum(m, one)
+            sign_sum = delayed(m, sign_sum, _base_latency(cfg) - tree_latency(count))
+        plain = delayed(m, self.plain, _base_latency(cfg))
+        z = perturbed(
+            m, cfg, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
+        )
+        m.d.comb += [self.z[k].eq(value) for k, value in enumerate(z)]
+        return m
+
+    def _gated_tree(self, m: Module, weights, gates, bits: int):
+        """Σ of the weights whose gate is 1, tree_latency() clocks later."""
+        ccu2c = self.config.ccu2c
+        terms = []
+        for k in range(0, len(weights) - 1, 2):
+            # One carry cell wide enough for both: the second gate is inside.
+            width = max(len(weights[k]), len(weights[k + 1])) + 1
+            first = Signal(signed(width), name=f"first_{k}")
+            m.d.comb += first.eq(Mux(gates[k], weights[k], 0))
+            terms.append(gated_sum(m, first, weights[k + 1], Const(0), gates[k + 1], ccu2c=ccu2c))
+        if len(weights) % 2:
+            terms.append(Mux(gates[len(weights) - 1], weights[-1], 0))
+        return add_tree(m, terms, bits, of=len(weights))
+
+    def _sign_sum(self, m: Module, one: int):
+        """Σ s·x over inputs and bias in units of one code, tree_latency() clocks later."""
+        bits, count = self.config.network.sign_sum_bits, self.fan_in + 1
+        codes = [self.codes[j] for j in range(self.fan_in)]
+        if self.config.gated_codes:
+            # Σ s·x = Σ x − 2·Σ x·(s < 0): two counts of ones.
+            minus = Cat(code & sign for code, sign in zip(codes, self.signs, strict=False))
+            plus = add_tree(m, [*codes, Const(one)], bits, of=count)
+            less = add_tree(m, [*minus, Mux(self.signs[-1], one, 0)], bits, of=count)
+            return plus - (less << 1)
+        leaves = [sign_of(code, self.signs[j]) for j, code in enumerate(codes)]
+        leaves.append(sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[-1]))
+        return add_tree(m, leaves, bits)
+
+
+def _base_latency(config: SpatialConfig) -> int:
+    """Clocks from a sample's last plane to W·x."""
+    return tree_latency(config.network.layers[0] + 1) + (config.network.sample_bits > 1)
+
+
+class LaterSums(wiring.Component):
+    """A later layer: W·x for each pass, by multipliers.
+
+    Equals golden_model.forward.weighted_sums and pre_activation.  `x` is the activations of the
+    layer before, pass after pass; `z` leaves `latency` clocks later; `signs` belong to the clock
+    of x.
+    """
+
+    def __init__(self, config: SpatialConfig, layer: int) -> None:
+        self.config = config
+        self.layer = layer
+        net = config.network
+        self.fan_in = net.layers[layer]
+        inputs = data.ArrayLayout(signed(ACT_BITS), self.fan_in)
+        super().__init__(
+            {
+                "weights": In(weights_layout(config, self.fan_in)),
+                "x": In(data.ArrayLayout(inputs, config.passes)),
+                "signs": In(sign_leap(config, self.fan_in)),
+                "plain": In(1),
+                "scale": In(range(net.grid_frac + 1)),
+                "z": Out(data.ArrayLayout(signed(net.pre_bits), config.passes)),
+            }
+        )
+
+    @staticmethod
+    def latency_of(config: SpatialConfig, layer: int) -> int:
+        """Clocks from activations to pre-activations."""
+        return _product_latency(config) + tree_latency(config.network.layers[layer] + 1) + 2
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg, net = self.config, self.config.network
+        first, count = _product_latency(cfg), self.fan_in + 1
+        sums = first + tree_latency(count)
+        plain = delayed(m, self.plain, sums)
+        signs = delayed(m, self.signs, first)
+        for k in range(cfg.passes):
+            x = [self.x[k][j] for j in range(self.fan_in)]
+            terms = [self._product(m, self.weights[j], x[j]) for j in range(self.fan_in)]
+            terms.append(self.weights[self.fan_in] << ACT_FRAC)
+            base = add_tree(m, terms, net.acc_bits)
+            one = Const(1 << ACT_FRAC, signed(ACT_BITS))
+            if cfg.nodes:
+                sign_sum = delayed(m, _register(m, sign_of(one, signs[0])), tree_latency(count) - 1)
+            else:
+                late = [delayed(m, value, first) for value in x]
+                leaves = [sign_of(v, signs[j]) for j, v in enumerate([*late, one])]
+                sign_sum = add_tree(m, leaves, net.sign_sum_bits)
+            z = perturbed(m, cfg, base, sign_sum, plain, self.scale, only=k)
+            m.d.comb += self.z[k].eq(z[0])
+        return m
+
+    def _product(self, m: Module, weight, x):
+        if not self.config.product_dsp:
+            return product(m, delayed(m, x, 1), weight, dsp=False)
+        exact = Signal(signed(len(weight) + ACT_BITS), name="product")
+        m.d.sync += exact.eq(weight * x)
+        return exact
+
+
+def _product_latency(config: SpatialConfig) -> int:
+    return 1 if config.product_dsp else 2
+
+
+def _register(m: Module, value):
+    register = Signal(value.shape(), name="register")
+    m.d.sync += register.eq(value)
+    return register
+
+
+def perturbed(
+    m: Module, cfg: SpatialConfig, base, sign_sum, plain, scale, only: int | None = None
+) -> list:
+    """round(W·x ± δ·Σ s·x), 2 clocks later: + for pass 0, − for pass 1; both, or `only` one."""
+    net = cfg.network
+    place = net.grid_frac - net.weight_frac
+    wide, shifted = Signal(signed(net.sum_bits)), Signal(signed(net.sum_bits))
+    half = Const(1 << (net.pre_shift - 1), net.pre_shift)
+    m.d.sync += [
+        wide.eq((base << place) + half),
+        shifted.eq(Mux(plain, 0, sign_sum << scale)),
+    ]
+    results = []
+    for k in range(cfg.passes) if only is None else (only,):
+        z = Signal(signed(net.pre_bits), name=f"z_{k}")
+        m.d.sync += z.eq((wide - shifted if k else wide + shifted) >> net.pre_shift)
+        results.append(z)
+    return results

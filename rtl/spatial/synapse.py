@@ -1,0 +1,80 @@
+"""A synapse: its weight, its gradient accumulator, and nothing else."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.arithmetic import add_or_subtract
+from rtl.spatial.carry import gated_sum
+from rtl.spatial.config import SpatialConfig
+
+
+class Synapse(wiring.Component):
+    """Equals golden_model.trainer.Trainer._update for one weight.
+
+    With accumulators: each clock G ← G ± share; in a clock with `change` (and a share of 0)
+    W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in G.  Without: each clock
+    W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it.  All
+    outputs are registers; `clipped` tells whether the last change was cut off.
+
+    While `turn` is high W takes `before`, its neighbour's weight: the host reads and writes a
+    ring of all weights.  `clear` empties G.
+    """
+
+    def __init__(self, config: SpatialConfig) -> None:
+        self.config = config
+        weight = signed(config.network.weight_bits)
+        super().__init__(
+            {
+                "share": In(signed(config.share_bits)),
+                "gate": In(1),
+                "sign": In(1),
+                "change": In(1),
+                "clear": In(1),
+                "turn": In(1),
+                "before": In(weight),
+                "weight": Out(weight),
+                "gradient": Out(signed(max(config.gradient_bits, 1))),
+                "clipped": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        if cfg.gradient_bits:
+            cut = cfg.shift_high
+            total = gated_sum(m, self.gradient, self.share, self.sign, self.gate, ccu2c=cfg.ccu2c)
+            m.d.sync += self.gradient.eq(total)
+            with m.If(self.change):
+                # Upper bits as a reset: no gate behind the adder.
+                m.d.sync += self.gradient.eq(Cat(total[:cut], Const(0, cfg.gradient_bits - cut)))
+            with m.If(self.clear):
+                m.d.sync += self.gradient.eq(0)
+            moved = self.weight - self.gradient[cut:].as_signed()
+        else:
+            share = Mux(self.gate, self.share, 0)
+            moved = add_or_subtract(self.weight, share, ~self.sign)
+        # Clipping up sets the bits below the sign, clipping down is their reset: then a bit, its
+        # limit and its neighbour's fit one LUT.
+        bits = cfg.network.weight_bits
+        above = moved[bits - 1 :]
+        high, low = Signal(), Signal()
+        m.d.comb += [
+            high.eq(~above[-1] & above.any()),
+            low.eq(above[-1] & ~above.all() & ~self.turn),
+        ]
+        changes = self.change if cfg.gradient_bits else Const(1)
+        rest, sign = Signal(bits - 1), Signal()
+        with m.If(changes | self.turn):
+            m.d.sync += [
+                rest.eq(Mux(self.turn, self.before, moved[: bits - 1] | high.replicate(bits - 1))),
+                sign.eq(Mux(self.turn, self.before[-1], above[-1])),
+            ]
+            with m.If(low):
+                m.d.sync += rest.eq(0)
+        m.d.comb += self.weight.eq(Cat(rest, sign))
+        m.d.sync += self.clipped.eq((high | low) & self.change)
+        return m

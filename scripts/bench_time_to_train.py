@@ -1,0 +1,227 @@
+"""`mgd bench time-to-train`: from the first step to a target, on each core and on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from boards.fit import average_clocks
+from golden_model.seeds import initial_weights, permutation
+from golden_model.settings import METHODS
+from golden_model.trainer import Trainer
+from host.run_folder import check_json
+from host.task import Task
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.timing import clocks_per_step
+from scripts.backends import say
+from scripts.bench import json_option, record
+from scripts.peers import NotInstalledError, Problem
+from scripts.peers_fpga import RECORDED, recorded_clocks
+from scripts.peers_native import NativePeer
+
+SEEDS = 32
+TARGETS = (0.95, 0.98)
+WINDOWS = (1, 5, 10, 25, 50, 100)
+"""tau_theta that are tried; the learning rate over tau_theta stays."""
+RATE_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task; tau_theta = 1 is evaluated every `every` steps, a longer window at its end."""
+
+    task: str
+    every: int
+    limit: int
+    """Steps after which a seed has failed, for node and weight perturbation."""
+
+
+CASES = (Case("nist7x7_easy", 20, 30_000), Case("xor", 20, 15_000))
+
+
+def steps_to_targets(
+    task: Task, targets: tuple[float, ...], every: int, limit: int, seeds: int
+) -> np.ndarray:
+    """(targets, seeds): the first evaluation at or above each target, or infinity.
+
+    By the golden model, every seed with its own weights, signs and order of samples; the cores
+    take the same steps to the bit.
+    """
+    network, settings = task.network(), task.settings()
+    train, test = task.datasets()
+    numbers = list(range(1, seeds + 1))
+    drawn = [initial_weights(network, seed, task.init_gain) for seed in numbers]
+    trainer = Trainer(
+        network,
+        settings,
+        train.codes,
+        train.labels,
+        [np.array(layer) for layer in zip(*drawn, strict=True)],
+        numbers,
+        np.array([permutation(len(train), seed) for seed in numbers]),
+    )
+    reached = np.full((len(targets), seeds), np.inf)
+    every = -(-every // settings.tau_theta) * settings.tau_theta
+    for step in range(every, limit + 1, every):
+        trainer.train(step)
+        correct, _ = trainer.evaluate(test.codes, test.labels)
+        for row, target in zip(reached, targets, strict=True):
+            row[(correct >= target * len(test)) & np.isinf(row)] = step
+        if np.isfinite(reached).all():
+            break
+    return reached
+
+
+def core_row(case: Case, method: str, core: str, tau_theta: int, seeds: int) -> dict[str, Any]:
+    """Steps and clocks to each target on one core."""
+    task = Task.load(case.task).with_overrides(core=core, method=method, tau_theta=tau_theta)
+    targets = TARGETS if case.task != "xor" else (1.0,)
+    steps = steps_to_targets(task, targets, case.every, case.limit, seeds)
+    config = task.core_config()
+    if isinstance(config, SpatialConfig):
+        each = clocks_per_step(config, task.settings())
+    else:
+        each = average_clocks(config, task.settings())
+    return {
+        "task": case.task,
+        "method": method,
+        "by": core,
+        "tau_theta": tau_theta,
+        "seeds": seeds,
+        "targets": list(targets),
+        "solved": [float(np.isfinite(row).mean()) for row in steps],
+        "steps": [_finite(np.median(row)) for row in steps],
+        "clocks_per_step": each,
+        "clocks": [_finite(np.median(row) * each) for row in steps],
+    }
+
+
+def _finite(value: float) -> float | None:
+    """None, which JSON knows, for a median that no seed reached."""
+    return float(value) if np.isfinite(value) else None
+
+
+def fastest(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row with the fewest clocks to its last target."""
+    return min(rows, key=lambda row: row["clocks"][-1] or float("inf"))
+
+
+def timed(row: dict[str, Any], hertz: float, source: str) -> dict[str, Any]:
+    """The row with the time that its clocks take."""
+    times = [None if clocks is None else clocks / hertz for clocks in row["clocks"]]
+    return {**row, "hertz": hertz, "source": source, "seconds": times}
+
+
+def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same steps at tau_theta = 1, by the golden model and by the C++ peer on one core."""
+    task = Task.load(case.task).with_overrides(core="folded", method=method, tau_theta=1)
+    problem = Problem.of(task)
+    found = []
+    for by, make in (("golden model", _golden), ("C++ on one core", NativePeer)):
+        try:
+            peer = make(problem)
+        except NotInstalledError as error:
+            say(f"{by}: not installed: {error}")
+            continue
+        peer.train(RATE_STEPS // 10)
+        begin = time.perf_counter()
+        peer.train(RATE_STEPS)
+        rate = RATE_STEPS / (time.perf_counter() - begin)
+        kept = {k: row[k] for k in ("task", "method", "seeds", "targets", "solved", "steps")}
+        seconds = [None if steps is None else steps / rate for steps in row["steps"]]
+        found.append(
+            {**kept, "by": by, "tau_theta": 1, "steps_per_second": rate, "seconds": seconds}
+        )
+    return found
+
+
+def _golden(problem: Problem):
+    from scripts.peers import GoldenPeer
+
+    return GoldenPeer(problem)
+
+
+def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Rows of one task and method: each core at its own best tau_theta, on every recorded build
+    of it, and this machine."""
+    rows = []
+    at_one: dict[str, Any] = {}
+    for core in ("folded", "spatial"):
+        tried = []
+        for tau_theta in windows:
+            say(f"{case.task}, {method}, {core} core, tau_theta {tau_theta}")
+            tried.append(core_row(case, method, core, tau_theta, seeds))
+        best = fastest(tried)
+        if core == "folded":
+            at_one = tried[0]
+        builds = recorded_clocks(RECORDED, case.task, core, method)
+        rows += [timed(best, hertz, board) for board, hertz in builds] or [best]
+    return rows + machine_rows(case, method, at_one)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as people read it."""
+    name = f"{row['by']}, {row['source']}" if "source" in row else row["by"]
+    parts = [f"{row['task']:<13} {row['method']}  {name:<32} tau_theta {row['tau_theta']:>3}"]
+    for k, target in enumerate(row["targets"]):
+        steps = row["steps"][k]
+        if steps is None:
+            parts.append(f"{target:.0%}: {row['solved'][k]:.0%} of the seeds")
+            continue
+        text = f"{target:.0%}: {steps:,.0f} steps"
+        if "clocks" in row:
+            text += f", {row['clocks'][k]:,.0f} clocks"
+        if "seconds" in row:
+            text += f", {row['seconds'][k] * 1e6:,.1f} µs"
+        parts.append(text)
+    return "   ".join(parts)
+
+
+def ratios(rows: list[dict[str, Any]]) -> list[str]:
+    """How many times faster than one core of this machine each timed core is."""
+    found = []
+    for row in rows:
+        base = next((r for r in rows if r["by"] == "C++ on one core"), None)
+        if "hertz" in row and base and row["seconds"][-1] and base["seconds"][-1]:
+            times = base["seconds"][-1] / row["seconds"][-1]
+            found.append(
+                f"{row['task']}, {row['method']}: the {row['by']} core on {row['source']} is "
+                f"{times:.1f} times as fast as C++ on one core of this machine"
+            )
+    return found
+
+
+@click.command("time-to-train")
+@click.option("--task", "names", multiple=True, metavar="NAME", help="Only these tasks.")
+@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS))
+@click.option("--seeds", type=click.IntRange(min=1), default=SEEDS, show_default=True, metavar="N")
+@json_option
+def time_to_train(
+    names: tuple[str, ...], methods: tuple[str, ...], seeds: int, json_file: Path | None
+) -> None:
+    """Time from the first step to a test accuracy: spatial core, folded core, this machine.
+
+    The median over the seeds.  Steps are the golden model's, which the cores take bit for bit;
+    clocks are steps times the core's clocks per step, evaluations not counted; time is clocks
+    over the clock of a recorded build (benchmarks/boards.json).  Each core has its own best
+    tau_theta, at the same learning rate over tau_theta.
+    """
+    if json_file is not None:
+        check_json(json_file)
+    rows = []
+    for case in CASES:
+        if names and case.task not in names:
+            continue
+        for method in methods or METHODS:
+            found = measure(case, method, seeds, WINDOWS)
+            for row in found:
+                click.echo(line(row))
+            for text in ratios(found):
+                click.echo(text)
+            rows += found
+    record(json_file, "time-to-train", rows)
