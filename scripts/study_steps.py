@@ -55,8 +55,8 @@ def line(row: dict[str, Any], seeds: int, limit: int) -> str:
     found = [row[key] for key in ("median", "lower_quartile", "upper_quartile")]
     shown = [f"{value:,}" if value else f">{limit:,}" for value in found]
     return (
-        f"{row['variant']:<40} {row['reached']:>3} of {seeds:<3}{shown[0]:>10}{shown[1]:>11}"
-        f"{shown[2]:>11}"
+        f"{row['reached']:>4} of {seeds:<4}{shown[0]:>10}{shown[1]:>11}{shown[2]:>11}  "
+        f"{row['variant']}"
     )
 
 
@@ -140,7 +140,7 @@ def steps(
         f"{task.name} ({task.network().describe()}), {task.method}, steps to {100 * target:g} %, "
         f"evaluated every {every:,}, at most {limit:,}"
     )
-    click.echo(f"{title}\n{'':<40} {'reached':<10}{'median':>10}{'quartiles':>22}")
+    click.echo(f"{title}\n{'reached':<12}{'median':>10}{'quartiles':>22}")
     rows = []
     for text, one in tasks:
         say(f"{text} ...")
