@@ -30,6 +30,7 @@ from rtl.protocol import (
     Status,
 )
 from rtl.spatial.config import SpatialConfig
+from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
@@ -96,6 +97,7 @@ class BoardSession(Session):
         settings.check(self.network)
         if isinstance(self.config, SpatialConfig):
             self.config.check(settings)
+        check_core(self.network, settings)
         state = start_state(seed)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))

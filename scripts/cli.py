@@ -20,6 +20,7 @@ COMMANDS = {
     "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
     "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),
     "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
+    "study": ("scripts.study:study", "Study the methods on the golden model, with plots."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }
 """Name: (module:function, line in --help).  Modules are imported when the command is run, so

@@ -18,7 +18,7 @@ from golden_model.settings import Settings
 from host.run_folder import check_json
 from host.task import Task
 from rtl.spatial.timing import clocks_per_step
-from scripts.backends import sample_words
+from scripts.backends import for_core, sample_words
 from scripts.bench import json_option, record
 
 RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
@@ -253,7 +253,7 @@ def fit(
     """
     if json_file is not None:
         check_json(json_file)
-    task = Task.load(task_name)
+    task = for_core(Task.load(task_name))
     known = list(known_boards().values())
     chosen = [find_board(name) for name in dict.fromkeys(names)] or known
     builds = recorded_builds(RECORDED)
