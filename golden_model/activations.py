@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from golden_model.formats import rescale, saturate
-from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN
+from golden_model.formats import rescale, round_half_up, saturate
+from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE
 from golden_model.tables import TANH, TANH_RANGE_LOG2
 
 
@@ -27,7 +27,34 @@ def relu(z: np.ndarray, pre_frac: int) -> np.ndarray:
     return identity(np.maximum(z, 0), pre_frac)
 
 
-FUNCTIONS = {"tanh": tanh, "identity": identity, "relu": relu}
+def sigmoid(z: np.ndarray, pre_frac: int) -> np.ndarray:
+    """1/(1 + e^-z) = (1 + tanh(z/2))/2, by the table of tanh; rounded half up."""
+    # With one fraction bit more the same integer is z/2.
+    return round_half_up(ONE + tanh(z, pre_frac + 1), 1)
+
+
+LEAK_EXP = 3
+
+
+def leaky_relu(z: np.ndarray, pre_frac: int) -> np.ndarray:
+    """z for z >= 0, else z/8, floored; in the activation format, not yet saturated."""
+    y = identity(z, pre_frac)
+    return np.where(z < 0, y >> LEAK_EXP, y)
+
+
+def hard_tanh(z: np.ndarray, pre_frac: int) -> np.ndarray:
+    """z, limited to −1 … 1; that is the function's own limit and counts as no saturation."""
+    return saturate(identity(z, pre_frac), -ONE, ONE)
+
+
+FUNCTIONS = {
+    "tanh": tanh,
+    "identity": identity,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "leaky_relu": leaky_relu,
+    "hard_tanh": hard_tanh,
+}
 
 
 def activate(kind: str, z: np.ndarray, pre_frac: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,19 +54,59 @@ def cross_entropy(z: np.ndarray, labels: np.ndarray, network: Network) -> np.nda
     terms = exp2_negative(highest - z, network.pre_frac)
     log_sum = log2(terms.sum(axis=-1), exp_sum_bits(network))
     at_label = np.where(labels[..., None] == np.arange(network.outputs), z, 0).sum(axis=-1)
-    margin = rescale(highest[..., 0] - at_label, network.pre_frac, network.cost_frac)
-    return rescale(log_sum, TABLE_FRAC, network.cost_frac) + margin
+    margin = highest[..., 0] - at_label
+    cost = rescale(log_sum, TABLE_FRAC, network.cost_frac)
+    cost += rescale(margin, network.pre_frac, network.cost_frac)
+    if network.smoothing_exp:
+        cost += _smoothing((highest - z).sum(axis=-1), margin, network)
+    return cost
+
+
+MEAN_FRAC = 24
+
+
+def _smoothing(total: np.ndarray, margin: np.ndarray, network: Network) -> np.ndarray:
+    """ε·(mean of zmax − z_k over k, minus zmax − z_label): what smoothed labels add.
+
+    total: Σ (zmax − z_k); the division by their number is a product with a rounded 1/n.
+    """
+    part = ((1 << MEAN_FRAC) + network.outputs // 2) // network.outputs
+    finer = network.cost_frac - network.pre_frac
+    exact = (part * total - (margin << MEAN_FRAC)) << finer
+    return round_half_up(exact, MEAN_FRAC + network.smoothing_exp)
+
+
+def hinge(z: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    """max(0, 1 + the largest other z − z_label); max(0, 1 ∓ z) for a single output."""
+    one = 1 << network.pre_frac
+    if network.outputs == 1:
+        excess = one + np.where(labels == 1, -z[..., 0], z[..., 0])
+    else:
+        mine = labels[..., None] == np.arange(network.outputs)
+        at_label = np.where(mine, z, 0).sum(axis=-1)
+        other = np.where(mine, np.iinfo(np.int64).min, z).max(axis=-1)
+        excess = one + other - at_label
+    return np.maximum(excess, 0) << (network.cost_frac - network.pre_frac)
+
+
+def l1(y: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    """Σ |y − T|, exact, rounded once."""
+    error = np.abs(y - targets(labels, network))
+    return rescale(error.sum(axis=-1), ACT_FRAC, network.cost_frac)
 
 
 def classify(outputs: np.ndarray, network: Network) -> np.ndarray:
     """Class number: the largest output, the lowest index of equal ones.
 
-    A single output is class 1 from the middle of the two targets (rounded half up) upwards.
+    A single output is class 1 from the middle of the two targets (rounded half up) upwards; for
+    hinge, from 0 upwards.
     """
+    if network.outputs == 1 and network.reads_sums:
+        return (outputs[..., 0] >= 0).astype(np.int64)
     if network.outputs == 1:
         middle = round_half_up(network.target_low + network.target_high, 1)
         return (outputs[..., 0] >= middle).astype(np.int64)
     return outputs.argmax(axis=-1)
 
 
-FUNCTIONS = {"mse": mse, "cross_entropy": cross_entropy}
+FUNCTIONS = {"mse": mse, "cross_entropy": cross_entropy, "hinge": hinge, "l1": l1}

@@ -7,6 +7,7 @@ import numpy as np
 from golden_model import costs
 from golden_model.activations import activate
 from golden_model.formats import round_half_up
+from golden_model.imperfections import ImperfectHardware
 from golden_model.network import ONE, Network
 
 
@@ -49,23 +50,33 @@ def pre_activation(
 def output_values(z: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]:
     """What cost and classification read, and which elements saturated.
 
-    The pre-activations themselves for cross-entropy, else the output activations.
+    The pre-activations themselves for cross-entropy and hinge, else the output activations.
     """
-    if network.cost == "cross_entropy":
+    if network.reads_sums:
         return z, np.zeros(z.shape, dtype=bool)
     return activate(network.output, z, network.pre_frac)
 
 
-def predict(weights: list[np.ndarray], x: np.ndarray, network: Network) -> np.ndarray:
+def predict(
+    weights: list[np.ndarray],
+    x: np.ndarray,
+    network: Network,
+    hardware: ImperfectHardware | None = None,
+) -> np.ndarray:
     """Unperturbed forward pass of many samples: output values (..., samples, outputs).
 
-    weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).
+    weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).  hardware: whose neurons
+    are not all alike; the weights' first axis is then its seeds.
     """
     for layer, w in enumerate(weights):
+        if hardware is not None:
+            w = hardware.used(layer, w)
         inputs = with_bias(x).astype(np.float64)
         base = np.matmul(inputs, np.swapaxes(w, -1, -2).astype(np.float64)).astype(np.int64)
         base <<= network.grid_frac - network.weight_frac
         z = round_half_up(base, network.pre_shift)
+        if hardware is not None:
+            z = hardware.neurons(layer, z, axis=-1)
         if layer < network.depth - 1:
             x, _ = activate(network.hidden, z, network.pre_frac)
         else:
@@ -74,10 +85,14 @@ def predict(weights: list[np.ndarray], x: np.ndarray, network: Network) -> np.nd
 
 
 def evaluate(
-    weights: list[np.ndarray], x: np.ndarray, labels: np.ndarray, network: Network
+    weights: list[np.ndarray],
+    x: np.ndarray,
+    labels: np.ndarray,
+    network: Network,
+    hardware: ImperfectHardware | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(correct samples, sum of costs) over the samples; one number per leading index."""
-    outputs = predict(weights, x, network)
+    outputs = predict(weights, x, network, hardware)
     correct = (costs.classify(outputs, network) == labels).sum(axis=-1)
     cost = costs.FUNCTIONS[network.cost](
         outputs, np.broadcast_to(labels, outputs.shape[:-1]), network

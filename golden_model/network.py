@@ -30,8 +30,10 @@ SHIFT_MIN = -4
 ROUND_BITS = 8
 """Random bits per stochastic rounding."""
 
-ACTIVATIONS = ("tanh", "relu", "identity")
-COSTS = ("mse", "cross_entropy")
+ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid", "leaky_relu", "hard_tanh")
+COSTS = ("mse", "cross_entropy", "hinge", "l1")
+UNIT_ACTIVATIONS = ("tanh", "sigmoid", "hard_tanh")
+"""Those that stay within −1 … 1."""
 
 
 def signed_bits(low: int, high: int) -> int:
@@ -76,6 +78,8 @@ class Network:
     """Largest tau_theta that the accumulators are wide enough for."""
     shift_max: int = 24
     """Largest update shift S (see Settings.shift) that the accumulators are wide enough for."""
+    smoothing_exp: int = 0
+    """Label smoothing ε = 2^-smoothing_exp of cross-entropy; 0: none."""
 
     def __post_init__(self) -> None:
         if len(self.layers) < 2:
@@ -106,13 +110,20 @@ class Network:
             ("sample_bits", self.sample_bits, 1, 16),
             ("tau_theta_max", self.tau_theta_max, 1, TAU_MAX),
             ("shift_max", self.shift_max, 0, 32),
+            ("smoothing_exp", self.smoothing_exp, 0, 16),
         ):
             if not low <= value <= high:
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
-        if self.cost_frac < self.pre_frac and self.cost == "cross_entropy":
+        if self.cost_frac < self.pre_frac and self.reads_sums:
+            name = self.cost.replace("_", "-")
             raise UserError(
                 f"cost_frac = {self.cost_frac} is below pre_frac = {self.pre_frac}: the "
-                "cross-entropy would lose pre-activation bits; raise cost_frac"
+                f"{name} would lose pre-activation bits; raise cost_frac"
+            )
+        if self.smoothing_exp and self.cost != "cross_entropy":
+            raise UserError(
+                f"smoothing_exp = {self.smoothing_exp} with cost = {self.cost!r}: only "
+                "cross-entropy has labels to smooth; use cost = 'cross_entropy' or leave it out"
             )
         for name, value in (("target_low", self.target_low), ("target_high", self.target_high)):
             if not ACT_MIN <= value <= ACT_MAX:
@@ -150,6 +161,11 @@ class Network:
         return self.layers[-1]
 
     @property
+    def reads_sums(self) -> bool:
+        """Whether the cost reads the output layer's pre-activations, not its activations."""
+        return self.cost in ("cross_entropy", "hinge")
+
+    @property
     def classes(self) -> int:
         """Number of labels: one per output node, two for a single one."""
         return max(2, self.outputs)
@@ -184,7 +200,7 @@ class Network:
 
     def input_bound(self, layer: int) -> int:
         """Largest |x| that can enter weight layer `layer` (0 is the first)."""
-        if layer == 0 or self.hidden != "tanh":
+        if layer == 0 or self.hidden not in UNIT_ACTIVATIONS:
             return -ACT_MIN
         return ONE
 
@@ -233,11 +249,18 @@ class Network:
     @cached_property
     def cost_bound(self) -> int:
         """Largest cost, in units of 2^-cost_frac."""
-        if self.cost == "mse":
+        if not self.reads_sums:
             worst = max(self.target_high - ACT_MIN, ACT_MAX - self.target_low)
+            if self.cost == "l1":
+                exact = self.outputs * worst << max(0, self.cost_frac - ACT_FRAC)
+                return (exact >> max(0, ACT_FRAC - self.cost_frac)) + 1
             exact = self.outputs * worst * worst
             return (exact >> (2 * ACT_FRAC - self.cost_frac)) + 1
         spread = 2 * self.output_bound << (self.cost_frac - self.pre_frac)
+        if self.cost == "hinge":
+            return spread + (1 << self.cost_frac)
+        if self.smoothing_exp:
+            spread += spread >> 12  # the mean's factor is rounded
         return spread + ((self.outputs.bit_length() + 1) << self.cost_frac)
 
     @property
@@ -297,9 +320,12 @@ class Network:
     def digest(self) -> str:
         """Hexadecimal SHA-256 of all fields that matter: equal digests, interchangeable cores."""
         fields = asdict(self)
-        if self.cost == "cross_entropy":
+        if self.reads_sums:
             # It reads the output nodes' pre-activations; there is no output activation.
             del fields["output"], fields["target_low"], fields["target_high"]
+        if not self.smoothing_exp:
+            # A field that came later leaves the digests of all others as they were.
+            del fields["smoothing_exp"]
         if self.depth == 1:
             del fields["hidden"]
         text = repr(sorted(fields.items()))

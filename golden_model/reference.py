@@ -1,9 +1,7 @@
-"""A float64 reference beside the fixed-point model: exact functions, gradients and updates.
+"""A float64 reference beside the fixed-point model: exact functions and gradients.
 
 Forward pass, cost and gradient are the textbook ones; `backpropagation_sgd` trains with them.
-`FloatTrainer` is multiplexed gradient descent (McCaughan et al. 2023, APL Machine Learning 1,
-026118; Oripov et al. 2025, Algorithm 1) with the signs and the schedule of
-golden_model.trainer.Trainer, but without rounding, saturation or tables.
+golden_model.float_trainer is multiplexed gradient descent on them.
 
 Everything is in natural units (1.0 is 1.0) and costs are in bits for cross-entropy.  Leading
 axes ("...": samples, or seeds) of weights and inputs broadcast against each other.
@@ -11,15 +9,13 @@ axes ("...": samples, or seeds) of weights and inputs broadcast against each oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from golden_model.activations import LEAK_EXP
 from golden_model.network import ACT_FRAC, ONE, Network
-from golden_model.seeds import start_state
-from golden_model.settings import Settings
-from golden_model.trainer import SignSource
 
 
 def float_weights(weights: list[np.ndarray], network: Network) -> list[np.ndarray]:
@@ -33,17 +29,29 @@ def float_inputs(codes: np.ndarray, input_shift: int) -> np.ndarray:
 
 
 def activation(kind: str, z: np.ndarray) -> np.ndarray:
-    """tanh, relu or identity, without the activation format's ends."""
-    if kind == "tanh":
-        return np.tanh(z)
-    return np.maximum(z, 0.0) if kind == "relu" else z
+    """One of network.ACTIVATIONS, without the activation format's ends."""
+    return _ACTIVATIONS[kind][0](z)
 
 
 def slope(kind: str, z: np.ndarray) -> np.ndarray:
-    """Derivative of activation(kind, z); 0 at the corner of relu."""
-    if kind == "tanh":
-        return 1.0 - np.tanh(z) ** 2
-    return (z > 0).astype(np.float64) if kind == "relu" else np.ones_like(z)
+    """Derivative of activation(kind, z); at a corner that of the flatter side."""
+    return _ACTIVATIONS[kind][1](z)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(z / 2)
+
+
+LEAK = 2.0**-LEAK_EXP
+_ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "tanh": (np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
+    "relu": (lambda z: np.maximum(z, 0.0), lambda z: (z > 0).astype(np.float64)),
+    "identity": (lambda z: z, np.ones_like),
+    "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * (1.0 - _sigmoid(z))),
+    "leaky_relu": (lambda z: np.where(z > 0, z, LEAK * z), lambda z: np.where(z > 0, 1.0, LEAK)),
+    "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: (np.abs(z) < 1).astype(np.float64)),
+}
+"""Function and derivative."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Pass:
     pre_activations: list[np.ndarray]
     """Per layer (..., nodes)."""
     outputs: np.ndarray
-    """(..., outputs): pre-activations for cross-entropy, else activations."""
+    """(..., outputs): pre-activations for cross-entropy and hinge, else activations."""
 
 
 def forward(
@@ -80,7 +88,7 @@ def forward(
         if layer < network.depth - 1:
             x = activation(network.hidden, z)
         else:
-            x = z if network.cost == "cross_entropy" else activation(network.output, z)
+            x = z if network.reads_sums else activation(network.output, z)
     return Pass(inputs, sums, x)
 
 
@@ -92,17 +100,43 @@ def targets(labels: np.ndarray, network: Network) -> np.ndarray:
 
 
 def cost(outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
-    """Σ (y − T)², or the softmax cross-entropy to base 2, log2 Σ 2^z − z_label; shape (...)."""
+    """Σ (y − T)², Σ |y − T|, the multi-class hinge, or the softmax cross-entropy to base 2,
+    log2 Σ 2^z − Σ q_k·z_k, q being the label's (1 − ε) and ε/n for every class; shape (...)."""
     labels = np.broadcast_to(labels, outputs.shape[:-1])
     if network.cost == "mse":
         return ((outputs - targets(labels, network)) ** 2).sum(axis=-1)
+    if network.cost == "l1":
+        return np.abs(outputs - targets(labels, network)).sum(axis=-1)
+    if network.cost == "hinge":
+        return np.maximum(0.0, 1.0 + _hinge_direction(outputs, labels)[0])
     highest = outputs.max(axis=-1)
     log_sum = np.log2(np.exp2(outputs - highest[..., None]).sum(axis=-1)) + highest
-    return log_sum - np.take_along_axis(outputs, labels[..., None], -1)[..., 0]
+    return log_sum - (_aim(labels, network) * outputs).sum(axis=-1)
+
+
+def _aim(labels: np.ndarray, network: Network) -> np.ndarray:
+    """What cross-entropy wants the shares of the classes to be, (..., outputs)."""
+    part = 2.0**-network.smoothing_exp if network.smoothing_exp else 0.0
+    hit = labels[..., None] == np.arange(network.outputs)
+    return (1.0 - part) * hit + part / network.outputs
+
+
+def _hinge_direction(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(largest other z − z_label, its gradient); (∓z, ∓1) for a single output."""
+    if z.shape[-1] == 1:
+        sign = np.where(labels == 1, -1.0, 1.0)
+        return sign * z[..., 0], sign[..., None]
+    hit = labels[..., None] == np.arange(z.shape[-1])
+    other = np.where(hit, -np.inf, z)
+    first = other.argmax(axis=-1)[..., None] == np.arange(z.shape[-1])
+    return other.max(axis=-1) - (hit * z).sum(axis=-1), first * 1.0 - hit
 
 
 def classify(outputs: np.ndarray, network: Network) -> np.ndarray:
-    """Class numbers (...): the largest output, or the middle of the targets for one output."""
+    """Class numbers (...): the largest output; for one output the middle of the targets, or 0
+    for hinge."""
+    if network.outputs == 1 and network.reads_sums:
+        return (outputs[..., 0] >= 0).astype(np.int64)
     if network.outputs == 1:
         middle = (network.target_low + network.target_high) / 2 / ONE
         return (outputs[..., 0] >= middle).astype(np.int64)
@@ -115,13 +149,17 @@ def node_gradient(
     """The forward pass and ∂C/∂z per layer, (..., nodes), by backpropagation."""
     result = forward(weights, x, network)
     labels = np.broadcast_to(labels, result.outputs.shape[:-1])
-    if network.cost == "mse":
-        error = 2.0 * (result.outputs - targets(labels, network))
+    if not network.reads_sums:
+        error = result.outputs - targets(labels, network)
+        error = 2.0 * error if network.cost == "mse" else np.sign(error)
         error = error * slope(network.output, result.pre_activations[-1])
+    elif network.cost == "hinge":
+        excess, direction = _hinge_direction(result.outputs, labels)
+        error = (1.0 + excess > 0)[..., None] * direction
     else:
         powers = np.exp2(result.outputs - result.outputs.max(axis=-1, keepdims=True))
         error = powers / powers.sum(axis=-1, keepdims=True)
-        error = error - (labels[..., None] == np.arange(network.outputs))
+        error = error - _aim(labels, network)
     errors = [error]
     for layer in range(network.depth - 1, 0, -1):
         back = np.matmul(np.swapaxes(weights[layer][..., :-1], -1, -2), errors[0][..., None])
@@ -179,89 +217,3 @@ def backpropagation_sgd(
             ):
                 w -= learning_rate * g
     return weights, curve
-
-
-class FloatTrainer:
-    """Multiplexed gradient descent in float64, all arrays with the seeds as first axis.
-
-    Draws, samples and updates happen at the steps at which Trainer has them, with the same
-    signs; settings.rounding and the widths of `network` mean nothing here.
-
-    x: (samples, inputs); labels: (samples,); weights: per layer (seeds, nodes, fan_in + 1),
-    float64; order: (seeds, samples) permutations, or None for the order given.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        settings: Settings,
-        x: np.ndarray,
-        labels: np.ndarray,
-        weights: list[np.ndarray],
-        seeds: Sequence[int],
-        order: np.ndarray | None = None,
-    ) -> None:
-        self.network = network
-        self.settings = settings
-        self.x = np.asarray(x, dtype=np.float64)
-        self.labels = np.asarray(labels, dtype=np.int64)
-        self.order = (
-            np.tile(np.arange(len(self.labels)), (len(seeds), 1)) if order is None else order
-        )
-        self.weights = [np.array(w, dtype=np.float64) for w in weights]
-        self.accumulators = [np.zeros_like(w) for w in self.weights]
-        """Σ ΔC·s/δ (·x_j for node perturbation) since the last update: tau_theta times G."""
-        self.signs = SignSource(
-            network, [start_state(s) for s in seeds], nodes=settings.perturbs_nodes
-        )
-        self.delta = 2.0**-settings.delta_exp
-        self.step_number = 0
-        self._draw: list[np.ndarray] = []
-        self._sample = np.zeros(len(seeds), dtype=np.int64)
-        self._baseline = np.zeros(len(seeds))
-        self._inputs: list[np.ndarray] = []
-        self._weights_changed = True
-
-    def step(self) -> np.ndarray:
-        """One step; returns ΔC per seed."""
-        s, t = self.settings, self.step_number
-        new_sample = t % s.tau_x == 0
-        if new_sample:
-            self._sample = self.order[:, (t // s.tau_x) % len(self.labels)]
-        if t % s.tau_p == 0:
-            self._draw = self.signs.draw()
-        if s.antithetic:
-            plus, self._inputs = self._cost(+1)
-            minus, _ = self._cost(-1)
-            change = (plus - minus) / 2
-        else:
-            if new_sample or self._weights_changed:
-                self._baseline, self._inputs = self._cost(0)
-            change = self._cost(+1)[0] - self._baseline
-        for layer, signs in enumerate(self._draw):
-            share = (change / self.delta)[:, None, None] * signs
-            if s.perturbs_nodes:
-                share = share * self._inputs[layer][:, None, :]
-            self.accumulators[layer] += share
-        self._weights_changed = (t + 1) % s.tau_theta == 0
-        if self._weights_changed:
-            for w, g in zip(self.weights, self.accumulators, strict=True):
-                w -= 2.0**-s.eta_exp * g
-                g[:] = 0.0
-        self.step_number += 1
-        return change
-
-    def train(self, until_step: int) -> None:
-        """Steps up to number `until_step`."""
-        while self.step_number < until_step:
-            self.step()
-
-    def _cost(self, factor: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        weights, added = self.weights, None
-        if self.settings.perturbs_nodes:
-            added = [factor * self.delta * signs[..., 0] for signs in self._draw]
-        else:
-            pairs = zip(weights, self._draw, strict=True)
-            weights = [w + factor * self.delta * signs for w, signs in pairs]
-        result = forward(weights, self.x[self._sample], self.network, added)
-        return cost(result.outputs, self.labels[self._sample], self.network), result.inputs

@@ -15,7 +15,19 @@ from golden_model.network import Network
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 STATE_BITS = 61
 
-PURPOSES = {"signs": 0, "weights": 1, "order": 2, "split": 3, "data": 4}
+PURPOSES = {
+    "signs": 0,
+    "weights": 1,
+    "order": 2,
+    "split": 3,
+    "data": 4,
+    "codes": 5,
+    "gains": 6,
+    "offsets": 7,
+    "stuck": 8,
+    "cost_noise": 9,
+    "update_noise": 10,
+}
 """What random words are for: each purpose has a sequence of its own."""
 
 
@@ -26,11 +38,14 @@ def mix(words: np.ndarray) -> np.ndarray:
     return words ^ (words >> np.uint64(31))
 
 
-def words(count: int, seed: int, purpose: str) -> np.ndarray:
-    """`count` uint64 words: mix(key + (n+1)·γ), where key = mix(mix(seed + γ) + purpose)."""
+def words(count: int, seed: int, purpose: str, first: int = 0) -> np.ndarray:
+    """`count` uint64 words from number n = `first` on.
+
+    Word n is mix(key + (n+1)·γ), where key = mix(mix(seed + γ) + purpose).
+    """
     one = np.array([(seed + GOLDEN_GAMMA) % 2**64], dtype=np.uint64)
     key = mix(mix(one) + np.uint64(PURPOSES[purpose]))
-    steps = np.arange(1, count + 1, dtype=np.uint64)
+    steps = np.arange(first + 1, first + count + 1, dtype=np.uint64)
     return mix(key + steps * np.uint64(GOLDEN_GAMMA))
 
 

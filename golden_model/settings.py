@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from golden_model.errors import UserError
 from golden_model.network import (
@@ -14,10 +16,17 @@ from golden_model.network import (
     TAU_MAX,
     Network,
 )
+from golden_model.perturbations import FAMILIES, Numbering, number_parameters
+from golden_model.sample_order import ORDERS
 
 METHODS = ("wp", "np")
-DIFFERENCES = ("antithetic", "forward")
+DIFFERENCES = ("antithetic", "forward", "highpass")
 ROUNDINGS = ("stochastic", "residual")
+PERTURBATIONS = tuple(FAMILIES)
+SCOPES = ("network", "layer")
+OPTIMIZERS = ("sgd", "adam")
+FIRST_VARIANT = 9
+"""Fields of Settings from this one on came later; their defaults change no run."""
 STEPS_MAX = (1 << 32) - 1
 """Most steps of a run: the core counts them in 32 bits."""
 
@@ -29,7 +38,8 @@ class Settings:
     method: str = "np"
     """wp: perturb weights and biases.  np: perturb pre-activations."""
     difference: str = "antithetic"
-    """antithetic: ΔC = (C⁺ − C⁻)/2.  forward: ΔC = C − C0."""
+    """antithetic: ΔC = (C⁺ − C⁻)/2.  forward: ΔC = C⁺ − C0.  highpass: ΔC is what a high-pass
+    filter leaves of the sequence of C⁺, which is all that is measured."""
     rounding: str = "stochastic"
     """stochastic: round the broadcast scalar, no accumulator (tau_theta = 1).
     residual: sum in G and keep what the shift drops."""
@@ -40,12 +50,45 @@ class Settings:
     tau_theta: int = 1
     input_shift: int = 0
     """An input code is shifted left by this to become an activation."""
+    perturbation: str = "random"
+    """Family of golden_model.perturbations: random, sequential, walsh, square or sine."""
+    scope: str = "network"
+    """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
+    trainable: tuple[bool, ...] = ()
+    """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
+    gate_zeros: bool = False
+    """Weight perturbation: a synapse whose input is 0 takes no share."""
+    optimizer: str = "sgd"
+    """sgd: plain descent, with momentum if you like.  adam: steps of about 2^-eta_exp."""
+    momentum_exp: int = 0
+    """Momentum 1 − 2^-momentum_exp; 0: none.  The sum of a gradient's steps stays the same."""
+    decay_exp: int = 0
+    """At every change a weight loses its 2^-decay_exp part; 0: none."""
+    halve_every: int = 0
+    """Steps after which the learning rate halves, again and again; 0: never."""
+    warmup_exp: int = 0
+    """The learning rate begins at 2^-warmup_exp of its value ..."""
+    warmup_every: int = 1
+    """... and doubles every so many steps until it has it."""
+    highpass_exp: int = 2
+    """The filter of difference = "highpass" forgets its 2^-highpass_exp part every step."""
+    sample_order: str = "cycle"
+    """cycle: in the order given, again and again.  epoch: shuffled anew for every epoch.
+    random: each drawn by itself."""
+    adam_mean_exp: int = 3
+    """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
+    adam_square_exp: int = 10
+    """The same for its square; β2 = 0.999."""
 
     def __post_init__(self) -> None:
         for name, choice, allowed in (
             ("method", self.method, METHODS),
             ("difference", self.difference, DIFFERENCES),
             ("rounding", self.rounding, ROUNDINGS),
+            ("perturbation", self.perturbation, PERTURBATIONS),
+            ("scope", self.scope, SCOPES),
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("sample_order", self.sample_order, ORDERS),
         ):
             if choice not in allowed:
                 raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
@@ -56,6 +99,14 @@ class Settings:
             ("tau_p", self.tau_p, 1, TAU_MAX),
             ("tau_theta", self.tau_theta, 1, TAU_MAX),
             ("input_shift", self.input_shift, 0, ACT_FRAC),
+            ("momentum_exp", self.momentum_exp, 0, 16),
+            ("decay_exp", self.decay_exp, 0, 31),
+            ("halve_every", self.halve_every, 0, STEPS_MAX),
+            ("warmup_exp", self.warmup_exp, 0, 31),
+            ("warmup_every", self.warmup_every, 1, STEPS_MAX),
+            ("highpass_exp", self.highpass_exp, 1, 16),
+            ("adam_mean_exp", self.adam_mean_exp, 0, 16),
+            ("adam_square_exp", self.adam_square_exp, 0, 16),
         ):
             if not low <= value <= high:
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
@@ -64,6 +115,51 @@ class Settings:
                 f"rounding = 'stochastic' with tau_theta = {self.tau_theta}: it works without an "
                 "accumulator, so only at tau_theta = 1; use rounding = 'residual'"
             )
+        if self.continuous and self.by_layer:
+            raise UserError(
+                "difference = 'highpass' with scope = 'layer': the filter knows one sequence of "
+                "costs, not one per layer; use scope = 'network' or difference = 'antithetic'"
+            )
+        if self.value_frac and self.rounding == "stochastic":
+            raise UserError(
+                f"perturbation = {self.perturbation!r} with rounding = 'stochastic': its values "
+                "lie between 0 and 1 too, and a share of whole weight units has no such parts; "
+                "use rounding = 'residual'"
+            )
+        for name, value in (
+            ("optimizer = 'adam'", self.adam),
+            (f"momentum_exp = {self.momentum_exp}", self.momentum_exp),
+            (f"decay_exp = {self.decay_exp}", self.decay_exp),
+        ):
+            if value and not self.accumulates:
+                raise UserError(
+                    f"{name} with rounding = 'stochastic': it needs an accumulator per weight; "
+                    "use rounding = 'residual'"
+                )
+        if self.adam and (self.momentum_exp or self.decay_exp):
+            name = "momentum_exp" if self.momentum_exp else "decay_exp"
+            raise UserError(
+                f"{name} = {getattr(self, name)} with optimizer = 'adam', which has averages of "
+                f"its own; leave {name} out, or use optimizer = 'sgd'"
+            )
+        if self.trainable and not any(self.trainable):
+            raise UserError(
+                f"trainable = {_flags(self.trainable)}: no layer would ever change; "
+                "let at least one be true"
+            )
+
+    def check_resumable(self) -> None:
+        """Raise UserError where weights, accumulators and a step's number are not all that the
+        steps behind it depend on."""
+        for name, keeps in (
+            ("optimizer = 'adam'", "the averages of the gradient" if self.adam else ""),
+            ("difference = 'highpass'", "the filter's state" if self.continuous else ""),
+        ):
+            if keeps:
+                raise UserError(
+                    f"{name}: a run cannot go on from its middle, as {keeps} would be missing; "
+                    "run it from its first step, without checkpoints"
+                )
 
     @property
     def perturbs_nodes(self) -> bool:
@@ -72,6 +168,10 @@ class Settings:
     @property
     def antithetic(self) -> bool:
         return self.difference == "antithetic"
+
+    @property
+    def continuous(self) -> bool:
+        return self.difference == "highpass"
 
     @property
     def accumulates(self) -> bool:
@@ -84,10 +184,63 @@ class Settings:
         """
         return network.cost_frac + 1 + self.eta_exp - self.delta_exp - network.weight_frac
 
+    @cached_property
+    def value_frac(self) -> int:
+        """Fraction bits of a perturbation's values: 0 where they are signs."""
+        return FAMILIES[self.perturbation].frac
+
+    @property
+    def by_layer(self) -> bool:
+        return self.scope == "layer"
+
+    def numbering(self, network: Network) -> list[Numbering | None]:
+        """The numbers of the perturbed quantities per layer; None for one that is not trained."""
+        return number_parameters(network, self.perturbs_nodes, self.by_layer, self.trainable)
+
+    @property
+    def gain_bits(self) -> int:
+        """Bits by which an accumulator's unit is finer than D's: contributions are so much
+        larger, and the shift that takes weight units out of it is S + gain_bits.  Momentum lets
+        2^momentum_exp changes' worth of contributions gather."""
+        return self.value_frac + self.momentum_exp
+
+    @property
+    def adam(self) -> bool:
+        return self.optimizer == "adam"
+
+    def slowed(self, step: int) -> int:
+        """By how many powers of two the learning rate of this step is smaller."""
+        halvings = step // self.halve_every if self.halve_every else 0
+        return halvings + max(0, self.warmup_exp - step // self.warmup_every)
+
+    def shift_at(self, step: int, network: Network) -> int:
+        """S of this step; for Adam eta_exp of this step.  It stops where the shift ends."""
+        if self.adam:
+            return min(self.eta_exp + self.slowed(step), 63)
+        return min(self.shift(network) + self.slowed(step), network.shift_max - self.gain_bits)
+
+    def gradient_bound(self, network: Network) -> int:
+        """Largest |G| that these settings can make."""
+        contributions = self.tau_theta * (4 * network.cost_bound + 1) << self.value_frac
+        if self.adam:
+            return contributions
+        decay = 0
+        if self.decay_exp:
+            changing = self.halve_every or self.warmup_exp
+            shift = network.shift_max if changing else self.shift(network) + self.gain_bits
+            unit = max(0, shift - self.momentum_exp - self.decay_exp)
+            decay = -network.weight_min << unit
+        return (1 << network.shift_max) + (contributions + decay << self.momentum_exp)
+
+    def tau_theta_needed(self, network: Network) -> int:
+        """The tau_theta_max that makes a network's accumulators wide enough."""
+        over = self.gradient_bound(network) - (1 << network.shift_max)
+        return max(self.tau_theta, -(-over // (4 * network.cost_bound + 1)))
+
     def check(self, network: Network) -> None:
         """Raise UserError where these settings ask for more than `network` was built for."""
         shift = self.shift(network)
-        if not SHIFT_MIN <= shift <= network.shift_max:
+        if not self.adam and not SHIFT_MIN <= shift <= network.shift_max:
             raise UserError(
                 f"eta_exp = {self.eta_exp} with delta_exp = {self.delta_exp} makes an update shift "
                 f"of {shift}; it must be between {SHIFT_MIN} and {network.shift_max} "
@@ -108,6 +261,7 @@ class Settings:
                 f"tau_theta = {self.tau_theta} is above tau_theta_max = {network.tau_theta_max}, "
                 "which fixes the accumulators' width; raise tau_theta_max and build again"
             )
+        self._check_family(network)
         low, high = network.code_min << self.input_shift, network.code_max << self.input_shift
         if low < ACT_MIN or high > ACT_MAX:
             raise UserError(
@@ -115,3 +269,59 @@ class Settings:
                 f"{network.code_max} into {low}..{high}; activations are Q1.14, {ACT_MIN}.."
                 f"{ACT_MAX}: lower input_shift or sample_bits"
             )
+
+    def _check_family(self, network: Network) -> None:
+        if self.trainable and len(self.trainable) != network.depth:
+            raise UserError(
+                f"trainable = {_flags(self.trainable)}: {len(self.trainable)} flags, the network "
+                f"has {network.depth} layers of weights; give one for each"
+            )
+        if network.grid_frac < self.delta_exp + self.value_frac:
+            raise UserError(
+                f"delta_exp = {self.delta_exp} with perturbation = {self.perturbation!r}: its "
+                f"values have {self.value_frac} fraction bits, and sums only {network.grid_frac} "
+                f"for both; delta_exp must be at most {network.grid_frac - self.value_frac}"
+            )
+        shift, most = self.shift(network) + self.gain_bits, network.shift_max
+        if self.gain_bits and not self.adam and shift > most:
+            raise UserError(
+                f"eta_exp = {self.eta_exp}: accumulators {self.gain_bits} bits finer need a shift "
+                f"of {shift}, above shift_max = {most}, which fixes their width; lower eta_exp or "
+                "raise shift_max"
+            )
+        if self.momentum_exp and self.shift(network) < 0:
+            raise UserError(
+                f"eta_exp = {self.eta_exp} makes an update shift of {self.shift(network)}; with "
+                "momentum it must be 0 or more, since what G gives up must be whole: raise eta_exp"
+            )
+        if not self.accumulates:
+            return
+        needed = self.tau_theta_needed(network)
+        if needed > network.tau_theta_max:
+            raise UserError(
+                f"tau_theta = {self.tau_theta} with this perturbation, momentum and decay: the "
+                f"accumulators need tau_theta_max = {needed} or more, not "
+                f"{network.tau_theta_max}; raise tau_theta_max or lower tau_theta"
+            )
+
+
+def delta_exp_for(norm: float, perturbation: str, numbering: list[Numbering | None]) -> int:
+    """The exponent of the δ nearest to the one for a perturbation of total length `norm`.
+
+    δ is norm·1, norm/√N or norm·√2/√N (one at a time, signs, sinusoids), N the quantities that
+    are numbered together, of the largest layer where each counts by itself.
+    Raises UserError where that is outside 2^-1 … 2^-DELTA_EXP_MAX.
+    """
+    total = max(n.total for n in numbering if n is not None)
+    delta = FAMILIES[perturbation].amplitude(norm, total)
+    exp = math.floor(0.5 - math.log2(delta))
+    if not 1 <= exp <= DELTA_EXP_MAX:
+        raise UserError(
+            f"norm = {norm:g} over {total} quantities makes delta = {delta:.3g}; it must be "
+            f"between 2^-{DELTA_EXP_MAX} and 2^-1: change norm, or give delta_exp"
+        )
+    return exp
+
+
+def _flags(values: tuple[bool, ...]) -> str:
+    return "[" + ", ".join("true" if value else "false" for value in values) + "]"

@@ -13,22 +13,29 @@ import numpy as np
 
 from golden_model import costs
 from golden_model.activations import activate
-from golden_model.formats import floor_shift, saturate, stochastic_round
+from golden_model.adam import Adam
+from golden_model.formats import saturate, stochastic_round
 from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
+from golden_model.highpass import HighPass
+from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
+from golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
+from golden_model.perturbations import FAMILIES
+from golden_model.residual import Residual
+from golden_model.sample_order import SampleOrder
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
-from golden_model.signs import BitReader, start_states_at, stream_states
+from golden_model.sign_source import RandomBytes, SignSource
 
-ANTITHETIC = np.array([+1, -1])
-BASELINE_AND_FORWARD = np.array([0, +1])
-FORWARD = np.array([+1])
-"""Factors of the perturbation in the passes of a step."""
+__all__ = ["SignSource", "Step", "Trainer"]
 
 
 @dataclass
 class Step:
-    """What happened in one step, for comparison with the hardware.  Arrays: seeds first."""
+    """What happened in one step, for comparison with the hardware.
+
+    Arrays: (seeds,), or (trained layers, seeds) where scope = "layer", but for the baseline.
+    """
 
     number: int
     baseline: np.ndarray | None
@@ -43,78 +50,6 @@ class Step:
     """Whether the weights changed after this step."""
 
 
-class SignSource:
-    """Signs and random bytes of consecutive draws, for several seeds.
-
-    draws, bytes_taken: how many of each are over already.
-    """
-
-    BLOCK_BITS = 4096
-    BLOCK_SIGNS = 1 << 17
-    """Draws made at once: few calls for small networks, but no more than caches hold."""
-
-    def __init__(
-        self,
-        network: Network,
-        start_states: Sequence[int],
-        nodes: bool,
-        draws: int = 0,
-        bytes_taken: int = 0,
-    ) -> None:
-        self.network = network
-        self.nodes = nodes
-        bits = ROUND_BITS * bytes_taken
-        starts = [
-            start_states_at(state, network.layers[:-1], nodes, draws, bits)
-            for state in start_states
-        ]
-
-        def windows(part: int) -> np.ndarray:
-            states = [stream_states(one[part], network.neurons) for one in starts]
-            return np.array(states, dtype=np.uint64)
-
-        every = windows(0)
-        self._layers: list[BitReader] = []
-        first = 0
-        for layer, size in enumerate(network.layers[1:]):
-            own = windows(layer) if draws else every
-            self._layers.append(BitReader(own[:, first : first + size]))
-            first += size
-        own = windows(network.depth) if draws or bytes_taken else every
-        self._random = BitReader(own[:, network.neurons])
-        widest = 1 if nodes else max(network.layers[:-1]) + 1
-        total = (network.neurons if nodes else network.parameters) * len(start_states)
-        self._block = max(1, min(self.BLOCK_BITS // widest, self.BLOCK_SIGNS // total))
-        self._signs: list[np.ndarray] = []
-        self._left = 0
-        self._bytes = np.zeros((len(start_states), 0), dtype=np.int64)
-
-    def draw(self) -> list[np.ndarray]:
-        """Signs ±1 of the next draw, float64, per layer (seeds, nodes, fan_in+1 or 1)."""
-        if not self._left:
-            self._signs = []
-            for reader, fan_in in zip(self._layers, self.network.layers, strict=False):
-                width = 1 if self.nodes else fan_in + 1
-                bits = reader.take(self._block * width)
-                bits = bits.reshape(*bits.shape[:-1], self._block, width)
-                self._signs.append(
-                    np.moveaxis((1 - 2 * bits.view(np.int8)).astype(np.float64), -2, 0)
-                )
-            self._left = self._block
-        index = self._block - self._left
-        self._left -= 1
-        return [signs[index] for signs in self._signs]
-
-    def random_bytes(self) -> np.ndarray:
-        """The next 8 bits of stretch K per seed: first bit = least significant."""
-        if self._bytes.shape[1] == 0:
-            bits = self._random.take(1024 * ROUND_BITS)
-            bits = bits.reshape(bits.shape[0], 1024, ROUND_BITS).astype(np.int64)
-            self._bytes = (bits << np.arange(ROUND_BITS)).sum(axis=-1)
-        byte, self._bytes = self._bytes[:, 0], self._bytes[:, 1:]
-        return byte
-
-
 class Trainer:
     """A core in NumPy.  All arrays have the seeds as first axis.
 
@@ -123,7 +58,8 @@ class Trainer:
     None for the order given.  Raises UserError where the settings do not suit the network.
 
     weights and accumulators hold what a core's memories hold after the last step; they change
-    in place, so copy what you keep.
+    in place, so copy what you keep.  With updates=False weights stay as they are and accumulators
+    sum up for ever: that measures the gradient.  imperfections: of the hardware, none by default.
     """
 
     def __init__(
@@ -135,27 +71,47 @@ class Trainer:
         weights: list[np.ndarray],
         seeds: Sequence[int],
         order: np.ndarray | None = None,
+        updates: bool = True,
+        imperfections: Imperfections | None = None,
     ) -> None:
         settings.check(network)
         self.network = network
         self.settings = settings
-        self.shift = settings.shift(network)
+        self.shift = settings.shift_at(0, network)
         self.inputs = np.asarray(codes, dtype=np.int64) << settings.input_shift
         self.labels = np.asarray(labels, dtype=np.int64)
         self.order = order
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
         # Integers: with the widest formats an accumulator may pass 2^53.
         self.accumulators = [np.zeros(w.shape, dtype=np.int64) for w in self.weights]
-        self._seeds = list(seeds)
-        self.signs = SignSource(
-            network, [start_state(s) for s in seeds], nodes=settings.perturbs_nodes
+        self.updates = updates
+        self.hardware: ImperfectHardware | None = None
+        if imperfections is not None and imperfections.any:
+            self.hardware = ImperfectHardware(imperfections, network, seeds)
+            self.weights = [self.hardware.stored(k, w) for k, w in enumerate(self.weights)]
+        numbering = settings.numbering(network)
+        self.perturbation = FAMILIES[settings.perturbation](
+            network, numbering, settings.perturbs_nodes, seeds
         )
+        self._start_states = states = [start_state(s) for s in seeds]
+        self.sample_order = SampleOrder(settings.sample_order, network, states, len(self.labels))
+        self.passes = Passes([n is not None for n in numbering], settings.by_layer)
+        self.random = RandomBytes(network, states)
         seeds_count = len(seeds)
         self.step_number = 0
         self.cost_sum = np.zeros(seeds_count, dtype=np.int64)
         self.weight_saturations = np.zeros(seeds_count, dtype=np.int64)
         self.activation_saturations = np.zeros(seeds_count, dtype=np.int64)
-        self._draw: list[np.ndarray] = []
+        self.rule: Adam | Residual = (
+            Adam(network, settings, self.weights) if settings.adam else Residual(network, settings)
+        )
+        self.highpass = HighPass(settings.highpass_exp)
+        self._scheduled = bool(settings.halve_every or settings.warmup_exp)
+        self._gated = settings.gate_zeros and not settings.perturbs_nodes
+        nothing = [np.zeros((len(seeds), f + 1), dtype=bool) for f in network.layers[:-1]]
+        self._open, self._baseline_open = nothing, list(nothing)
+        self._seed_numbers = np.arange(seeds_count)
+        self._draw: list[np.ndarray | None] = []
         self._x = np.zeros((seeds_count, network.layers[0] + 1), dtype=np.int64)
         self._label = np.zeros(seeds_count, dtype=np.int64)
         self._baseline = np.zeros(seeds_count, dtype=np.int64)
@@ -163,51 +119,65 @@ class Trainer:
         self._weights_changed = True
 
     def resume(self, step: int, accumulators: list[np.ndarray] | None = None) -> None:
-        """Go on with step number `step`, as if those before had been done.
+        """Of a new trainer: go on with step number `step`, as if those before had been done.
 
         The weights are those after them; accumulators likewise, in their shape, or None for 0.
         The steps that follow give the same numbers as in a run from the beginning.  Counters begin
         at 0; where a step of the forward difference goes on with a C0 from before, that is
-        measured again, which gives the same C0 and may count its saturations once more.
+        measured again, which gives the same C0 and may count its saturations once more.  Raises
+        UserError for settings of which that is not all (Settings.check_resumable).
         """
         s = self.settings
-        states = [start_state(seed) for seed in self._seeds]
-        self.signs = SignSource(self.network, states, s.perturbs_nodes, step // s.tau_p, step)
+        s.check_resumable()
+        self.perturbation.skip(step // s.tau_p)
+        self.sample_order.skip(step // s.tau_x)
+        self.random = RandomBytes(self.network, self._start_states, taken=step)
         if accumulators is not None:
             self.accumulators = [np.array(g, dtype=np.int64) for g in accumulators]
         self.step_number = step
         self._weights_changed = True
         if step % s.tau_x:
-            self._next_sample(step // s.tau_x)
+            self._next_sample()
         if step % s.tau_p:
-            self._draw = self.signs.draw()
+            self._draw = self.perturbation.draw()
 
     def step(self) -> Step:
         """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Schedule')."""
         s, t = self.settings, self.step_number
+        if self._scheduled:
+            self.shift = s.shift_at(t, self.network)
         new_sample = t % s.tau_x == 0
         if new_sample:
-            self._next_sample(t // s.tau_x)
+            self._next_sample()
         if t % s.tau_p == 0:
-            self._draw = self.signs.draw()
+            self._draw = self.perturbation.draw()
 
         baseline = cost_plus = None
         if s.antithetic:
-            cost_plus, cost = self._costs(ANTITHETIC)
+            both = self._costs(ANTITHETIC)
+            cost_plus, cost = both[0::2], both[1::2]
             delta = cost_plus - cost
-            self.cost_sum += cost_plus + cost
+            self.cost_sum += both[0] + both[1]
+        elif s.continuous:
+            cost = self._costs(ALONE)
+            delta = self.highpass.delta(cost[0])[None]
+            self.cost_sum += 2 * cost[0]
         else:
             if new_sample or self._weights_changed:
-                baseline, cost = self._costs(BASELINE_AND_FORWARD)
-                self._baseline = baseline
+                both = self._costs(BASELINE_AND_FORWARD)
+                self._baseline = baseline = both[0]
+                cost = both[1:]
             else:
-                (cost,) = self._costs(FORWARD)
+                cost = self._costs(FORWARD)
             delta = 2 * (cost - self._baseline)
-            self.cost_sum += 2 * cost
+            self.cost_sum += 2 * cost[0]
 
-        self._weights_changed = (t + 1) % s.tau_theta == 0
-        self._update(delta, self.signs.random_bytes(), self._weights_changed)
+        self._weights_changed = self.updates and (t + 1) % s.tau_theta == 0
+        self._update(delta, self.random.take(), self._weights_changed)
         self.step_number += 1
+        if not s.by_layer:
+            cost_plus = None if cost_plus is None else cost_plus[0]
+            cost, delta = cost[0], delta[0]
         return Step(t, baseline, cost_plus, cost, delta, self._weights_changed)
 
     def train(self, until_step: int, on_step: Callable[[Step], None] | None = None) -> None:
@@ -220,37 +190,46 @@ class Trainer:
     def evaluate(self, codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(correct samples, sum of costs) per seed."""
         inputs = np.asarray(codes, dtype=np.int64) << self.settings.input_shift
-        return evaluate(self.weights, inputs, np.asarray(labels, dtype=np.int64), self.network)
+        labels = np.asarray(labels, dtype=np.int64)
+        return evaluate(self.weights, inputs, labels, self.network, self.hardware)
 
     # -- parts of a step --------------------------------------------------------------------
 
-    def _next_sample(self, number: int) -> None:
-        index = number % len(self.labels)
-        if self.order is None:
-            x = np.broadcast_to(self.inputs[index], (len(self.cost_sum), self.inputs.shape[1]))
-            self._label = np.broadcast_to(self.labels[index], len(self.cost_sum))
-        else:
-            x = self.inputs[self.order[:, index]]
-            self._label = self.labels[self.order[:, index]]
+    def _next_sample(self) -> None:
+        index, seeds = self.sample_order.take(), len(self.cost_sum)
+        if self.order is not None:
+            index = self.order[self._seed_numbers, index]
+        x = np.broadcast_to(self.inputs[index], (seeds, self.inputs.shape[1]))
+        self._label = np.broadcast_to(self.labels[index], seeds)
         self._x = with_bias(x)
 
-    def _costs(self, factors: np.ndarray) -> np.ndarray:
-        """Costs with perturbation factor·θ, one row per factor; the passes share layer 1.
+    def _costs(self, kind: str) -> np.ndarray:
+        """Costs (passes, seeds) of the passes of that kind; they share the first layer's sums.
 
-        Keeps the inputs of every layer in the first pass, unless that is a perturbed one of
-        the forward difference: the update then goes by the baseline's, which stay.
+        Keeps the inputs that every layer has in the pass its update goes by.
         """
-        net, last = self.network, self.network.depth - 1
+        net, last, s = self.network, self.network.depth - 1, self.settings
+        passes = self.passes.of(kind)
+        exp = s.delta_exp + s.value_frac
         x = self._x[..., None]
         layer_inputs = []
-        for layer, signs in enumerate(self._draw):
-            layer_inputs.append(x[..., 0])
-            base = weighted_sums(self.weights[layer], x, net)
-            if self.settings.perturbs_nodes:
-                sign_sum = signs.astype(np.int64) * ONE
+        for layer, values in enumerate(self._draw):
+            layer_inputs.append(x[..., min(passes.own[layer], x.shape[-1] - 1)])
+            if self._gated:
+                self._note_inputs(kind, layer, x)
+            weights = self.weights[layer]
+            if self.hardware is not None:
+                weights = self.hardware.used(layer, weights)
+            base = weighted_sums(weights, x, net)
+            if values is None:
+                sign_sum: np.ndarray | int = 0
+            elif s.perturbs_nodes:
+                sign_sum = values.astype(np.int64) * ONE
             else:
-                sign_sum = np.matmul(signs, x.astype(np.float64)).astype(np.int64)
-            z = pre_activation(base, sign_sum, factors, self.settings.delta_exp, net)
+                sign_sum = np.matmul(values, x.astype(np.float64)).astype(np.int64)
+            z = pre_activation(base, sign_sum, passes.factors[layer], exp, net)
+            if self.hardware is not None:
+                z = self.hardware.neurons(layer, z, axis=1)
             if layer < last:
                 y, over = activate(net.hidden, z, net.pre_frac)
                 x = np.empty((len(y), y.shape[1] + 1, y.shape[2]), dtype=np.int64)
@@ -259,36 +238,64 @@ class Trainer:
                 y, over = output_values(z, net)
             if over.any():
                 self.activation_saturations += over.sum(axis=(1, 2))
-        if factors is not FORWARD:
+        if kind != FORWARD:
             self._layer_inputs = layer_inputs
-        labels = np.repeat(self._label[:, None], len(factors), axis=1)
-        return costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
+        labels = np.repeat(self._label[:, None], y.shape[-1], axis=1)
+        found = costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
+        return found if self.hardware is None else self.hardware.costs(found)
+
+    def _note_inputs(self, kind: str, layer: int, x: np.ndarray) -> None:
+        """Which inputs (seeds, fan_in + 1, passes) are not 0 in a pass that D is made of."""
+        used = x if x.shape[-1] == 1 else x[..., self.passes.of(kind).measuring[layer]]
+        found = (used != 0).any(axis=-1)
+        if kind == BASELINE_AND_FORWARD:
+            self._baseline_open[layer] = x[..., 0] != 0
+        elif kind == FORWARD:
+            found |= self._baseline_open[layer]
+        self._open[layer] = found
 
     def _update(self, delta: np.ndarray, random: np.ndarray, change_weights: bool) -> None:
-        """Give every synapse its share of the cost change; change the weights when due."""
+        """Give every synapse its share of the cost change; change the weights when due.
+
+        delta: (1, seeds), or (trained layers, seeds), each layer with its own.
+        """
         accumulate = self.settings.accumulates
         shift = ACT_FRAC if accumulate else self.shift + ACT_FRAC
-        for layer, signs in enumerate(self._draw):
+        own, noise = 0, None
+        if change_weights and self.hardware is not None:
+            noise = self.hardware.change_noise()
+        for layer, values in enumerate(self._draw):
+            if values is None:
+                continue
+            change_of_cost = delta[own]
+            if self.settings.by_layer:
+                own += 1
             if self.settings.perturbs_nodes:
                 x = self._layer_inputs[layer]
             else:
-                x = np.full((len(delta), 1), ONE, dtype=np.int64)
-            share = stochastic_round(delta[:, None] * x, shift, random[:, None], ROUND_BITS)
-            change = signs * share[:, None, :]
+                x = np.full((len(random), 1), ONE, dtype=np.int64)
+            share = stochastic_round(
+                change_of_cost[:, None] * x, shift, random[:, None], ROUND_BITS
+            )
+            change = values * share[:, None, :]
+            if self._gated:
+                change *= self._open[layer][:, None, :]
             if accumulate:
                 self.accumulators[layer] += change.astype(np.int64)
                 if not change_weights:
                     continue
-                change = self._take_whole_units(layer)
+                change = self.rule.change(
+                    layer, self.accumulators[layer], self.weights[layer], self.shift, random
+                )
+            elif not change_weights:
+                continue
             weights = self.weights[layer]
             weights -= change
+            if noise is not None:
+                weights += noise[layer]
             low, high = self.network.weight_min, self.network.weight_max
             if weights.min() < low or weights.max() > high:
                 self.weight_saturations += ((weights < low) | (weights > high)).sum(axis=(1, 2))
                 self.weights[layer] = saturate(weights, low, high)
-
-    def _take_whole_units(self, layer: int) -> np.ndarray:
-        """⌊G·2^-S⌋, leaving the residual in G, also where the weight then clips."""
-        whole = floor_shift(self.accumulators[layer], self.shift)
-        self.accumulators[layer] -= floor_shift(whole, -self.shift)
-        return whole.astype(np.float64)
+            if self.hardware is not None:
+                self.weights[layer] = self.hardware.stored(layer, self.weights[layer])

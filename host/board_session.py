@@ -33,6 +33,7 @@ from rtl.protocol import (
     Status,
 )
 from rtl.spatial.config import SpatialConfig
+from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
@@ -64,6 +65,7 @@ class BoardSession(Session):
         self._sets: dict[str, Samples] = {}
         self._first = 0
         """The training sample that stands first in the sample memory."""
+        self._settings: Settings | None = None
         self._before = State(0, [], [])
         """What the run had done when it was restored: the board counts from 0."""
         self._periods: dict[Register, tuple[int, int]] = {}
@@ -135,7 +137,18 @@ class BoardSession(Session):
         self._look()
         return weights
 
+    def check_resumable(self, settings: Settings) -> None:
+        super().check_resumable(settings)
+        if self.network.accumulators and not self.config.host_gradient_bits:
+            raise UserError(
+                f"{self.backend}: a spatial core cannot show its accumulators, so a run on it "
+                "cannot go on from its middle; run it again from its first step, at about a step a "
+                "clock, or train on a folded core, whose numbers are the same"
+            )
+
     def read_state(self) -> State:
+        if self._settings is not None:
+            self.check_resumable(self._settings)
         weights = self.read_weights()
         accumulators = core_memory.read_accumulators(self.link, self.config)
         counters = self.counters()
@@ -153,6 +166,7 @@ class BoardSession(Session):
         self._begin(settings, seed, State(0, [], []))
 
     def restore(self, settings: Settings, seed: int, state: State) -> None:
+        self.check_resumable(settings)
         self._begin(settings, seed, state)
         self.write_weights(state.weights)
         core_memory.write_accumulators(self.link, self.config, state.accumulators)
@@ -161,8 +175,10 @@ class BoardSession(Session):
     def _begin(self, settings: Settings, seed: int, state: State) -> None:
         """INIT, so that the next step is that after `state`: all but weights and accumulators."""
         settings.check(self.network)
+        self._settings = settings
         if isinstance(self.config, SpatialConfig):
             self.config.check(settings)
+        check_core(self.network, settings)
         first = state.sample(settings, len(self._sets["train"]))
         if first != self._first:
             self.load_samples(self._sets["train"], self._sets["test"], first)

@@ -27,7 +27,7 @@ def read_weights(link: Link, config: CoreLayout) -> list[np.ndarray]:
 
 
 def read_accumulators(link: Link, config: CoreLayout) -> list[np.ndarray]:
-    """Per layer an int64 array (nodes, fan_in + 1); an empty list where the host can access none."""
+    """Per layer an int64 array (nodes, fan_in + 1); empty where there are none to access."""
     bits = config.host_gradient_bits
     if not bits:
         return []

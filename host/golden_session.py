@@ -53,6 +53,7 @@ class GoldenSession(Session):
         self._before = state
 
     def read_state(self) -> State:
+        self.check_resumable(self._running.settings)
         counters = self.counters()
         accumulators = self._running.accumulators if self.network.accumulators else []
         return State(

@@ -103,6 +103,11 @@ class Session(ABC):
     def start(self, settings: Settings, seed: int) -> None:
         """Step 0: set all run-time registers and the sign sequence, clear accumulators."""
 
+    def check_resumable(self, settings: Settings) -> None:
+        """Raise UserError where a run with these settings cannot go on from its middle: then
+        read_state and restore raise it, too."""
+        settings.check_resumable()
+
     @abstractmethod
     def restore(self, settings: Settings, seed: int, state: State) -> None:
         """Instead of write_weights and start: go on from `state`, of a run with these settings and

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from golden_model.errors import UserError
-from golden_model.network import ONE, Network
-from golden_model.settings import METHODS, Settings
+from golden_model.network import ONE, TAU_MAX, Network
+from golden_model.perturbations import FAMILIES, number_parameters
+from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
 from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
 from host.session import Samples
 from host.task_errors import to_user_error
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
     "rounding": "auto",
     "delta_exp": 5,
+    "norm": None,
     "tau_x": 1,
     "tau_p": 1,
     "tau_theta": 1,
@@ -34,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "target": None,
     "eval_every": 1_000,
     "init_gain": 1.0,
+    **{f.name: f.default for f in fields(Settings)[FIRST_VARIANT:]},
 }
 DEFAULT_ETA_EXP = {"wp": 13, "np": 9}
 LANES = 8
@@ -53,7 +56,23 @@ class Plan:
     difference: str
     rounding: str
     delta_exp: int
+    norm: float | None
+    """delta_exp follows from it where it is given."""
     eta_exp: int
+    perturbation: str
+    scope: str
+    trainable: tuple[bool, ...]
+    gate_zeros: bool
+    optimizer: str
+    momentum_exp: int
+    decay_exp: int
+    halve_every: int
+    warmup_exp: int
+    warmup_every: int
+    highpass_exp: int
+    sample_order: str
+    adam_mean_exp: int
+    adam_square_exp: int
     tau_x: int
     tau_p: int
     tau_theta: int
@@ -61,6 +80,18 @@ class Plan:
     target: float | None
     eval_every: int
     init_gain: float
+
+    @property
+    def needs_accumulators(self) -> bool:
+        """Whether no rounding but residual will do."""
+        fine = FAMILIES[self.perturbation].frac
+        kept = self.optimizer == "adam" or self.momentum_exp or self.decay_exp
+        return self.tau_theta > 1 or bool(fine or kept)
+
+    @property
+    def slowest(self) -> int:
+        """By how many powers of two the learning rate gets smaller on the way."""
+        return self.warmup_exp + (self.steps // self.halve_every if self.halve_every else 0)
 
 
 @dataclass(frozen=True)
@@ -181,11 +212,31 @@ class Task:
             key: _first(*(getattr(layer, key) for layer in layers), default)
             for key, default in defaults.items()
         }
-        if values["rounding"] == "auto":
+        values["trainable"] = tuple(values["trainable"])
+        if values["norm"] is not None:
+            if any(layer.delta_exp is not None for layer in layers):
+                raise UserError(
+                    f"norm = {values['norm']:g} beside delta_exp: each says how "
+                    "large the perturbation is; give one of them"
+                )
+            values["delta_exp"] = self._delta_exp(method, values)
+        plan = Plan(**values)
+        if plan.rounding == "auto":
             wide = self.file.numbers.weight_bits >= STOCHASTIC_WEIGHT_BITS
-            stochastic = values["tau_theta"] == 1 and wide
-            values["rounding"] = "stochastic" if stochastic else "residual"
-        return Plan(**values)
+            residual = plan.needs_accumulators or not wide
+            plan = replace(plan, rounding="residual" if residual else "stochastic")
+        return plan
+
+    def _delta_exp(self, method: str, values: dict[str, Any]) -> int:
+        """The exponent of the perturbation whose whole length is nearest to norm."""
+        trainable = values["trainable"]
+        layers = self.file.network.layers
+        if trainable and len(trainable) != len(layers) - 1:
+            return DEFAULTS["delta_exp"]  # Settings.check tells about the flags
+        numbering = number_parameters(
+            Network(tuple(layers)), method == "np", values["scope"] == "layer", trainable
+        )
+        return delta_exp_for(values["norm"], values["perturbation"], numbering)
 
     # -- what it is made of -----------------------------------------------------------------
 
@@ -196,20 +247,22 @@ class Task:
     @cached_property
     def _network(self) -> Network:
         section, numbers, core = self.file.network, self.file.numbers, self.file.core
-        plans = [self.plan(method) for method in METHODS]
-        residual = [plan for plan in plans if plan.rounding == "residual"]
+        plans = {method: self.plan(method) for method in METHODS}
+        residual = [method for method, plan in plans.items() if plan.rounding == "residual"]
         accumulators = bool(residual) if core.accumulators == "auto" else core.accumulators
-        needed = max((plan.tau_theta for plan in residual), default=1) if accumulators else 1
         sample_bits, sample_signed, _ = self._sample_format
+        fine = numbers.cost_frac + 1 - (numbers.weight_bits - 4)
         shifts = [
-            numbers.cost_frac + 1 + plan.eta_exp - plan.delta_exp - (numbers.weight_bits - 4)
-            for plan in plans
-        ]
-        return Network(
+            fine + plan.eta_exp - plan.delta_exp + FAMILIES[plan.perturbation].frac
+            + plan.momentum_exp + plan.slowest
+            for plan in plans.values()
+        ]  # fmt: skip
+        network = Network(
             layers=tuple(section.layers),
             hidden=section.hidden,
             output=section.output,
             cost=section.cost,
+            smoothing_exp=section.smoothing_exp,
             weight_bits=numbers.weight_bits,
             pre_frac=numbers.pre_frac,
             cost_frac=numbers.cost_frac,
@@ -218,9 +271,13 @@ class Task:
             target_low=round(section.target_low * ONE),
             target_high=round(section.target_high * ONE),
             accumulators=accumulators,
-            tau_theta_max=_first(core.tau_theta_max, needed),
+            tau_theta_max=_first(core.tau_theta_max, TAU_MAX if accumulators else 1),
             shift_max=min(32, max(0, *shifts) + SHIFT_HEADROOM),
         )
+        if core.tau_theta_max is not None or not accumulators:
+            return network
+        needed = [self._settings(method).tau_theta_needed(network) for method in residual]
+        return replace(network, tau_theta_max=max(needed, default=1))
 
     @property
     def _sample_format(self) -> tuple[int, bool, int]:
@@ -232,17 +289,15 @@ class Task:
 
     def settings(self) -> Settings:
         """The run-time registers for this task's method."""
-        plan = self.plan()
+        return self._settings(self.method)
+
+    def _settings(self, method: str) -> Settings:
+        plan = self.plan(method)
+        names = {f.name for f in fields(Plan)} & {f.name for f in fields(Settings)}
         return Settings(
-            method=self.method,
-            difference=plan.difference,
-            rounding=plan.rounding,
-            delta_exp=plan.delta_exp,
-            eta_exp=plan.eta_exp,
-            tau_x=plan.tau_x,
-            tau_p=plan.tau_p,
-            tau_theta=plan.tau_theta,
+            method=method,
             input_shift=self._sample_format[2],
+            **{name: getattr(plan, name) for name in names},
         )
 
     def datasets(self) -> tuple[Samples, Samples]:
@@ -273,8 +328,8 @@ class Task:
                 data["source"] = source.name
         parts = {
             "network": asdict(self._network),
-            "settings": asdict(self.settings()),
-            "plan": asdict(self.plan()),
+            "settings": told(self.settings()),
+            "plan": told(self.plan()),
             "data": data,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -300,6 +355,13 @@ class Task:
                 )
         except UserError as error:
             raise UserError(f"{self.origin}: {error}") from None
+
+
+def told(values: Settings | Plan) -> dict[str, Any]:
+    """The fields of `values`, those of variants only where they have not their default: a
+    variant that is added later leaves the digests of all others as they were."""
+    later = {f.name: f.default for f in fields(Settings)[FIRST_VARIANT:]} | {"norm": None}
+    return {k: v for k, v in asdict(values).items() if k not in later or v != later[k]}
 
 
 def _first(*values: Any) -> Any:

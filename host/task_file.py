@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, TAU_MAX
+from golden_model.perturbations import FAMILIES
 from golden_model.settings import STEPS_MAX
+from host.task_errors import near
 
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Steps = Annotated[int, Field(ge=1, le=STEPS_MAX)]
@@ -17,6 +19,12 @@ def _auto_or_bool(value: object) -> object:
     if value is True or value is False or value == "auto":
         return value
     raise ValueError('must be true, false or "auto"')
+
+
+def _family(value: str) -> str:
+    if value in FAMILIES:
+        return value
+    raise ValueError(f"must be one of {', '.join(FAMILIES)}{near(value, FAMILIES)}")
 
 
 def _column(value: object) -> object:
@@ -57,6 +65,7 @@ class NetworkSection(Section):
     hidden: str = "tanh"
     output: str = "tanh"
     cost: str = "mse"
+    smoothing_exp: int = 0
     target_low: float = Field(default=-1.0, ge=-2, lt=2)
     target_high: float = Field(default=1.0, ge=-2, lt=2)
 
@@ -75,10 +84,27 @@ class NumbersSection(Section):
 class MethodSection(Section):
     """[training.wp] and [training.np]: what differs from [training] for one method."""
 
-    difference: Literal["antithetic", "forward"] | None = None
+    difference: Literal["antithetic", "forward", "highpass"] | None = None
     rounding: Literal["auto", "stochastic", "residual"] | None = None
     delta_exp: Annotated[int, Field(ge=1, le=DELTA_EXP_MAX)] | None = None
     eta_exp: Annotated[int, Field(ge=0, le=31)] | None = None
+    norm: Annotated[float, Field(gt=0)] | None = None
+    """Length of the whole perturbation, in place of delta_exp: m of McCaughan et al. 2023."""
+    perturbation: Annotated[str, AfterValidator(_family)] | None = None
+    scope: Literal["network", "layer"] | None = None
+    trainable: list[bool] | None = None
+    """A flag per layer of weights."""
+    gate_zeros: bool | None = None
+    optimizer: Literal["sgd", "adam"] | None = None
+    momentum_exp: Annotated[int, Field(ge=0, le=16)] | None = None
+    decay_exp: Annotated[int, Field(ge=0, le=31)] | None = None
+    halve_every: Annotated[int, Field(ge=0, le=STEPS_MAX)] | None = None
+    warmup_exp: Annotated[int, Field(ge=0, le=31)] | None = None
+    warmup_every: Steps | None = None
+    highpass_exp: Annotated[int, Field(ge=1, le=16)] | None = None
+    sample_order: Literal["cycle", "epoch", "random"] | None = None
+    adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
+    adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     tau_p: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     tau_theta: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None

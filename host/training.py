@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
@@ -55,7 +56,9 @@ class RunResult:
     board_losses: int = 0
     """How often the board lost the run and was loaded again."""
     progress: Progress | None = None
-    """From where the run can go on; None where it came to its end."""
+    """From where the run can go on; None where it came to its end, or cannot."""
+    not_resumable: str | None = None
+    """Why an interrupted run cannot go on."""
 
     @property
     def accuracy(self) -> float:
@@ -142,6 +145,15 @@ class _Run:
     ) -> None:
         self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
         self.settings = task.settings()
+        # Asked before the run begins: a checkpoint cannot be had later.
+        self.final: UserError | None = None
+        """Why the run could not go on from where it stops, if so."""
+        try:
+            session.check_resumable(self.settings)
+        except UserError as reason:
+            if keeper is not None or progress is not None:
+                raise
+            self.final = reason
         self.kept = progress or Progress(self._first_state())
         """From where the run goes on where the board loses it."""
         self.earlier = self.kept
@@ -207,7 +219,8 @@ class _Run:
             scaling=prepared.scaling,
             notes=prepared.notes,
             board_losses=self.losses,
-            progress=now if stopped else None,
+            progress=now if stopped and self.final is None else None,
+            not_resumable=str(self.final) if stopped and self.final else None,
         )
 
     def _first_state(self) -> State:
@@ -262,7 +275,10 @@ class _Run:
         self.reporter.evaluated(point)
 
     def _progress(self) -> Progress:
-        state = self.session.read_state()
+        if self.final is None:
+            state = self.session.read_state()
+        else:
+            state = State(self.step, self.session.read_weights(), [])
         counters, earlier = self.session.counters(), self.earlier
         return Progress(
             state=state,

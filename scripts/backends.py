@@ -74,6 +74,17 @@ def say(line: str) -> None:
         click.echo(line, err=True)
 
 
+def for_core(task: Task) -> Task:
+    """`task`; raises UserError where it asks for what no core has yet."""
+    from rtl.variants import check_core
+
+    try:
+        check_core(task.network(), task.settings())
+    except UserError as error:
+        raise UserError(f"{task.origin}: {error}") from None
+    return task
+
+
 def sample_words(task: Task) -> int:
     """16-bit words of sample memory that the task's data sets take, each from an even word on."""
     # A test set that is the training set (xor) is written twice all the same.
@@ -123,6 +134,7 @@ def open_session(
         from host.golden_session import GoldenSession
 
         return GoldenSession(task.network(), task.lanes)
+    for_core(task)
     from host.board_session import BoardSession
 
     network = task.network()

@@ -12,7 +12,7 @@ from boards import bare, simulated
 from golden_model.seeds import initial_weights
 from host.board_session import BoardSession
 from host.task import Task
-from scripts.backends import sample_words
+from scripts.backends import for_core, sample_words
 from scripts.bench import json_option, record
 
 PAIRS = 5
@@ -29,7 +29,7 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
     Beside it the same core and sample memory in a bare Verilator loop that looks at nothing;
     the ratio, of processor time, is what UART and pseudo-terminal leave of that.
     """
-    task = Task.load(task_name)
+    task = for_core(Task.load(task_name))
     network, words = task.network(), sample_words(task)
     program = bare.build(network, task.lanes, words, task.settings())
     train, test = task.datasets()

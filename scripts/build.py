@@ -18,7 +18,7 @@ from boards.spatial import spatial_config, spatial_design
 from golden_model.errors import UserError
 from host.task import Task
 from rtl.spatial.config import SpatialConfig
-from scripts.backends import sample_words
+from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
 from scripts.clocks import measured_clocks
 
@@ -100,6 +100,7 @@ def build_command(
         tau_theta=tau_theta,
         lanes=lanes if isinstance(lanes, int) else None,
     )
+    for_core(task)
     if clock is not None and not 1 <= clock <= 1000:
         raise UserError(f"--clock {clock:g}: must be 1 to 1000 MHz")
     wanted = sample_words(task)

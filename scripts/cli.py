@@ -27,6 +27,7 @@ COMMANDS = {
         "Train while link, board and host fail, and compare the weights.",
     ),
     "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
+    "study": ("scripts.study:study", "Study the methods on the golden model, with plots."),
     "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
 }
 """Name: (module:function, line in --help).  Modules are imported when the command is run, so

@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 import click
 
 from boards.board import Board
+from boards.devices import ECP5
 from boards.fit import NO, TIGHT, Fit, assess, average_clocks, remedies
 from boards.registry import boards as known_boards
 from boards.registry import find_board
+from boards.spatial_fit import assess as assess_spatial
+from golden_model.settings import Settings
 from host.run_folder import check_json
 from host.task import Task
-from scripts.backends import sample_words
+from rtl.spatial.timing import clocks_per_step
+from scripts.backends import for_core, sample_words
 from scripts.bench import json_option, record
 
 RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
@@ -31,6 +35,8 @@ TITLES = (
     "",
 )
 START = "start"
+OFFERED_PARAMETERS = 1000
+"""Larger networks are not looked at for a spatial core, unless the task asks for one."""
 
 
 class Clock(NamedTuple):
@@ -56,7 +62,7 @@ def recorded_builds(path: Path) -> list[dict[str, Any]]:
             for row in rows
             if row.get("fmax_holds") is not False
             and isinstance(row["core_hz"], int | float)
-            and isinstance(row["lanes"], int)
+            and isinstance(row["lanes"], int | None)
             and {"board", "task"} <= row.keys()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -69,7 +75,7 @@ def clock_of(board: Board, task: str, lanes: int, builds: list[dict[str, Any]]) 
     That of the recorded build of this board with as many lanes or, failing that, the fewest
     above: more lanes are not faster.  Without one, the first clock that a build tries.
     """
-    found = [row for row in builds if row["board"] == board.name and row["lanes"] >= lanes]
+    found = [row for row in builds if row["board"] == board.name and (row["lanes"] or 0) >= lanes]
     if not found:
         return Clock(board.device.start_hz, START)
     best = min(found, key=lambda row: (row["lanes"], row["task"] != task))
@@ -142,6 +148,69 @@ def as_row(fit: Fit, clock: Clock, clocks: float, others: list[Board]) -> dict[s
     }
 
 
+def spatial_rows(
+    task: Task, boards: list[Board], builds: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """A row for the spatial core on each board; none for a network far too large for one."""
+    if task.core != "spatial" and task.network().parameters > OFFERED_PARAMETERS:
+        return []
+    spatial = task.with_overrides(core="spatial", lanes=None)
+    network, settings = spatial.network(), spatial.settings()
+    wanted = sample_words(spatial)
+    rows = []
+    for board in boards:
+        fit = assess_spatial(board, network, settings, wanted)
+        counts = {
+            key: {"used": part.used, "available": part.available}
+            for key, part in (
+                ("logic_cells", fit.cells),
+                ("dsps", fit.dsps),
+                ("rams", fit.blocks),
+            )
+        }
+        clock = spatial_clock(board, task, settings, builds)
+        clocks = clocks_per_step(fit.config, settings)
+        notes = [
+            f"{part.lacking:,} {part.name} too many ({part.lacking / part.available:+.0%})"
+            for part in fit.short
+        ]
+        if fit.verdict == TIGHT:
+            notes.append("logic within the estimate's error")
+        if fit.verdict != NO and fit.sample_memory < wanted:
+            notes.append(f"room for {fit.sample_memory / wanted:.0%} of the samples")
+        rows.append(
+            {
+                "board": board.name,
+                "lanes": None,
+                **counts,
+                "calibrated": board.family == ECP5,
+                "sample_memory": fit.sample_memory,
+                "sample_words_wanted": wanted,
+                "clocks_per_step": clocks,
+                "clock_hz": clock.hertz,
+                "clock_from": clock.source,
+                "steps_per_second": round(clock.hertz / clocks, 1),
+                "verdict": fit.verdict,
+                "remark": fit.verdict + (f": {', '.join(notes)}" if notes else ""),
+            }
+        )
+    return rows
+
+
+def spatial_clock(
+    board: Board, task: Task, settings: Settings, builds: list[dict[str, Any]]
+) -> Clock:
+    """That of the recorded build of this very core, or the first that a build tries."""
+    for row in builds:
+        if (row["board"], row["task"], row.get("method")) == (
+            board.name,
+            task.name,
+            settings.method,
+        ) and row["lanes"] is None:
+            return Clock(row["core_hz"], f"build of {row['task']}, spatial, {row['method']}")
+    return Clock(board.device.start_hz, START)
+
+
 def cells(row: dict[str, Any]) -> list[str]:
     """A line of the table, in the order of TITLES."""
 
@@ -151,7 +220,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     star = "" if row["clock_from"] == START else "*"
     return [
         row["board"],
-        str(row["lanes"]),
+        "spatial" if row["lanes"] is None else str(row["lanes"]),
         ("" if row["calibrated"] else "~") + share("logic_cells"),
         share("dsps"),
         share("rams"),
@@ -184,7 +253,7 @@ def fit(
     """
     if json_file is not None:
         check_json(json_file)
-    task = Task.load(task_name)
+    task = for_core(Task.load(task_name))
     known = list(known_boards().values())
     chosen = [find_board(name) for name in dict.fromkeys(names)] or known
     builds = recorded_builds(RECORDED)
@@ -197,6 +266,8 @@ def fit(
         f"{network.describe()}, {settings.method}, {settings.difference}, "
         f"{'with' if network.accumulators else 'no'} accumulators"
     )
+    if not lanes:
+        rows += spatial_rows(task, chosen, builds)
     lines = [list(TITLES), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

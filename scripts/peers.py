@@ -20,6 +20,7 @@ from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 from host.session import Samples
 from host.task import Task
+from rtl.variants import missing
 
 
 def draws_at_once(signs: int) -> int:
@@ -55,6 +56,11 @@ class Problem:
                     f"{task.name}: {key} = {value}; the peers are written for {wanted[key]} only, "
                     "the form most work per step; set it so in a copy of the task file"
                 )
+        for key, value in missing(task.network(), settings):
+            raise UserError(
+                f"{task.name}: {key} = {value!r}; the peers have no such thing, leave it out of a "
+                "copy of the task file"
+            )
         train, test = task.datasets()
         return cls(task.network(), settings, train, test, task.seed, task.init_gain)
 

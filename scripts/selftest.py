@@ -15,7 +15,7 @@ from host.run_folder import check_json, package_version, write_json
 from host.selftest import self_test
 from host.task import Task
 from host.transport import Transport
-from scripts.backends import check_port, sample_words, say
+from scripts.backends import check_port, for_core, sample_words, say
 
 SIM_TASK = "xor"
 SIM_SAMPLE_WORDS = 1024
@@ -45,7 +45,9 @@ def selftest(task_name: str | None, port: str, baud: int | None, json_file: Path
         check_port(port, "port", ("sim",))
     if json_file:
         check_json(json_file)
-    task = Task.load(task_name or SIM_TASK) if task_name or port == "sim" else None
+    task = None
+    if task_name or port == "sim":
+        task = for_core(Task.load(task_name or SIM_TASK))
     checks = []
     for check in _checks(port, baud, task):
         checks.append(check)

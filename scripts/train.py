@@ -240,7 +240,9 @@ def report(result: RunResult, folder: Path) -> str:
         )
     if result.board_losses:
         lines.append(f"  board      lost the run {result.board_losses} times, loaded again")
-    if result.interrupted:
+    if result.progress is not None:
         lines.append(f"  go on      mgd resume {folder}")
+    if result.not_resumable is not None:
+        lines.append(f"  final      {result.not_resumable}")
     lines.append(f"  written    {folder}")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from host.board_session import BoardSession
 from host.run_folder import check_json, package_version, write_json
 from host.task import Task
 from rtl.lockstep import Lockstep, MismatchError
-from scripts.backends import sample_words, say
+from scripts.backends import for_core, sample_words, say
 from scripts.verify_netlist import FAMILIES, Comparison, compare, prepared
 
 CHUNK_EVENTS = 100_000
@@ -69,6 +69,7 @@ def verify(
     task = Task.load(task_name).with_overrides(
         core=core, lanes=lanes, method=method, seed=seed, steps=steps
     )
+    for_core(task)
     if json_file:
         check_json(json_file)
     difference = None

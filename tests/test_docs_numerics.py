@@ -14,11 +14,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden_model import activations, costs, formats, seeds, signs, tables
+from golden_model import (
+    activations,
+    costs,
+    formats,
+    imperfections,
+    perturbations,
+    seeds,
+    signs,
+    tables,
+)
 from golden_model.activations import activate
+from golden_model.adam import Adam, log2_of
 from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
+from golden_model.highpass import HighPass
+from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
+from golden_model.perturbations.sequential import stride_and_start
+from golden_model.perturbations.sine import SINE
+from golden_model.perturbations.walsh import rows
+from golden_model.sample_order import SampleOrder
 from golden_model.settings import Settings
 from golden_model.trainer import SignSource, Trainer
 from host.datasets import default_format, split
@@ -209,6 +225,24 @@ def _(b):
     return {"case": result}
 
 
+@vector("further-costs")
+def _(b):
+    result = []
+    for case in b["case"]:
+        net = Network((1, len(case["values"])), **case["network"])
+        values = array(case["values"])[None]
+        result.append(
+            {
+                "values": case["values"],
+                "label": case["label"],
+                "cost": costs.FUNCTIONS[net.cost](values, array([case["label"]]), net)[0],
+                "class": costs.classify(values, net)[0],
+                "network": case["network"],
+            }
+        )
+    return {"case": result}
+
+
 @vector("threshold")
 def _(b):
     rows = []
@@ -346,6 +380,33 @@ def _(b):
     }
 
 
+@vector("perturbations")
+def _(b):
+    net, seed, numbers = Network(tuple(b["layers"])), b.get("seed", 1), b.get("draws", [0, 1, 9])
+    numbering = perturbations.number_parameters(net, False, False)
+    families = {
+        name: family(net, numbering, False, [seed])
+        for name, family in perturbations.FAMILIES.items()
+        if name != "random"
+    }
+    drawn = {
+        name: [[v[0] for v in family.draw()] for _ in range(max(numbers) + 1)]
+        for name, family in families.items()
+    }
+    a, start = stride_and_start(net.parameters, seed)
+    return {
+        "layers": b["layers"],
+        "seed": seed,
+        "SINE": SINE,
+        "stride": a,
+        "start": start,
+        "rows": [rows(n, seed) for n in numbering],
+        "phases": [phases[0] for phases in families["sine"]._phases],
+        "draws": numbers,
+        "values": {name: [of[d] for d in numbers] for name, of in drawn.items()},
+    }
+
+
 @vector("stretch-lengths")
 def _(b):
     return {"rows": [[k, signs.spacing(k).bit_length() - 1] for k, _ in b["rows"]]}
@@ -371,6 +432,75 @@ def _(b):
         whole = formats.floor_shift(total, shift)
         rows.append([total, shift, whole, total - formats.floor_shift(whole, -shift)])
     return {"rows": rows}
+
+
+@vector("schedules")
+def _(b):
+    net, start = Network(tuple(b["layers"])), seeds.start_state(b["seed"])
+    places: dict[str, Any] = {}
+    for kind in ("random", "epoch"):
+        orders = [SampleOrder(kind, net, [start], count) for count in b["counts"]]
+        places[kind] = [
+            [order.take()[0] for _ in range(3 * count)]
+            for order, count in zip(orders, b["counts"], strict=True)
+        ]
+    highpass = HighPass(b["highpass_exp"])
+    return {
+        **{key: b[key] for key in ("layers", "seed", "counts")},
+        **places,
+        "highpass_exp": b["highpass_exp"],
+        "costs": b["costs"],
+        "D": [highpass.delta(array([cost]))[0] for cost in b["costs"]],
+    }
+
+
+@vector("adam")
+def _(b):
+    settings = Settings(rounding="residual", optimizer="adam", eta_exp=b["eta_exp"])
+    rule, rows = Adam(Network((1, 1)), settings, [np.zeros((1, 1, 1))]), []
+    for g, _ in b["steps"]:
+        total = array([[[g]]])
+        q = rule.change(0, total, np.zeros((1, 1, 1)), b["eta_exp"], array([b["random"]]))
+        rows.append([g, int(q[0, 0, 0])])
+    return {
+        "log2": [[x, log2_of(array([x]))[0]] for x, _ in b["log2"]],
+        "eta_exp": b["eta_exp"],
+        "random": b["random"],
+        "steps": rows,
+    }
+
+
+@vector("imperfect-hardware")
+def _(b):
+    net = Network(tuple(b["layers"]))
+    wrong = Imperfections(
+        gain=b["deviation"], offset=b["deviation"], stuck=b["stuck"], stuck_bits=b["stuck_bits"]
+    )
+    hardware = ImperfectHardware(wrong, net, [b["seed"]])
+    low = (1 << b["stuck_bits"]) - 1
+
+    def drawn(word, sigma, frac):
+        return imperfections.noise(np.array(int(word, 16), np.uint64)[None], sigma, frac)[0]
+
+    def stored(value):
+        shapes = [(n, f + 1) for f, n in zip(net.layers, net.layers[1:], strict=False)]
+        filled = [np.full((1, *shape), float(value)) for shape in shapes]
+        return [array(hardware.stored(k, w)[0]) for k, w in enumerate(filled)]
+
+    return {
+        "noise": [[word, s, f, drawn(word, s, f)] for word, s, f, _ in b["noise"]],
+        "layers": b["layers"],
+        "seed": b["seed"],
+        "deviation": b["deviation"],
+        "stuck": b["stuck"],
+        "stuck_bits": b["stuck_bits"],
+        "gains": [g[0] for g in hardware._gains],
+        "offsets": [o[0] for o in hardware._offsets],
+        "stuck_places": [
+            (zeros ^ ones) ^ low for zeros, ones in zip(stored(0), stored(low), strict=True)
+        ],
+        "stuck_at": stored(0),
+    }
 
 
 @vector("widths")
@@ -452,10 +582,16 @@ def traced_step(trainer, source, before):
     "run-narrow",
     "run-wide",
     "run-fine",
+    "run-walsh-by-layer",
+    "run-sine",
+    "run-momentum",
+    "run-adam",
+    "run-continuous",
 )
 def _(b):
     net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})
-    settings = Settings(**b["settings"])
+    flags = tuple(b["settings"].get("trainable", ()))
+    settings = Settings(**{**b["settings"], "trainable": flags})
     seed, data = b["start"]["seed"], b["samples"]
     order = seeds.permutation(len(data["labels"]), seed)
     start = seeds.initial_weights(net, seed, b["start"]["gain"])
@@ -471,7 +607,8 @@ def _(b):
             steps.append(shown)
             first_d.append(shown["D"])
         else:
-            first_d.append(trainer.step().delta[0])
+            delta = trainer.step().delta
+            first_d.append(delta[:, 0] if settings.by_layer else delta[0])
     correct, cost = trainer.evaluate(codes, labels)
     return {
         "network": b["network"],

@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 
 from golden_model import reference
+from golden_model.float_trainer import FloatTrainer
 from golden_model.forward import evaluate, predict
 from golden_model.network import ONE, TAU_MAX, Network
-from golden_model.reference import FloatTrainer, float_inputs, float_weights
+from golden_model.reference import float_inputs, float_weights
 from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer

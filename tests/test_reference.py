@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from golden_model import reference
+from golden_model.float_trainer import FloatTrainer
 from golden_model.network import ONE, Network
-from golden_model.reference import FloatTrainer, float_inputs, float_weights
+from golden_model.reference import float_inputs, float_weights
 from golden_model.seeds import initial_weights, permutation
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
@@ -154,13 +155,17 @@ def test_sgd_learns_digits():
 
 
 FINE = {"weight_bits": 18, "pre_frac": 14, "cost_frac": 16, "sample_signed": True}
-LINEAR = Network((4, 3, 2), "identity", "identity", accumulators=True, tau_theta_max=8, **FINE)
-RECTIFIED = Network((4, 6, 2), "relu", "identity", accumulators=True, tau_theta_max=8, **FINE)
+LINEAR = Network((4, 3, 2), "identity", "identity", accumulators=True, tau_theta_max=64, **FINE)
+RECTIFIED = Network((4, 6, 2), "relu", "identity", accumulators=True, tau_theta_max=64, **FINE)
 PLANS = [
     {"eta_exp": 8},
     {"eta_exp": 9, "tau_x": 3, "tau_p": 2},
     {"rounding": "residual", "eta_exp": 8},
     {"rounding": "residual", "eta_exp": 8, "tau_x": 3, "tau_p": 4, "tau_theta": 8},
+    {"rounding": "residual", "eta_exp": 8, "scope": "layer", "perturbation": "walsh"},
+    {"rounding": "residual", "eta_exp": 6, "perturbation": "sequential"},
+    {"rounding": "residual", "eta_exp": 8, "perturbation": "sine", "tau_x": 3, "tau_p": 2},
+    {"eta_exp": 8, "perturbation": "square", "scope": "layer", "trainable": (False, True)},
 ]
 
 

@@ -51,7 +51,8 @@ def test_words_are_splitmix64_from_a_key(seed, purpose):
     def mixed(value: int) -> int:
         return SplitMix64(value - 0x9E3779B97F4A7C15).next()
 
-    number = {"signs": 0, "weights": 1, "order": 2, "split": 3, "data": 4}[purpose]
+    number = {"signs": 0, "weights": 1, "order": 2, "split": 3, "data": 4, "codes": 5, "gains": 6,
+              "offsets": 7, "stuck": 8, "cost_noise": 9, "update_noise": 10}[purpose]  # fmt: skip
     generator = SplitMix64(mixed((mixed(seed + 0x9E3779B97F4A7C15) + number) & ALL))
     assert words(20, seed, purpose).tolist() == [generator.next() for _ in range(20)]
 

@@ -10,7 +10,7 @@ from golden_model.settings import Settings
 
 REFUSED = [
     ({"method": "bp"}, ["method = 'bp'", "wp, np"]),
-    ({"difference": "central"}, ["difference = 'central'", "antithetic, forward"]),
+    ({"difference": "central"}, ["difference = 'central'", "antithetic, forward, highpass"]),
     ({"rounding": "floor"}, ["rounding = 'floor'", "stochastic, residual"]),
     ({"delta_exp": 0}, ["delta_exp = 0", "between 1 and 12"]),
     ({"delta_exp": 13}, ["delta_exp = 13", "between 1 and 12"]),
@@ -24,6 +24,23 @@ REFUSED = [
     ({"tau_theta": 2**16, "rounding": "residual"}, ["tau_theta = 65536", "65535"]),
     ({"input_shift": -1}, ["input_shift = -1", "between 0 and 14"]),
     ({"input_shift": 15}, ["input_shift = 15", "between 0 and 14"]),
+    ({"perturbation": "hadamard"}, ["'hadamard'", "random", "walsh", "sine"]),
+    ({"sample_order": "sorted"}, ["'sorted'", "cycle, epoch, random"]),
+    ({"highpass_exp": 0}, ["highpass_exp = 0", "between 1 and 16"]),
+    ({"difference": "highpass", "scope": "layer"}, ["'highpass'", "scope = 'layer'", "'network'"]),
+    ({"scope": "node"}, ["scope = 'node'", "network, layer"]),
+    ({"perturbation": "sine"}, ["'sine' with rounding = 'stochastic'", "rounding = 'residual'"]),
+    ({"optimizer": "rmsprop"}, ["'rmsprop'", "sgd, adam"]),
+    ({"momentum_exp": 17}, ["momentum_exp = 17", "between 0 and 16"]),
+    ({"warmup_every": 0}, ["warmup_every = 0", "between 1"]),
+    ({"momentum_exp": 2}, ["momentum_exp = 2", "accumulator", "rounding = 'residual'"]),
+    ({"optimizer": "adam"}, ["optimizer = 'adam'", "accumulator", "rounding = 'residual'"]),
+    ({"decay_exp": 9}, ["decay_exp = 9", "accumulator", "rounding = 'residual'"]),
+    (
+        {"optimizer": "adam", "decay_exp": 9, "rounding": "residual"},
+        ["decay_exp = 9 with optimizer = 'adam'", "leave decay_exp out"],
+    ),
+    ({"trainable": (False, False)}, ["trainable = [false, false]", "no layer", "at least one"]),
     ({"tau_theta": 2}, ["tau_theta = 2", "only at tau_theta = 1", "rounding = 'residual'"]),
 ]
 
@@ -38,6 +55,37 @@ DOES_NOT_SUIT = [
         {**RESIDUAL, "tau_theta": 5},
         {"accumulators": True, "tau_theta_max": 4},
         ["tau_theta = 5", "tau_theta_max = 4", "raise tau_theta_max"],
+    ),
+    ({"trainable": (True, True)}, {}, ["trainable = [true, true]: 2 flags", "has 1 layers"]),
+    (
+        {**RESIDUAL, "perturbation": "sine", "delta_exp": 10},
+        {"accumulators": True, "cost_frac": 14, "tau_theta_max": 8},
+        ["delta_exp = 10", "3 fraction bits", "at most 9"],
+    ),
+    (
+        {**RESIDUAL, "perturbation": "sine", "eta_exp": 26},
+        {"accumulators": True, "tau_theta_max": 8},
+        ["eta_exp = 26", "a shift of 25", "shift_max = 24"],
+    ),
+    (
+        {**RESIDUAL, "perturbation": "sine", "tau_theta": 5},
+        {"accumulators": True, "tau_theta_max": 39},
+        ["tau_theta = 5", "tau_theta_max = 40", "not 39"],
+    ),
+    (
+        {**RESIDUAL, "momentum_exp": 2, "eta_exp": 3},
+        {"accumulators": True, "tau_theta_max": 100},
+        ["eta_exp = 3", "update shift of -1", "momentum"],
+    ),
+    (
+        {**RESIDUAL, "momentum_exp": 4, "tau_theta": 3},
+        {"accumulators": True, "tau_theta_max": 47},
+        ["tau_theta = 3", "tau_theta_max = 48", "not 47"],
+    ),
+    (
+        {**RESIDUAL, "decay_exp": 2},
+        {"accumulators": True},
+        ["tau_theta = 1", "tau_theta_max = 2", "not 1"],
     ),
     ({"input_shift": 8}, {}, ["input_shift = 8", "0..255", "0..65280", "-32768..32767"]),
     (
@@ -78,6 +126,17 @@ def check_message(caught, fragments):
         ({"delta_exp": 12}, {"cost_frac": 16}),
         ({"delta_exp": 1, "tau_x": TAU_MAX, "tau_p": TAU_MAX}, {}),
         ({**RESIDUAL, "tau_theta": 4}, {"accumulators": True, "tau_theta_max": 4}),
+        (
+            {**RESIDUAL, "perturbation": "sine", "tau_theta": 5, "delta_exp": 9, "eta_exp": 25},
+            {"accumulators": True, "tau_theta_max": 40, "weight_bits": 18, "cost_frac": 13},
+        ),
+        (
+            {**RESIDUAL, "momentum_exp": 4, "tau_theta": 3},
+            {"accumulators": True, "tau_theta_max": 48},
+        ),
+        ({**RESIDUAL, "optimizer": "adam", "eta_exp": 0}, {"accumulators": True}),
+        ({"halve_every": 1000, "warmup_exp": 3}, {}),
+        ({"trainable": (True,)}, {}),
         ({"input_shift": 7}, {}),
         ({"input_shift": 8}, {"sample_signed": True}),
         ({"input_shift": 14}, {"sample_signed": True, "sample_bits": 2}),

@@ -176,7 +176,7 @@ def test_config_digest_follows_the_data(tmp_path):
         (XOR.replace('[data]\nsource = "xor"', ""), ["section [data] is missing"]),
         (XOR.replace('"xor"', '"xor2"'), ["source = 'xor2'", "did you mean 'xor'?", ".csv"]),
         (XOR.replace('"my-xor"', '"a/b"'), ["[task] name = 'a/b'", "folder"]),
-        (XOR + "hidden = 'sigmoid'\n", ["hidden = 'sigmoid'", "tanh"]),
+        (XOR + "hidden = 'gelu'\n", ["hidden = 'gelu'", "tanh"]),
         (XOR + "cost = 'cross_entropy'\n", ["cross_entropy", "one output"]),
         (XOR + "target_low = 1.0\n", ["target_low"]),
         (XOR + "[numbers]\nsample_bits = 4\n", ["input_shift"]),

@@ -164,13 +164,13 @@ def test_residual_where_a_weight_clips():
     settings = Settings(method="np", rounding="residual", eta_exp=1, input_shift=6)
     t = trainer(COARSE, settings, [1, 2], gain=30.0)
     t.shift = 3  # larger updates than a task would use
-    bytes_alone = trainer(COARSE, settings, [1, 2]).signs
+    bytes_alone = trainer(COARSE, settings, [1, 2]).random
     clipped = 0
     for _ in range(200):
         weights = [w.copy() for w in t.weights]
         kept = [g.copy() for g in t.accumulators]
         count = t.weight_saturations.copy()
-        record, random = t.step(), bytes_alone.random_bytes()[:, None]
+        record, random = t.step(), bytes_alone.take()[:, None]
         for k, w in enumerate(weights):
             product_256 = record.delta[:, None] * t._layer_inputs[k] * 256
             v = (product_256 + (random << 14)) // (256 << 14)
@@ -229,7 +229,7 @@ def test_samples_and_draws_change_when_they_are_due(tau_x, tau_p):
     settings = Settings(tau_x=tau_x, tau_p=tau_p, input_shift=6)
     t = trainer(ENTROPY, settings, [1, 2])
     fresh = trainer(ENTROPY, settings, [1, 2])
-    draws = [fresh.signs.draw() for _ in range(40)]
+    draws = [fresh.perturbation.draw() for _ in range(40)]
     for number in range(40):
         t.step()
         at = t.order[:, number // tau_x % SAMPLES]

@@ -153,7 +153,7 @@ class SpatialCore(wiring.Component):
                 *(layer.share[n].eq(shares.share[w]) for n, w in enumerate(sources.wanted[k])),
                 layer.gates.eq(gates if k == 0 else ~0),
                 layer.draw_before.eq(token("ends_draw", at.update)),
-                layer.change.eq(token("ends_window", at.weights - 1)),
+                layer.change.eq(token("ends_window", at.change)),
                 layer.load.eq(starter.load[number:]),
                 layer.bit.eq(starter.bit),
                 layer.clear.eq(sequencer.start),

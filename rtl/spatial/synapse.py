@@ -14,10 +14,11 @@ from rtl.spatial.config import SpatialConfig
 class Synapse(wiring.Component):
     """Equals golden_model.trainer.Trainer._update for one weight.
 
-    With accumulators: each clock G ← G ± share; in a clock with `change` (and a share of 0)
-    W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in G.  Without: each clock
-    W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it.  All
-    outputs are registers; `clipped` tells whether the last change was cut off.
+    With accumulators: each clock G ← G ± share; a clock with `change` (and a share of 0) makes
+    W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in G.  Without: a clock with `change` makes
+    W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it.  All outputs
+    are registers: G is there a clock later, W two; `clipped` tells, three clocks later, whether
+    the change was cut off.
 
     While `turn` is high W takes `before`, its neighbour's weight: the host reads and writes a
     ring of all weights.  `clear` empties G.
@@ -57,24 +58,26 @@ class Synapse(wiring.Component):
         else:
             share = Mux(self.gate, self.share, 0)
             moved = add_or_subtract(self.weight, share, ~self.sign)
-        # Clipping up sets the bits below the sign, clipping down is their reset: then a bit, its
-        # limit and its neighbour's fit one LUT.
+        # A register behind the adder: its carry and the clipping are a clock each, and synthesis
+        # does not make one wide function of both.  Clipping up sets the bits below the sign,
+        # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.
         bits = cfg.network.weight_bits
-        above = moved[bits - 1 :]
-        high, low = Signal(), Signal()
-        m.d.comb += [
+        kept, above = Signal(bits), moved[bits - 1 :]
+        high, low, changes = Signal(), Signal(), Signal()
+        m.d.sync += [
+            kept.eq(Cat(moved[: bits - 1], above[-1])),
             high.eq(~above[-1] & above.any()),
-            low.eq(above[-1] & ~above.all() & ~self.turn),
+            low.eq(above[-1] & ~above.all()),
+            changes.eq(self.change),
         ]
-        changes = self.change if cfg.gradient_bits else Const(1)
         rest, sign = Signal(bits - 1), Signal()
         with m.If(changes | self.turn):
             m.d.sync += [
-                rest.eq(Mux(self.turn, self.before, moved[: bits - 1] | high.replicate(bits - 1))),
-                sign.eq(Mux(self.turn, self.before[-1], above[-1])),
+                rest.eq(Mux(self.turn, self.before, kept[:-1] | high.replicate(bits - 1))),
+                sign.eq(Mux(self.turn, self.before[-1], kept[-1])),
             ]
-            with m.If(low):
+            with m.If(low & changes):
                 m.d.sync += rest.eq(0)
         m.d.comb += self.weight.eq(Cat(rest, sign))
-        m.d.sync += self.clipped.eq((high | low) & self.change)
+        m.d.sync += self.clipped.eq((high | low) & changes)
         return m

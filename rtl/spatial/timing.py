@@ -27,6 +27,8 @@ class Timing:
     """… the shares, as they leave for the neurons."""
     update: int
     """… the clock in which a synapse sees its share; what it changes is there a clock later."""
+    change: int
+    """… the clock in which an update begins: all that its window adds is in the accumulators."""
     weights: int
     """… the clock with new weights: the next window's first token may enter."""
 
@@ -40,8 +42,7 @@ class Timing:
         delta = cost + 1
         share = delta + Shares.latency_of(config)
         update = share + 1
-        # What a step adds to the accumulator must be there before the weight takes of it.
-        weights = update + (2 if net.accumulators else 1)
+        change = update + (1 if net.accumulators else 0)
         return cls(
             inputs=tuple(inputs),
             cost=cost,
@@ -49,7 +50,8 @@ class Timing:
             x_before=delta - X_BEFORE_DELTA,
             share=share,
             update=update,
-            weights=weights,
+            change=change,
+            weights=change + 2,
         )
 
 

@@ -1,0 +1,114 @@
+"""Whether a spatial core fits a board, estimated before any synthesis.
+
+Block RAMs and DSP blocks are counted.  Logic cells are added up from what the parts take on an
+ECP5, synthesised by themselves; tests/test_spatial_fit.py compares whole designs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from boards.board import Board
+from boards.devices import ECP5
+from boards.fit import ERROR, FITS, NO, TIGHT, Resource
+from boards.spatial import BLOCKS_BESIDE, dsp_counts, record_memories, spatial_config
+from boards.spatial import spatial_design as design_of
+from golden_model.errors import UserError
+from golden_model.network import Network
+from golden_model.settings import Settings
+from golden_model.signs import STATE_BITS
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.shares import Shares, Sources
+
+OTHER_FAMILIES = 1.25
+"""Logic cells of an iCE40 for one of an ECP5: no carry cell with room for sign and gate, no wide
+LUTs, and hardly a DSP block."""
+BASE = 1700
+"""UART, link, registers, sequencer, counters."""
+TABLE, TABLE_IN_LOGIC = 78, 230
+"""An activation by table."""
+PERTURBED = 5
+"""LUTs per bit of a perturbed sum: shifting by δ's exponent, adding both ways."""
+
+
+def logic_cells(config: SpatialConfig, family: str) -> int:
+    """Estimated LUTs with four inputs (iCE40: logic cells) of the whole design."""
+    net = config.network
+    weight = net.weight_bits
+    if config.gradient_bits:
+        taken = max(weight, config.gradient_bits - config.shift_high) + 1
+        synapse = config.gradient_bits + taken + 2.75 * weight
+    else:
+        synapse = 2 * config.share_bits + 2.75 * weight
+    total = BASE + net.parameters * synapse
+    table = TABLE if config.table_dsp else TABLE_IN_LOGIC
+    for layer, (fan_in, nodes) in enumerate(pairwise(net.layers)):
+        inputs = fan_in + 1
+        stream = 5.0 if config.nodes else STATE_BITS * (1.9 if inputs > STATE_BITS // 4 else 1.2)
+        total += nodes * 2 * stream
+        sums = PERTURBED * net.sum_bits
+        if layer == 0:
+            total += nodes * (inputs * (1.5 * weight + 3) + sums)
+            total += 0 if config.nodes else nodes * inputs * 3 * net.sample_bits
+        else:
+            each = inputs * (2 * weight + 4) + sums + (0 if config.nodes else inputs * 34)
+            each += 0 if config.product_dsp else fan_in * weight * 18
+            total += nodes * config.passes * each
+        if layer < net.depth - 1 or net.cost == "mse":
+            total += nodes * config.passes * table
+    total += config.passes * net.outputs * (120 if net.cost == "mse" else 240)
+    if not Shares.is_direct(config):
+        total += len(Sources.of(config).x) * (130 if config.share_dsp else 500)
+    return round(total * (1 if family == ECP5 else OTHER_FAMILIES))
+
+
+@dataclass(frozen=True)
+class SpatialFit:
+    """A spatial core on a board (boards.fit.Fit).  sample_memory: 16-bit words as the host counts
+    them, 0 where it does not fit."""
+
+    board: Board
+    config: SpatialConfig
+    cells: Resource
+    dsps: Resource
+    blocks: Resource
+    sample_memory: int
+    wanted: int
+
+    @property
+    def short(self) -> list[Resource]:
+        """What there is too little of."""
+        return [part for part in (self.cells, self.dsps, self.blocks) if part.lacking]
+
+    @property
+    def verdict(self) -> str:
+        if self.short:
+            return NO
+        return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
+
+
+def assess(board: Board, network: Network, settings: Settings, wanted: int) -> SpatialFit:
+    """What the spatial core for these settings takes of a board.
+
+    wanted: 16-bit words of the task's data, as the host counts them.  Raises UserError where no
+    spatial core is made for the settings.
+    """
+    device = board.device
+    config = spatial_config(board, network, settings)
+    try:
+        words = design_of(board, config, wanted, None).sample_memory
+    except UserError:
+        words = 0
+    records = max(words // config.record_stride, 2)
+    blocks = record_memories(board, config, records).blocks + BLOCKS_BESIDE
+    dsps = sum(n for kind, n in dsp_counts(config).items() if getattr(config, kind))
+    return SpatialFit(
+        board=board,
+        config=config,
+        cells=Resource("logic cells", logic_cells(config, device.family), device.luts),
+        dsps=Resource("DSP blocks", dsps, device.dsps),
+        blocks=Resource("block RAMs", blocks, device.blocks),
+        sample_memory=words,
+        wanted=wanted,
+    )

@@ -1,0 +1,179 @@
+"""Imperfect hardware: noise, mismatch and broken memory cells around an otherwise exact core.
+
+Everything is integers from the seed's random words, so a run with imperfections can be repeated
+bit for bit as well.  McCaughan et al. 2023 (APL Machine Learning 1, 026118) study the same kinds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from golden_model.errors import UserError
+from golden_model.formats import round_half_up
+from golden_model.network import Network
+from golden_model.seeds import words
+
+GAIN_FRAC = 12
+"""Fraction bits of a neuron's gain."""
+NORMAL_SHIFT = 16
+NORMAL_DEVIATION = math.sqrt(8 * (256**2 - 1) / 12)
+"""Standard deviation of the sum of eight random bytes."""
+
+
+@dataclass(frozen=True)
+class Imperfections:
+    """What is wrong, and how much.  0 (None for cost_bits): nothing.
+
+    Raises UserError where a value is out of range.
+    """
+
+    cost_noise: float = 0.0
+    """Standard deviation of what is added to every measured cost, in units of the cost."""
+    update_noise: float = 0.0
+    """Standard deviation of what is added to every weight at every change, as a weight."""
+    gain: float = 0.0
+    """Standard deviation of the neurons' gains, which are 1 on average."""
+    offset: float = 0.0
+    """Standard deviation of the neurons' offsets, added to the pre-activation."""
+    stuck: float = 0.0
+    """Part of the low `stuck_bits` bits of all weights that is stuck at 0 or 1."""
+    stuck_synapse: float = 0.0
+    """The same for the copy of a weight that the neurons see; the memory behind it is whole."""
+    stuck_bits: int = 8
+    cost_bits: int | None = None
+    """Fraction bits that the measured cost is rounded to."""
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("cost_noise", 64.0),
+            ("update_noise", 8.0),
+            ("gain", 8.0),
+            ("offset", 64.0),
+            ("stuck", 1.0),
+            ("stuck_synapse", 1.0),
+        ):
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(f"{name} = {getattr(self, name)}: must be between 0 and {most:g}")
+        for name, most in (("stuck_bits", 17), ("cost_bits", 16)):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= most:
+                raise UserError(f"{name} = {value}: must be between 0 and {most}")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is wrong at all."""
+        plain = Imperfections(stuck_bits=self.stuck_bits)
+        return any(getattr(self, f.name) != getattr(plain, f.name) for f in fields(self))
+
+
+def noise(random_words: np.ndarray, deviation: float, frac: int) -> np.ndarray:
+    """Bell-shaped int64 noise with `frac` fraction bits, of the words' shape.
+
+    (the sum of a word's eight bytes − 1020)·a, rounded half up by 16 bits, a an integer such that
+    the standard deviation is `deviation`.  It never exceeds 4.88 deviations.
+    """
+    octets = np.ascontiguousarray(random_words).view(np.uint8)
+    total = octets.reshape(*random_words.shape, 8).sum(axis=-1, dtype=np.int64)
+    factor = math.floor(deviation / NORMAL_DEVIATION * 2.0 ** (frac + NORMAL_SHIFT) + 0.5)
+    return round_half_up((total - 8 * 255 // 2) * factor, NORMAL_SHIFT)
+
+
+BrokenBits = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class ImperfectHardware:
+    """The imperfections of several pieces of hardware, one per seed."""
+
+    def __init__(self, what: Imperfections, network: Network, seeds: Sequence[int]) -> None:
+        if what.stuck_bits >= network.weight_bits:
+            raise UserError(
+                f"stuck_bits = {what.stuck_bits}: a weight has {network.weight_bits - 1} bits "
+                "beside its sign; lower stuck_bits"
+            )
+        self.what = what
+        self.network = network
+        self._seeds = list(seeds)
+        self._costs = self._changes = 0
+        gains = self._per_neuron("gains", what.gain, GAIN_FRAC)
+        self._gains = [(1 << GAIN_FRAC) + g for g in gains]
+        self._offsets = self._per_neuron("offsets", what.offset, network.pre_frac)
+        self._memory = self._broken_bits(what.stuck)
+        self._synapse = self._broken_bits(what.stuck_synapse)
+
+    def neurons(self, layer: int, z: np.ndarray, axis: int) -> np.ndarray:
+        """Pre-activations as the imperfect neurons have them; axis 0: seeds, `axis`: neurons."""
+        if not self.what.gain and not self.what.offset:
+            return z
+        shape = [1] * z.ndim
+        shape[0], shape[axis] = self._gains[layer].shape
+        gain, offset = (a[layer].reshape(shape) for a in (self._gains, self._offsets))
+        return round_half_up(z * gain, GAIN_FRAC) + offset
+
+    def costs(self, exact: np.ndarray) -> np.ndarray:
+        """What is measured of training costs (passes, seeds); may be negative."""
+        frac = self.network.cost_frac
+        if self.what.cost_noise:
+            drawn = self._words("cost_noise", len(exact), self._costs)
+            exact = exact + noise(drawn, self.what.cost_noise, frac).T
+        self._costs += len(exact)
+        if self.what.cost_bits is not None and self.what.cost_bits < frac:
+            dropped = frac - self.what.cost_bits
+            exact = round_half_up(exact, dropped) << dropped
+        return exact
+
+    def change_noise(self) -> list[np.ndarray] | None:
+        """What the next change adds to the weights, per layer (seeds, nodes, fan_in + 1)."""
+        if not self.what.update_noise:
+            return None
+        count = self.network.parameters
+        drawn = self._words("update_noise", count, self._changes * count)
+        self._changes += 1
+        return self._layers(noise(drawn, self.what.update_noise, self.network.weight_frac))
+
+    def stored(self, layer: int, weights: np.ndarray) -> np.ndarray:
+        """What the memory holds of weights that were written to it, float64 integers."""
+        return self._broken(self._memory, layer, weights) if self.what.stuck else weights
+
+    def used(self, layer: int, weights: np.ndarray) -> np.ndarray:
+        """What the neurons see of weights in the memory, float64 integers."""
+        return self._broken(self._synapse, layer, weights) if self.what.stuck_synapse else weights
+
+    # -- what is drawn once -----------------------------------------------------------------
+
+    def _words(self, purpose: str, count: int, first: int = 0) -> np.ndarray:
+        return np.array([words(count, seed, purpose, first) for seed in self._seeds])
+
+    def _per_neuron(self, purpose: str, deviation: float, frac: int) -> list[np.ndarray]:
+        drawn = noise(self._words(purpose, self.network.neurons), deviation, frac)
+        return np.split(drawn, np.cumsum(self.network.layers[1:])[:-1], axis=1)
+
+    def _broken(self, bits: BrokenBits, layer: int, weights: np.ndarray) -> np.ndarray:
+        keep, ones = bits
+        return ((weights.astype(np.int64) & keep[layer]) | ones[layer]).astype(np.float64)
+
+    def _broken_bits(self, share: float) -> BrokenBits:
+        """Per layer: the bits that work, and those that are stuck at 1."""
+        bits, count = self.what.stuck_bits, self.network.parameters
+        drawn = self._words("stuck", bits * count).reshape(len(self._seeds), count, bits)
+        limit = math.floor(share * 2.0**32)
+        stuck = (drawn >> np.uint64(32)) < limit
+        places = 1 << np.arange(bits, dtype=np.int64)
+        ones = (drawn & np.uint64(1)).astype(bool)
+        return (
+            self._layers(~(stuck * places).sum(axis=-1)),
+            self._layers(((stuck & ones) * places).sum(axis=-1)),
+        )
+
+    def _layers(self, flat: np.ndarray) -> list[np.ndarray]:
+        """(seeds, parameters) as a list of (seeds, nodes, fan_in + 1)."""
+        result, start = [], 0
+        for fan_in, nodes in zip(self.network.layers, self.network.layers[1:], strict=False):
+            count = nodes * (fan_in + 1)
+            part = flat[:, start : start + count]
+            result.append(part.reshape(len(flat), nodes, fan_in + 1))
+            start += count
+        return result

@@ -1,0 +1,25 @@
+"""What perturbs the parameters: one family a module, found by itself.
+
+A module here that defines `FAMILY`, a subclass of Perturbation, adds the family of that name.
+The families are those of McCaughan et al. 2023 (APL Machine Learning 1, 026118): finite
+differences, simultaneous perturbation, code and frequency multiplexing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from golden_model.perturbations.base import Numbering, Perturbation, number_parameters
+
+__all__ = ["FAMILIES", "Numbering", "Perturbation", "number_parameters"]
+
+
+def _families() -> dict[str, type[Perturbation]]:
+    modules = (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__))
+    found = [module.FAMILY for module in modules if hasattr(module, "FAMILY")]
+    return {family.name: family for family in found}
+
+
+FAMILIES = _families()
+"""By the name that a task file gives."""

@@ -1,0 +1,41 @@
+"""Random signs (simultaneous perturbation): every quantity ±1 in every draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from golden_model.network import Network
+from golden_model.perturbations.base import Numbering, Perturbation
+from golden_model.seeds import start_state
+from golden_model.sign_source import SignSource
+
+
+class RandomSigns(Perturbation):
+    """Signs from the neurons' stretches of the sign sequence, untouched by the numbering."""
+
+    name = "random"
+
+    def __init__(
+        self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]
+    ) -> None:
+        self._network, self._nodes = network, nodes
+        self._states = [start_state(seed) for seed in seeds]
+        self._source = SignSource(network, self._states, nodes)
+        self._number = 0
+        self._frozen = [layer for layer, numbers in enumerate(numbering) if numbers is None]
+
+    def skip(self, draws: int) -> None:
+        self._number += draws
+        self._source = SignSource(self._network, self._states, self._nodes, self._number)
+
+    def draw(self) -> list[np.ndarray | None]:
+        self._number += 1
+        signs: list[np.ndarray | None] = list(self._source.draw())
+        for layer in self._frozen:
+            signs[layer] = None
+        return signs
+
+
+FAMILY = RandomSigns

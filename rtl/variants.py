@@ -1,0 +1,63 @@
+"""What a core in gates can do of all that the golden model can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from golden_model.errors import UserError
+from golden_model.network import Network
+from golden_model.settings import Settings
+
+REGISTERS = {
+    "method",
+    "difference",
+    "rounding",
+    "delta_exp",
+    "eta_exp",
+    "tau_x",
+    "tau_p",
+    "tau_theta",
+    "input_shift",
+}
+"""Settings that a core has for every value; it works as if the others had their default."""
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "difference": ("antithetic", "forward"),
+    "hidden": ("tanh", "relu", "identity"),
+    "output": ("tanh", "relu", "identity"),
+    "cost": ("mse", "cross_entropy"),
+    "smoothing_exp": (0,),
+}
+"""Fields of network and settings of which a core has these values only."""
+
+
+def missing(network: Network, settings: Settings) -> list[tuple[str, Any]]:
+    """(field, value) for all that is asked for and no core has."""
+    return list(_missing(network, settings))
+
+
+def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
+    for owner in (network, settings):
+        for field in fields(owner):
+            value = getattr(owner, field.name)
+            if field.name in CHOICES:
+                if value not in CHOICES[field.name]:
+                    yield field.name, value
+            elif owner is settings and field.name not in REGISTERS and value != field.default:
+                yield field.name, value
+
+
+def check_core(network: Network, settings: Settings) -> None:
+    """Raise UserError where only the golden model can do what is asked for."""
+    for name, value in missing(network, settings):
+        raise UserError(
+            f"{name} = {_shown(value)}: no core has it yet, only the golden model does; train with "
+            f"--backend golden, or leave {name} out of the task file"
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | bool):
+        return repr(value).replace("(", "[").replace(",)", "]").replace(")", "]").lower()
+    return repr(value)

@@ -1,0 +1,69 @@
+"""Figures of the studies: no display, no state of pyplot, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from golden_model.errors import UserError
+from host.run_folder import check_json
+
+COLOURS = ("#1f5f8b", "#b3541e", "#3c7a3f", "#7a4b94", "#8a7a1e", "#555555")
+
+plot_option = click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the result: a name that ends in .png, .svg or .pdf.",
+)
+
+
+def check_plot(path: Path) -> None:
+    """Raise UserError where figure() would fail later: call it before the work."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--plot {path}: a figure's name ends in .png, .svg or .pdf")
+    check_json(path)
+
+
+@contextmanager
+def figure(path: Path, panels: int, title: str) -> Iterator[Any]:
+    """Axes of `panels` figures, four in a row; what was drawn on them is written on leaving."""
+    # Slow to import.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(panels, 4)
+    rows = -(-panels // columns)
+    size = (4.6 * columns, 0.7 + 3.5 * rows) if rows == 1 else (3.4 * columns, 0.7 + 2.6 * rows)
+    drawn = Figure(figsize=size, dpi=150, layout="constrained")
+    FigureCanvasAgg(drawn)
+    axes = list(drawn.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[panels:]:
+        axis.remove()
+    axes = axes[:panels]
+    for axis in axes:
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    drawn.suptitle(title, fontsize=10, x=0.01, ha="left")
+    yield axes
+    handles, labels = axes[0].get_legend_handles_labels()
+    if handles:
+        drawn.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    metadata = {"Software": None} if path.suffix == ".png" else None
+    try:
+        drawn.savefig(temporary, metadata=metadata)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror or error}; choose another place"
+        ) from None

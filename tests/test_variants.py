@@ -1,0 +1,175 @@
+"""Variants that only the golden model has: trained there, refused in one line by all else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from golden_model.errors import UserError
+from golden_model.network import Network
+from golden_model.settings import FIRST_VARIANT, Settings
+from host.task import Task
+from rtl.variants import REGISTERS, check_core, missing
+from scripts.cli import main
+
+TOML = """
+[task]
+name = "mine"
+[data]
+source = "xor"
+[network]
+layers = [2, 2, 1]
+[training]
+steps = 40
+eval_every = 20
+"""
+KEYS = [
+    ('perturbation = "walsh"', "perturbation = 'walsh'"),
+    ('perturbation = "sine"', "perturbation = 'sine'"),
+    ('scope = "layer"', "scope = 'layer'"),
+    ("trainable = [true, false]", "trainable = [true, false]"),
+    ("gate_zeros = true", "gate_zeros = true"),
+    ('difference = "highpass"', "difference = 'highpass'"),
+    ('sample_order = "epoch"', "sample_order = 'epoch'"),
+    ('optimizer = "adam"', "optimizer = 'adam'"),
+    ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
+    ("decay_exp = 10", "decay_exp = 10"),
+    ("halve_every = 30", "halve_every = 30"),
+    ("warmup_exp = 3", "warmup_exp = 3"),
+]
+COMMANDS = [
+    ["train"],
+    ["train", "--backend", "/dev/ttyUSB7"],
+    ["verify"],
+    ["build", "--board", "icebreaker"],
+    ["fit"],
+    ["selftest", "--port", "sim"],
+    ["bench", "sim", "--task"],
+    ["bench", "peers", "--task"],
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*args: str):
+    return CliRunner().invoke(main, args)
+
+
+@pytest.mark.parametrize(("key", "shown"), KEYS)
+def test_the_golden_model_trains_and_a_board_refuses(here, key, shown):
+    (here / "my.toml").write_text(TOML + key + "\n")
+    done = run("train", "my.toml", "--backend", "golden", "--out", "out")
+    assert done.exit_code == 0, done.output
+    settings = json.loads((here / "out" / "run.json").read_text())["settings"]
+    name, value = shown.split(" = ")
+    assert str(settings[name]).lower() == value.strip("'")
+    refused = run("train", "my.toml")
+    assert refused.exit_code == 2
+    assert refused.output.count("\n") == 1
+    assert f"my.toml: {shown}: no core has it yet" in refused.output
+    assert "--backend golden" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ('hidden = "sigmoid"', "hidden = 'sigmoid'"),
+        ('output = "hard_tanh"', "output = 'hard_tanh'"),
+        ('cost = "l1"', "cost = 'l1'"),
+        ('cost = "hinge"', "cost = 'hinge'"),
+    ],
+)
+def test_networks_too(here, key, shown):
+    (here / "my.toml").write_text(TOML.replace("[training]", f"{key}\n[training]"))
+    done = run("train", "my.toml", "--backend", "golden", "--out", "out")
+    assert done.exit_code == 0, done.output
+    refused = run("train", "my.toml")
+    assert refused.exit_code == 2
+    assert f"my.toml: {shown}: no core has it yet" in refused.output
+
+
+def test_smoothed_labels_too():
+    text = TOML.replace("[2, 2, 1]", '[2, 2, 2]\ncost = "cross_entropy"\nsmoothing_exp = 4')
+    task = Task.parse(text, "my.toml", Path())
+    assert task.network().smoothing_exp == 4
+    assert missing(task.network(), task.settings()) == [("smoothing_exp", 4)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_that_needs_a_core_refuses(here, command):
+    (here / "my.toml").write_text(TOML + 'scope = "layer"\n')
+    done = run(*command, "my.toml")
+    assert done.exit_code == 2, done.output
+    assert done.output.count("\n") == 1
+    assert "scope = 'layer'" in done.output
+    assert [p.name for p in here.iterdir()] == ["my.toml"]
+
+
+def test_what_a_core_has():
+    network = Network((2, 2, 1))
+    check_core(network, Settings("wp", "forward", delta_exp=3, tau_x=7, tau_p=2, input_shift=14))
+    names = list(Settings.__dataclass_fields__)
+    assert set(names[:FIRST_VARIANT]) == REGISTERS
+    fields = {"perturbation": "square", "scope": "layer", "trainable": (False, True)}
+    assert missing(network, Settings(**fields)) == list(fields.items())
+    with pytest.raises(UserError, match=r"trainable = \[true\]: no core"):
+        check_core(network, Settings(trainable=(True,)))
+
+
+def test_a_default_that_is_written_out_changes_no_digest():
+    plain = Task.parse(TOML, "my.toml", Path())
+    same = Task.parse(TOML + 'perturbation = "random"\nscope = "network"\n', "my.toml", Path())
+    other = Task.parse(TOML + 'perturbation = "square"\n', "my.toml", Path())
+    assert plain.config_digest() == same.config_digest() != other.config_digest()
+
+
+def test_accumulators_are_made_wide_enough():
+    for key in KEYS:
+        text = TOML + key[0] + "\ntau_theta = 5\n"
+        task = Task.parse(text, "my.toml", Path())
+        task.settings().check(task.network())
+    sine = Task.parse(TOML + 'perturbation = "sine"\ntau_theta = 5\n', "my.toml", Path())
+    assert sine.network().tau_theta_max == 40
+
+
+@pytest.mark.parametrize(
+    ("keys", "parts"),
+    [
+        ('perturbation = "wlsh"', ["[training] perturbation = 'wlsh'", "did you mean 'walsh'?"]),
+        ("trainable = [true]", ["trainable = [true]: 1 flags", "2 layers"]),
+        ("norm = 0.1\ndelta_exp = 5", ["norm = 0.1 beside delta_exp", "give one"]),
+        ("norm = 9.0", ["norm = 9 over 9 quantities", "change norm"]),
+        ("trainable = [1, 0]", ["trainable[0] = 1", "true or false"]),
+    ],
+)
+def test_mistakes(keys, parts):
+    with pytest.raises(UserError) as caught:
+        Task.parse(TOML + keys + "\n", "my.toml", Path())
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("my.toml: ")
+    assert message.count("my.toml") == 1
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("keys", "delta_exp"),
+    [
+        ('method = "wp"', 4),  # 0.2/√9 = 0.067
+        ("", 3),  # 0.2/√3 = 0.115
+        ('perturbation = "sequential"', 2),  # 0.2 itself
+        ('method = "wp"\nscope = "layer"', 4),  # 6 parameters: 0.082
+        ('method = "wp"\ntrainable = [false, true]', 3),  # 3 parameters
+    ],
+)
+def test_norm(keys, delta_exp):
+    task = Task.parse(TOML + keys + "\nnorm = 0.2\n", "my.toml", Path())
+    assert task.settings().delta_exp == delta_exp
