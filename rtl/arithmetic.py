@@ -43,7 +43,9 @@ def saturated_register(m: Module, value, bits: int):
     On an iCE40 a bit of `value`, its limit and its register take one cell if `value` comes out of
     an adder: the upper limit is one more input of the adder's LUT, the lower one the register's
     reset.  For that synthesis must see a single signal that says which limit it is: it comes from
-    a module that boards.flow keeps apart.  Once in a module.
+    a module that boards.flow keeps apart.  Eight such cells, a whole tile, have one input too many
+    with the reset, and nextpnr would cut the carry chain there: so in every second tile one bit
+    has a cell more.  Once in a module.
     """
     above, high, low = Signal(len(value) - bits + 1), Signal(), Signal()
     m.submodules.apart = apart = Module()
@@ -53,9 +55,16 @@ def saturated_register(m: Module, value, bits: int):
         low.eq(above[-1] & ~above.all()),
     ]
     rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
+    limited = []
+    for k in range(bits - 1):
+        bit, raised = Signal(), Signal()
+        place = apart if k > 8 and k % 8 == 6 else m
+        m.d.comb += bit.eq(value[k])
+        place.d.comb += raised.eq(bit | high)
+        limited.append(raised)
     m.d.sync += sign.eq(above[-1])
     with m.If(low):
         m.d.sync += rest.eq(0)
     with m.Else():
-        m.d.sync += rest.eq(value[: bits - 1] | high.replicate(bits - 1))
+        m.d.sync += rest.eq(Cat(*limited))
     return Cat(rest, sign).as_signed(), high | low

@@ -233,6 +233,7 @@ class FoldedCore(wiring.Component):
         ]
         with m.If(to_weight):
             m.d.sync += storing.eq(storing + 1)
+        adds = delayed(m, host_access, 1)
         # A command waits for the end of a write.
         m.d.comb += [
             schedule.command.payload.eq(self.command.payload),
@@ -254,7 +255,7 @@ class FoldedCore(wiring.Component):
                 lane.address.eq(Mux(host_access, host.word, word)),
                 lane.share.eq(broadcast.share),
                 lane.previous_sign.eq(signs.previous_signs[p]),
-                lane.plus.eq(host_access),
+                lane.plus.eq(adds),
                 lane.gives.eq(update & s.accumulates & schedule.change),
                 lane.accumulates.eq(s.accumulates & ~host_access),
                 lane.shift_right.eq(shift_right),

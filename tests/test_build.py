@@ -343,7 +343,7 @@ def test_auto_lanes_takes_no_lane_that_saves_no_clock():
     assert auto_lanes(find_board("ulx3s-25f"), network, 16) == 16
     assert auto_lanes(find_board("ulx3s-85f"), network, 16) == 32
     # There are eight multipliers, but not the logic for so many lanes.
-    assert auto_lanes(find_board("icebreaker"), network, 16) == 4
+    assert auto_lanes(find_board("icebreaker"), network, 16) == 5
 
 
 def test_accumulators_take_lanes_away():
