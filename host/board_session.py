@@ -14,10 +14,11 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from host import core_memory
-from host.link import Link, RefusedError
+from host.link import Link
 from host.records import paired, sample_records
 from host.session import BoardLostError, Counters, Evaluation, Samples, Session
 from host.state import State, sign_starts
+from host.transfer import RefusedError
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
 from rtl.protocol import (

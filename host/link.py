@@ -5,11 +5,21 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from golden_model.errors import UserError
 from host.framing import decode, encode
+from host.transfer import (
+    LIMITS,
+    RefusedError,
+    Request,
+    Transfer,
+    check_range,
+    fits,
+    has_room,
+    is_older,
+    refusal_of,
+)
 from host.transport import Transport
 from rtl.protocol import (
     FLAG,
@@ -17,7 +27,6 @@ from rtl.protocol import (
     MAX_WRITE,
     REPLY_HEADER,
     REPLY_TAIL,
-    SHORTER,
     VERSION,
     Identity,
     Op,
@@ -26,11 +35,6 @@ from rtl.protocol import (
     Status,
 )
 
-LIMITS = {Op.READ: (MAX_READ, 2), Op.WRITE: (MAX_WRITE, 8)}
-"""Words of a request, and requests without a reply.  The board has room for one request beside that
-which it works on, and works on a READ as long as its reply takes.  A WRITE it has done before the
-next one has arrived, however many follow (see SHORTER)."""
-ADDRESS_END = 1 << 24
 IDENTITY_WORDS_MAX = 256
 SIZE_MIN = 4
 """Words below which a request is not cut: its frame would hardly become shorter."""
@@ -43,52 +47,6 @@ TRIP_EXTRA_S = 0.005
 NOISY_PATIENCE = 4
 REPLY_BYTES_MAX = 2 * (4 * MAX_READ + 8)
 """With every byte escaped, without the closing flag."""
-
-
-class RefusedError(UserError):
-    """The board answered with a status other than OK."""
-
-    def __init__(self, message: str, status: Status, words_done: int):
-        super().__init__(message)
-        self.status = status
-        """BUSY where waiting would help."""
-        self.words_done = words_done
-        """Words of that frame that were read or written before."""
-
-
-@dataclass
-class _Transfer:
-    """Words that are read from or written to blocks of consecutive addresses."""
-
-    op: Op
-    space: Space
-    blocks: list[tuple[int, int]]
-    """First address and number of words."""
-    words: list[int]
-    """Those to write, or room for those that are read: all blocks' words in a row."""
-
-    def requests(self, size: Callable[[], int]) -> Iterator[_Request]:
-        """One after the other, each of at most `size()` words when it is taken."""
-        first = 0
-        for address, count in self.blocks:
-            done = 0
-            while done < count:
-                part = min(size(), count - done)
-                yield _Request(first + done, address + done, part)
-                done += part
-            first += count
-
-
-@dataclass
-class _Request:
-    """A frame's part of a transfer."""
-
-    first: int
-    """Number of its first word within the transfer."""
-    address: int
-    count: int
-    seq: int = -1
-    sent: float = 0.0
 
 
 class Link:
@@ -130,9 +88,9 @@ class Link:
     def read_blocks(self, space: Space, blocks: Sequence[tuple[int, int]]) -> list[int]:
         """All words of several blocks, (address, count) each, without a pause in between."""
         for address, count in blocks:
-            _check_range(space, address, count)
+            check_range(space, address, count)
         room = [0] * sum(count for _, count in blocks)
-        return self._exchange(_Transfer(Op.READ, space, list(blocks), room))
+        return self._exchange(Transfer(Op.READ, space, list(blocks), room))
 
     def write(self, space: Space, address: int, words: Sequence[int]) -> None:
         """Write words of 0 to 2^32 − 1 to `address` on."""
@@ -141,7 +99,7 @@ class Link:
     def write_blocks(self, space: Space, blocks: Sequence[tuple[int, Sequence[int]]]) -> None:
         """Write several blocks, (address, words) each, without a pause in between."""
         for address, block in blocks:
-            _check_range(space, address, len(block))
+            check_range(space, address, len(block))
         words = [int(word) for _, block in blocks for word in block]
         bad = next((word for word in words if not 0 <= word < 1 << 32), None)
         if bad is not None:
@@ -150,7 +108,7 @@ class Link:
                 "between 0 and 4294967295; write negative numbers modulo 2^32"
             )
         places = [(address, len(block)) for address, block in blocks]
-        self._exchange(_Transfer(Op.WRITE, space, places, words))
+        self._exchange(Transfer(Op.WRITE, space, places, words))
 
     def read_register(self, register: Register) -> int:
         """One 32-bit register."""
@@ -190,11 +148,11 @@ class Link:
         """Close the transport.  May be called twice."""
         self.transport.close()
 
-    def _exchange(self, transfer: _Transfer) -> list[int]:
+    def _exchange(self, transfer: Transfer) -> list[int]:
         """Do the whole transfer, and return its words."""
-        under_way: deque[_Request] = deque()
+        under_way: deque[Request] = deque()
         """In the order in which they were sent, which is that of the replies."""
-        again: deque[_Request] = deque()
+        again: deque[Request] = deque()
         longest, window = LIMITS[transfer.op]
         fresh = transfer.requests(lambda: min(self._size, longest))
         missed, foreign = 0, 0
@@ -202,7 +160,7 @@ class Link:
         self._receive_nothing_old()
         heard = time.monotonic()
         while True:
-            while refusal is None and _has_room(under_way, window):
+            while refusal is None and has_room(under_way, window):
                 request = self._halved(again) if again else next(fresh, None)
                 if request is None:
                     break
@@ -226,9 +184,9 @@ class Link:
                 continue  # the late reply to a request that was repeated
             words = frame[REPLY_HEADER:-REPLY_TAIL]
             status, left = frame[-REPLY_TAIL:]
-            if not _fits(transfer.op, found.count, op, status, left, words):
+            if not fits(transfer.op, found.count, op, status, left, words):
                 self._damaged()
-                foreign += _is_older(transfer.op, found.count, op, frame)
+                foreign += is_older(transfer.op, found.count, op, frame)
                 continue
             heard, missed = now, 0
             if found in again:
@@ -246,7 +204,7 @@ class Link:
                     end = found.first + found.count
                     transfer.words[found.first : end] = struct.unpack(f"<{found.count}I", words)
             elif refusal is None:
-                refusal = _refusal(transfer, found, Status(status), found.count - left)
+                refusal = refusal_of(transfer, found, Status(status), found.count - left)
                 again.clear()  # but wait for what is under way
         if refusal is not None:
             raise refusal
@@ -265,7 +223,7 @@ class Link:
             f"{self.timeout_s:g} s: {self.transport.hint()}"
         )
 
-    def _send(self, transfer: _Transfer, request: _Request) -> None:
+    def _send(self, transfer: Transfer, request: Request) -> None:
         if request.seq < 0:
             self._seq = request.seq = (self._seq + 1) % 256
         header = bytes([request.seq, transfer.op, transfer.space, request.count])
@@ -278,7 +236,7 @@ class Link:
         request.sent = time.monotonic()
 
     def _lost(
-        self, under_way: deque[_Request], again: deque[_Request], count: int | None = None
+        self, under_way: deque[Request], again: deque[Request], count: int | None = None
     ) -> None:
         """The first `count` requests under way, or all, are to be sent again."""
         for _ in range(len(under_way) if count is None else count):
@@ -290,14 +248,14 @@ class Link:
         if self._noisy and (2 * size > self._size or size >= MAX_WRITE):
             self._size = max(SIZE_MIN, size // 2)
 
-    def _halved(self, again: deque[_Request]) -> _Request:
+    def _halved(self, again: deque[Request]) -> Request:
         """The first request to be sent again; what is too long of it stays for later."""
         request = again.popleft()
         if request.count > self._size:
             size = self._size
             rest = request.first + size, request.address + size, request.count - size
-            again.appendleft(_Request(*rest))
-            request = _Request(request.first, request.address, size)
+            again.appendleft(Request(*rest))
+            request = Request(request.first, request.address, size)
         return request
 
     def _damaged(self) -> None:
@@ -343,47 +301,3 @@ class Link:
             self._frames.extend(frames)
             # Endless garbage without a flag must not fill the memory.
             self._received = bytearray(rest[-2 * REPLY_BYTES_MAX :])
-
-
-def _check_range(space: Space, address: int, count: int) -> None:
-    if count < 0 or address < 0 or address + count > ADDRESS_END:
-        raise UserError(
-            f"{count} words at address {address:#x} of space {space.name}: addresses must be "
-            f"between 0 and {ADDRESS_END - 1:#x}, as a frame has 24 bits for them"
-        )
-
-
-def _has_room(under_way: deque[_Request], window: int) -> bool:
-    """Whether the board will have room for another request when that arrives."""
-    if len(under_way) < 2:
-        return True
-    longest = max(request.count for request in under_way)
-    return len(under_way) < window and SHORTER * under_way[-1].count >= longest
-
-
-def _fits(asked: Op, count: int, op: int, status: int, left: int, words: bytes) -> bool:
-    """Whether a reply can be one to a request for `count` words.  left: words not done."""
-    done = count - left
-    if op != asked or done < 0 or (status == Status.OK) != (left == 0):
-        return False
-    return len(words) == (4 * done if op == Op.READ else 0)
-
-
-def _is_older(asked: Op, count: int, op: int, frame: bytes) -> bool:
-    """Whether a reply is one of version 2, which had status and words left in one byte."""
-    return op == asked and len(frame) == REPLY_HEADER + 1 + (4 * count if op == Op.READ else 0)
-
-
-def _refusal(transfer: _Transfer, request: _Request, status: Status, done: int) -> RefusedError:
-    reasons = {
-        Status.BAD_REQUEST: "it does not know this request, or the register is not for that",
-        Status.BAD_ADDRESS: "it has nothing at this address",
-        Status.BUSY: "its core is running; wait until it is done",
-    }
-    doing = "read" if transfer.op == Op.READ else "write"
-    return RefusedError(
-        f"the board refused to {doing} {transfer.space.name} at {request.address + done:#x} "
-        f"({status.name}): {reasons[status]}",
-        status,
-        done,
-    )

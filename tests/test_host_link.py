@@ -9,7 +9,8 @@ import pytest
 
 from golden_model.errors import UserError
 from golden_model.network import Network
-from host.link import Link, RefusedError
+from host.link import Link
+from host.transfer import RefusedError
 from rtl.protocol import MAX_READ, MAX_WRITE, Identity, Op, Register, Space, Status
 from tests.fake_board import FakeBoard, encode
 
