@@ -7,10 +7,8 @@ from typing import Any
 
 from boards.blocks import Taken, place
 from boards.board import Board
-from boards.capacity import FIT_HINT
 from boards.devices import ECP5
 from boards.flow import Design
-from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.product import DSP_BITS
@@ -66,15 +64,9 @@ def spatial_design(
     board: Board, config: SpatialConfig, sample_memory: int, baud: int | None
 ) -> Design:
     """The design with memory for as many samples as there is room for, up to `sample_memory`
-    16-bit words as the host counts them.  Raises UserError where not even two fit."""
+    16-bit words as the host counts them; two at least, which may be in flip-flops."""
     room = max(board.device.blocks - BLOCKS_BESIDE, 0)
     records = max(sample_memory // config.record_stride, 2)
     while records > 2 and record_memories(board, config, records).blocks > room:
         records -= max(records // 32, 1)
-    if record_memories(board, config, records).blocks > room:
-        raise UserError(
-            f"{config.network.describe()} as a spatial core does not fit {board.name}: it has "
-            f"{board.device.blocks} block RAMs, too few for two samples; use a larger board "
-            f"({FIT_HINT})"
-        )
     return Design(board, config, records * config.record_stride, baud or board.baud)

@@ -14,7 +14,6 @@ from boards.devices import ECP5
 from boards.fit import ERROR, FITS, NO, TIGHT, Resource
 from boards.spatial import BLOCKS_BESIDE, dsp_counts, record_memories, spatial_config
 from boards.spatial import spatial_design as design_of
-from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from golden_model.signs import STATE_BITS
@@ -66,7 +65,7 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
 @dataclass(frozen=True)
 class SpatialFit:
     """A spatial core on a board (boards.fit.Fit).  sample_memory: 16-bit words as the host counts
-    them, 0 where it does not fit."""
+    them."""
 
     board: Board
     config: SpatialConfig
@@ -96,10 +95,7 @@ def assess(board: Board, network: Network, settings: Settings, wanted: int) -> S
     """
     device = board.device
     config = spatial_config(board, network, settings)
-    try:
-        words = design_of(board, config, wanted, None).sample_memory
-    except UserError:
-        words = 0
+    words = design_of(board, config, wanted, None).sample_memory
     records = max(words // config.record_stride, 2)
     blocks = record_memories(board, config, records).blocks + BLOCKS_BESIDE
     dsps = sum(n for kind, n in dsp_counts(config).items() if getattr(config, kind))

@@ -1,0 +1,52 @@
+"""The estimate of a spatial core's logic against designs that were synthesised."""
+
+from __future__ import annotations
+
+from boards import area
+from boards.fit import ERROR, NO
+from boards.netlist import BoardPins
+from boards.registry import find_board
+from boards.spatial import dsp_counts, spatial_config, spatial_design
+from boards.spatial_fit import assess
+from host.task import Task
+
+BOARD = find_board("ulx3s-45f")
+
+
+def spatial(name: str, **overrides: object) -> Task:
+    return Task.load(name).with_overrides(core="spatial", **overrides)
+
+
+def test_cells_and_multipliers_of_a_whole_design():
+    task = spatial("xor", method="wp", tau_theta=50)
+    fit = assess(BOARD, task.network(), task.settings(), 100)
+    design = spatial_design(BOARD, fit.config, 100, None)
+    found = area.measure(area.to_rtlil(BoardPins(design)), BOARD.family)
+    print(f"estimated {fit.cells.used}, synthesised {found.logic_cells}")
+    assert abs(fit.cells.used / found.logic_cells - 1) <= ERROR
+    assert fit.dsps.used == found.dsps
+
+
+def test_a_large_network_does_not_fit():
+    task = spatial("nist7x7_easy")
+    assert assess(find_board("icebreaker"), task.network(), task.settings(), 100).verdict == NO
+    assert assess(BOARD, task.network(), task.settings(), 100).verdict != NO
+
+
+def test_blocks_go_to_the_dearest_products_first():
+    task = spatial("nist7x7_easy", tau_theta=10)
+    large = spatial_config(BOARD, task.network(), task.settings())
+    small = spatial_config(find_board("ulx3s-25f"), task.network(), task.settings())
+    assert (large.product_dsp, large.table_dsp, large.share_dsp) == (True, True, True)
+    # 32 weights' products take more than its 28 blocks; the tables do not.
+    assert dsp_counts(small)["product_dsp"] == 32
+    assert not small.product_dsp and small.table_dsp
+
+
+def test_samples_get_the_room_that_is_left():
+    task = spatial("nist7x7_easy")
+    config = spatial_config(BOARD, task.network(), task.settings())
+    assert spatial_design(BOARD, config, 8 * 100, None).sample_memory == 8 * 100
+    cut = spatial_design(BOARD, config, 8 * 100_000, None).sample_memory
+    assert cut < 8 * 100_000
+    assert assess(BOARD, task.network(), task.settings(), 8 * 100_000).blocks.lacking == 0
