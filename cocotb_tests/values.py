@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cocotb.triggers import FallingEdge, ReadOnly
@@ -67,3 +67,13 @@ async def clocks_until(dut, valid, limit: int = 1000) -> int:
         if high:
             return clocks
     raise AssertionError(f"not valid within {limit} clocks")
+
+
+def packed_array(values: Iterable[int], bits: int) -> int:
+    """An array port's vector: two's complement, the first element in the lowest bits."""
+    return sum((value & ((1 << bits) - 1)) << k * bits for k, value in enumerate(values))
+
+
+def signed_array(vector: int, count: int, bits: int) -> list[int]:
+    """The inverse of packed_array."""
+    return [as_signed(vector >> k * bits, bits) for k in range(count)]

@@ -14,7 +14,7 @@ LEAST = 4
 class DelayLine(wiring.Component):
     """o is i as it was `clocks` clocks ago.
 
-    A ring of clocks − 2 words: what is read is written over in the clock behind.
+    A ring of clocks − 1 words: what is read is written over in the clock behind.
     """
 
     def __init__(self, width: int, clocks: int) -> None:

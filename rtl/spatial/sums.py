@@ -63,7 +63,10 @@ class FirstSums(wiring.Component):
         one = 1 << (ACT_FRAC - cfg.input_shift)
         # All in units of one code: 2^input_shift of an activation's.
         weights = [self.weights[j] for j in range(self.fan_in)]
-        weights.append(self.weights[self.fan_in] * one)
+        bias = self.weights[self.fan_in] * one
+        if net.sample_bits == 1 and net.sample_signed:
+            bias = -bias  # The only plane is the one that counts negative.
+        weights.append(bias)
         bits = net.acc_bits
         total = self._gated_tree(m, weights, Cat(self.plane, self.plane_last), bits)
         base = total

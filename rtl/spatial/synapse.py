@@ -17,8 +17,8 @@ class Synapse(wiring.Component):
     With accumulators: each clock G ← G ± share; a clock with `change` (and a share of 0) makes
     W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in G.  Without: a clock with `change` makes
     W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it.  All outputs
-    are registers: G is there a clock later, W two; `clipped` tells, three clocks later, whether
-    the change was cut off.
+    are registers: G is there a clock later; two clocks later W, and `clipped`, which tells
+    whether the change was cut off.
 
     While `turn` is high W takes `before`, its neighbour's weight: the host reads and writes a
     ring of all weights.  `clear` empties G.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import lcm
 
 from golden_model.settings import Settings
 from rtl.spatial.config import SpatialConfig
@@ -62,9 +63,10 @@ def window_clocks(config: SpatialConfig, settings: Settings) -> float:
     Where tau_x is no divisor or multiple of tau_theta, the average over all windows.
     """
     steps = settings.tau_theta
-    samples = max(steps / settings.tau_x, 1) if settings.tau_x < steps else 1.0
+    # A window begins with a sample's planes; so does each sample that begins within one.
+    samples = 1 + steps / settings.tau_x - steps / lcm(steps, settings.tau_x)
     planes = (config.network.sample_bits - 1) * samples
-    baselines = 0.0 if config.antithetic else samples
+    baselines = 0 if config.antithetic else samples
     return steps + planes + baselines + Timing.of(config).weights - 1
 
 
