@@ -34,6 +34,7 @@ TREES = {
     "sixteen": [unsigned(1)] * 16,
     "seventeen": [signed(8)] * 17,
 }
+RING_PORTS = ("busy", "request", "reply", "written", "return_home", "home")
 RINGS = {"ring_nine": (2, 2, 1), "ring_two": (1, 1)}
 
 
@@ -61,7 +62,7 @@ class Ring(wiring.Component):
     def __init__(self, config: SpatialConfig) -> None:
         self.config = config
         members = WeightRing(config).signature.members
-        super().__init__({name: members[name] for name in ("busy", "request", "reply", "written")})
+        super().__init__({name: members[name] for name in RING_PORTS})
 
     def elaborate(self, platform):
         m = Module()
@@ -69,10 +70,12 @@ class Ring(wiring.Component):
         bits = signed(self.config.network.weight_bits)
         weights = [Signal(bits, name=f"w_{k}") for k in range(self.config.lane_words)]
         with m.If(ring.turn):
-            m.d.sync += [b.eq(a) for a, b in zip([ring.first, *weights], weights, strict=False)]
+            m.d.sync += [a.eq(b) for a, b in zip(weights, [*weights[1:], ring.first], strict=True)]
         m.d.comb += [
-            ring.last.eq(weights[-1]),
+            ring.last.eq(weights[0]),
             ring.busy.eq(self.busy),
+            ring.return_home.eq(self.return_home),
+            self.home.eq(ring.home),
             self.written.eq(ring.written),
         ]
         wiring.connect(m, wiring.flipped(self.request), ring.request)
@@ -173,7 +176,7 @@ async def ring(dut, name: str) -> None:
     config, random = ring_config(name), rng()
     layout, net = weight_request_layout(config), config.network
     words = [0] * config.lane_words
-    written = 0
+    written = place = 0
 
     async def count_written():
         nonlocal written
@@ -187,6 +190,18 @@ async def ring(dut, name: str) -> None:
     accesses += [(random.getrandbits(1), random.randrange(len(words))) for _ in range(30)]
     accesses += [(0, word) for word in range(len(words))]
     for write, word in accesses:
+        if random.random() < 0.2:
+            # As before a command: all weights go back to their places.
+            dut.return_home.value, dut.request__valid.value = 1, 1
+            for spent in itertools.count():
+                await ReadOnly()
+                at_home = int(dut.home.value)
+                assert not int(dut.request__ready.value), "not while the ring returns"
+                await FallingEdge(dut.clk)
+                if at_home:
+                    break
+            assert spent == (-place % len(words) + 1 if place else 0), f"{name}: to return"
+            dut.return_home.value = dut.request__valid.value = place = 0
         value = spread(random, net.weight_min, net.weight_max)
         if random.random() < 0.3:
             dut.busy.value, dut.request__valid.value = 1, 1
@@ -207,7 +222,9 @@ async def ring(dut, name: str) -> None:
             if ready or answered:
                 break
             assert clocks < 100
-        assert clocks == len(words) + 1, f"{name}: clocks of an access"
+        turns = (word - place) % len(words)
+        assert clocks == turns + (turns > 0) + (3 if write else 2), f"{name}: clocks of an access"
+        place = (word + write) % len(words)
         if write:
             words[word] = value
             assert written > before

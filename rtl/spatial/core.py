@@ -147,20 +147,26 @@ class SpatialCore(wiring.Component):
                 shares.random.eq(random.signs),
             ]
         gates = self._inputs_before(m, token, sources, layers, shares)
-        weight, number = ring.first, 0
+        number = 0
         for k, layer in enumerate(layers):
+            loads = Signal(name=f"loads_{k}")
+            m.d.sync += loads.eq(s.sign_layer <= k)
             m.d.comb += [
                 *(layer.share[n].eq(shares.share[w]) for n, w in enumerate(sources.wanted[k])),
                 layer.gates.eq(gates if k == 0 else ~0),
                 layer.draw_before.eq(token("ends_draw", at.update)),
                 layer.change.eq(token("ends_window", at.change)),
-                layer.load.eq(starter.load[number:]),
+                layer.load.eq(Mux(loads, starter.load[number : number + layer.nodes], 0)),
                 layer.bit.eq(starter.bit),
                 layer.clear.eq(sequencer.start),
                 layer.turn.eq(ring.turn),
-                layer.before.eq(weight),
             ]
-            weight, number = layer.last, number + layer.nodes
+            number += layer.nodes
+        # Against the order of the weights, so that the next one in it is a turn away.
+        weight = ring.first
+        for layer in reversed(layers):
+            m.d.comb += layer.before.eq(weight)
+            weight = layer.last
         m.d.comb += [
             ring.last.eq(weight),
             sequencer.changed.eq(token("ends_window", at.weights - 1)),
@@ -175,10 +181,11 @@ class SpatialCore(wiring.Component):
         connect(m, flipped(self.weight_request), ring.request)
         connect(m, ring.reply, flipped(self.weight_reply))
         m.d.comb += [
-            # A command waits for the ring to be whole again.
-            sequencer.command.valid.eq(self.command.valid & ~ring.turn),
+            # A command waits until every weight is in its place.
+            ring.return_home.eq(self.command.valid),
+            sequencer.command.valid.eq(self.command.valid & ring.home),
             sequencer.command.payload.eq(self.command.payload),
-            self.command.ready.eq(sequencer.command.ready & ~ring.turn),
+            self.command.ready.eq(sequencer.command.ready & ring.home),
             sequencer.settings.eq(s),
             sequencer.weights_written.eq(ring.written),
             sequencer.starting.eq(starter.busy),

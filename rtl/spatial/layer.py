@@ -25,8 +25,9 @@ class Layer(wiring.Component):
     activations of each pass; `y` leaves latency_of() clocks later: activations, or the
     pre-activations of the output layer under cross-entropy.  `saturated` says which of them hit
     the end of their format.  All that is about the update is that of
-    rtl.spatial.neuron.Synapses, the same for all neurons; weights go round through `before` and
-    `last`.  share_of: which of the `share`s each synapse of a neuron takes.
+    rtl.spatial.neuron.Synapses, the same for all neurons; weights go round from `before`, which
+    the last one takes, to `last`, the first one's.  share_of: which of the `share`s each synapse
+    of a neuron takes.
     """
 
     def __init__(self, config: SpatialConfig, layer: int, share_of: Sequence[int]) -> None:
@@ -79,13 +80,12 @@ class Layer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        before, saturated = self.before, []
+        saturated = []
         for node, synapses in enumerate(self._neurons):
             m.submodules[f"synapses_{node}"] = synapses
             for name in ("bit", "draw", "draw_before", "share", "gates", "change", "clear", "turn"):
                 m.d.comb += getattr(synapses, name).eq(getattr(self, name))
-            m.d.comb += [synapses.load.eq(self.load[node]), synapses.before.eq(before)]
-            before = synapses.weights[self.fan_in]
+            m.d.comb += synapses.load.eq(self.load[node])
 
             m.submodules[f"sums_{node}"] = sums = self._sums[node]
             m.d.comb += [
@@ -108,6 +108,10 @@ class Layer(wiring.Component):
                     self.y[k][node].eq(unit.o.payload.value),
                 ]
                 saturated.append(unit.o.payload.saturated)
+        before = self.before
+        for synapses in reversed(self._neurons):
+            m.d.comb += synapses.before.eq(before)
+            before = synapses.weights[0]
         m.d.comb += [
             self.last.eq(before),
             self.saturated.eq(Cat(*saturated)),

@@ -78,9 +78,9 @@ class Synapses(wiring.Component):
             m.d.sync += share.eq(self.share[k])
             shares.append(share)
 
-        before = self.before
-        for k in range(self.fan_in + 1):
-            m.submodules[f"synapse_{k}"] = synapse = Synapse(cfg)
+        synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
+        for k, synapse in enumerate(synapses):
+            m.submodules[f"synapse_{k}"] = synapse
             m.d.comb += [
                 synapse.share.eq(shares[self.share_of[k]]),
                 synapse.gate.eq(gates[k]),
@@ -88,10 +88,9 @@ class Synapses(wiring.Component):
                 synapse.change.eq(self.change),
                 synapse.clear.eq(self.clear),
                 synapse.turn.eq(self.turn),
-                synapse.before.eq(before),
+                synapse.before.eq(synapses[k + 1].weight if k < self.fan_in else self.before),
                 self.weights[k].eq(synapse.weight),
                 self.gradients[k].eq(synapse.gradient),
                 self.clipped[k].eq(synapse.clipped),
             ]
-            before = synapse.weight
         return m

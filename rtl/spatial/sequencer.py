@@ -36,6 +36,9 @@ class Sequencer(wiring.Component):
     one with that token.  `changed` says that the weights have changed: the next window's first
     token enters in the clock behind.  `flight` is the number of clocks from a token to the last
     register that it reaches.
+
+    Where step_target is lowered to `step` or less while a TRAIN runs, that ends within three
+    steps, and what follows is as if it had been told so at first.
     """
 
     def __init__(self, config: SpatialConfig, flight: int) -> None:
@@ -81,19 +84,11 @@ class Sequencer(wiring.Component):
         quiet = Signal(range(self.flight + 1), reset_less=True)
         """Clocks until the network is empty."""
 
-        # The phases count down; the last step of a phase is the one at 1.
-        phase_ends = []
         next_phase, first_phase = Signal(), Signal()
-        for name in ("tau_x", "tau_p", "tau_theta"):
-            period = getattr(s, name)
-            phase, ends = Signal.like(period, name=f"phase_{name}", reset_less=True), Signal()
-            m.d.comb += ends.eq(phase == 1)
-            with m.If(first_phase | (next_phase & ends)):
-                m.d.sync += phase.eq(period)
-            with m.Elif(next_phase):
-                m.d.sync += phase.eq(phase - 1)
-            phase_ends.append(ends)
-        ends_sample, ends_draw, ends_window = phase_ends
+        ends_sample, ends_draw, ends_window = (
+            _phase(m, getattr(s, name), name, next_phase, first_phase)
+            for name in ("tau_x", "tau_p", "tau_theta")
+        )
 
         # The sample in use, and the planes of its codes.
         sample = Signal(record_layout(cfg), reset_less=True)
@@ -147,6 +142,9 @@ class Sequencer(wiring.Component):
             m.d.sync += waiting.eq(1)
         with m.If(self.changed):
             m.d.sync += waiting.eq(0)
+        # A long carry chain, in a register.
+        told = Signal()
+        m.d.sync += told.eq(self.step >= s.step_target)
         if not cfg.antithetic:
             with m.If(token.baseline):
                 m.d.sync += needs_baseline.eq(0)
@@ -199,12 +197,35 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.begin.eq(training | evaluating)
                 m.d.sync += quiet.eq(self.flight)
                 m.next = "RUN"
-            with m.State("RUN"), m.If(~any_left & (quiet == 0)):
-                m.d.comb += self.stop.eq(1)
-                m.d.sync += [training.eq(0), evaluating.eq(0)]
-                m.next = "IDLE"
+            with m.State("RUN"):
+                with m.If(training & told):
+                    m.d.sync += any_left.eq(0)
+                with m.If(~any_left & (quiet == 0)):
+                    m.d.comb += self.stop.eq(1)
+                    m.d.sync += [training.eq(0), evaluating.eq(0)]
+                    m.next = "IDLE"
         m.d.comb += self.busy.eq(~self.command.ready)
         return m
+
+
+def _phase(m: Module, period, name: str, following, first):
+    """Whether the step to come is the last one of its period.
+
+    Counts up from 1, so that a period that is changed holds for the one under way; a step may
+    follow in every clock, so what is compared with is known a clock before.
+    """
+    phase, ends = Signal.like(period, name=f"phase_{name}", reset_less=True), Signal()
+    before = Signal.like(period, name=f"before_{name}", reset_less=True)
+    m.d.sync += before.eq(period - 1)
+    last, last_but_one, single = Signal(), Signal(), Signal()
+    m.d.comb += [last.eq(phase == period), last_but_one.eq(phase == before), single.eq(before == 0)]
+    with m.If(first):
+        m.d.sync += phase.eq(1)
+    with m.Elif(following):
+        m.d.sync += [phase.eq(Mux(ends, 1, phase + 1)), ends.eq(Mux(ends, single, last_but_one))]
+    with m.Else():
+        m.d.sync += ends.eq(last)
+    return ends
 
 
 def _chosen(values, number):
