@@ -40,7 +40,8 @@ def test_blocks_go_to_the_dearest_products_first():
     assert (large.product_dsp, large.table_dsp, large.share_dsp) == (True, True, True)
     # 32 weights' products take more than its 28 blocks; the tables do not.
     assert dsp_counts(small)["product_dsp"] == 32
-    assert not small.product_dsp and small.table_dsp
+    assert not small.product_dsp
+    assert small.table_dsp
 
 
 def test_samples_get_the_room_that_is_left():
