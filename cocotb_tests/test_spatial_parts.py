@@ -193,13 +193,13 @@ async def ring(dut, name: str) -> None:
         if random.random() < 0.2:
             # As before a command: all weights go back to their places.
             dut.return_home.value, dut.request__valid.value = 1, 1
-            for spent in itertools.count():
+            spent, at_home = -1, 0
+            while not at_home:
                 await ReadOnly()
                 at_home = int(dut.home.value)
                 assert not int(dut.request__ready.value), "not while the ring returns"
                 await FallingEdge(dut.clk)
-                if at_home:
-                    break
+                spent += 1
             assert spent == (-place % len(words) + 1 if place else 0), f"{name}: to return"
             dut.return_home.value = dut.request__valid.value = place = 0
         value = spread(random, net.weight_min, net.weight_max)

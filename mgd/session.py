@@ -97,6 +97,11 @@ class TrainingSession:
                 f"lanes = {settings['lanes']!r}: this core has {self.lanes}, which is decided "
                 "when it is built; open another session"
             )
+        if settings.get("core", self.task.core) != self.task.core:
+            raise UserError(
+                f"core = {settings['core']!r}: this one is {self.task.core}, which is decided when "
+                "it is built; open another session"
+            )
         task = self.task.with_overrides(**settings)
         task.settings().check(self.network)
         weights = self._core.read_weights()

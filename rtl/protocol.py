@@ -75,7 +75,7 @@ class Space(IntEnum):
     the bits above are read as 0."""
     ACCUMULATORS = 4
     """The gradient accumulators' low 32 bits, addressed as the weights are; BAD_ADDRESS in a core
-    that has none.  The bits above the accumulator's width are read as 0."""
+    that has none, or cannot show them.  The bits above the accumulator's width are read as 0."""
     ACCUMULATORS_HIGH = 5
     """Their bits from 32 on; BAD_ADDRESS where they have no more than 32.  A word written to any of
     its addresses goes with every word that is written to ACCUMULATORS after it."""

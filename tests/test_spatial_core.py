@@ -23,12 +23,15 @@ from click.testing import CliRunner
 import scripts.verify
 from boards import simulated
 from boards.tools import to_verilog
+from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 from host.board_session import BoardSession
+from host.link import RefusedError
 from host.session import Samples
-from rtl.protocol import Space
+from host.state import State
+from rtl.protocol import Command, Register, Space
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.timing import Timing, clocks_per_step, window_clocks
 from rtl.top import Top
@@ -214,6 +217,68 @@ def test_equals_the_golden_model(name):
             both.evaluate()
             clipped += both.session.counters().weight_saturations
     assert clipped, "the test must reach an end of the weights"
+
+
+@pytest.mark.parametrize("name", ["three_layers", "single_layer"])
+def test_a_run_goes_on(name):
+    """From the state of a board, and from that of the golden model, in the midst of periods."""
+    config, settings = case(name, tau_x=4, tau_p=3)
+    with board(config) as session:
+        both = Both(session, settings, SEED)
+        for first in (7, 12, 23, 41):
+            both.train(first)
+            state = session.read_state()
+            assert state.accumulators == []
+            session.start(replace(settings, tau_p=2), SEED + 1)
+            session.train(9)
+            session.restore(settings, SEED, state)
+            both.check(f"restored at {first}")
+            both.train(first + 5)
+            weights = [w[0].astype(np.int64) for w in both.trainer.weights]
+            names = ("cost_sum", "weight_saturations", "activation_saturations")
+            counted = {name: int(getattr(both.trainer, name)[0]) for name in names}
+            session.restore(settings, SEED, State(first + 5, weights, [], **counted))
+            both.train(first + 9)
+        both.evaluate()
+
+
+def test_stops_when_told():
+    """At a step boundary, and nothing that follows shows it."""
+    config, settings = case("single_layer", tau_x=3, tau_p=2)
+    stopped = []
+    with board(config) as session:
+        both = Both(session, settings, SEED)
+        for _ in range(3):
+            before = session.counters().step
+            session.link.write_register(Register.STEP_TARGET, 1_000_000_000)
+            session.link.write_register(Register.COMMAND, Command.TRAIN)
+            session.link.write_register(Register.STEP_TARGET, 0)
+            while session.link.read_register(Register.STATUS) & 1:
+                pass
+            stopped.append(session.counters().step)
+            assert before < stopped[-1] < 1_000_000_000
+            both.trainer.train(stopped[-1])
+            both.check("stopped")
+            both.train(stopped[-1] + 7)
+
+
+def test_accumulators_are_not_shown():
+    config, settings = case("xor_np_antithetic")
+    with board(config) as session:
+        both = Both(session, settings, SEED)
+        both.train(9)
+        accumulators = [np.zeros_like(w) for w in session.read_weights()]
+        state = State(9, session.read_weights(), accumulators)
+        for act in (session.read_state, lambda: session.restore(settings, SEED, state)):
+            with pytest.raises(UserError, match="cannot show its accumulators") as error:
+                act()
+            assert "\n" not in str(error.value)
+        for space in (Space.ACCUMULATORS, Space.ACCUMULATORS_HIGH):
+            with pytest.raises(RefusedError, match="BAD_ADDRESS"):
+                session.link.read(space, 0, 1)
+            with pytest.raises(RefusedError, match="BAD_ADDRESS"):
+                session.link.write(space, 0, [1])
+        both.train(20)
 
 
 class Spilled(Trainer):
