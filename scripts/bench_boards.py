@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from boards.build_report import with_speed
 from boards.closing import Options
 from boards.registry import find_board
 from golden_model.errors import UserError
-from host.run_folder import check_json
+from host.run_folder import check_json, package_version
 from host.task import Task
 from scripts.bench import json_option, record
 from scripts.boards import DOCS
@@ -40,10 +41,13 @@ class Case(NamedTuple):
 
 CASES = (
     Case("xor", "icebreaker", 2),
-    Case("digits", "icebreaker", 4),
+    Case("digits", "icebreaker", 5),
     Case("xor", "ulx3s-25f", 2),
     Case("digits", "ulx3s-25f", 8),
     Case("digits", "ulx3s-25f", 16),
+    Case("nist7x7_easy", "ulx3s-45f", None, "np", 50),
+    Case("nist7x7_easy", "ulx3s-45f", None, "wp", 100),
+    Case("xor", "ulx3s-25f", None, "np", 50),
 )
 HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
 
@@ -67,6 +71,7 @@ def measure(case: Case) -> dict[str, Any]:
         "seed": report["seed"],
         "attempts": len(report["attempts"]),
         "digest": report["digest"],
+        "version": package_version(),
     }
 
 
@@ -108,7 +113,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | None) -> None:
     """Build what docs/boards.md lists: resources, clock and training steps per second.
 
-    Takes hours where nothing is cached.  With --json, and all cases, the page is rewritten, too.
+    Takes hours where nothing is cached.  With --json the page is rewritten, too; where only some
+    cases are built, the other rows of an earlier FILE stay as they are, each with the version it
+    was built at.
     """
     if json_file is not None:
         check_json(json_file)
@@ -129,7 +136,23 @@ def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | Non
             row = {**case._asdict(), "error": str(error).partition(" (log:")[0]}
         rows.append(row)
         click.echo("  ".join(f"{key} {text}" for key, text in zip(HEAD, cells(row), strict=True)))
+    if json_file is None:
+        return
+    rows = with_earlier(json_file, rows)
     record(json_file, "boards", rows)
-    if json_file is not None and len(chosen) == len(CASES):
-        replace_between(DOCS, "builds", markdown(rows))
-        click.echo(f"written: {DOCS}")
+    replace_between(DOCS, "builds", markdown(rows))
+    click.echo(f"written: {DOCS}")
+
+
+def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of all CASES in their order: these, and for the others those in `path`."""
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except (OSError, ValueError, KeyError):
+        earlier = []
+    known = {_case(row): row for row in [*earlier, *rows]}
+    return [known[case] for case in CASES if case in known]
+
+
+def _case(row: dict[str, Any]) -> Case:
+    return Case(row["task"], row["board"], row["lanes"], row.get("method"), row.get("tau_theta"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from boards import area
 from boards.fit import ERROR, NO
 from boards.netlist import BoardPins
@@ -25,6 +28,19 @@ def test_cells_and_multipliers_of_a_whole_design():
     print(f"estimated {fit.cells.used}, synthesised {found.logic_cells}")
     assert abs(fit.cells.used / found.logic_cells - 1) <= ERROR
     assert fit.dsps.used == found.dsps
+
+
+def test_real_builds():
+    rows = json.loads((Path(__file__).parents[1] / "benchmarks" / "boards.json").read_text())[
+        "rows"
+    ]
+    for row in rows:
+        if row["lanes"] is not None:
+            continue
+        task = spatial(row["task"], method=row["method"], tau_theta=row["tau_theta"])
+        fit = assess(find_board(row["board"]), task.network(), task.settings(), 100)
+        assert abs(fit.cells.used / row["lut"] - 1) <= ERROR, row
+        assert fit.dsps.used == row["dsp"], row
 
 
 def test_a_large_network_does_not_fit():
