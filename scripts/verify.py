@@ -102,7 +102,9 @@ def verify(
     if json_file:
         write_json(json_file, result)
     what = (
-        f"{task.name} ({task.network().describe()}), {task.lanes} lanes, method {task.method}, "
+        f"{task.name} ({task.network().describe()}), "
+        f"{'spatial core' if task.core == 'spatial' else f'{task.lanes} lanes'}, "
+        f"method {task.method}, "
         f"seed {task.seed}"
     )
     if family:
