@@ -13,7 +13,7 @@ from boards.build_report import with_speed
 from boards.closing import Options
 from boards.registry import find_board
 from golden_model.errors import UserError
-from host.run_folder import check_json, package_version
+from host.run_folder import check_json
 from host.task import Task
 from scripts.bench import json_option, record
 from scripts.boards import DOCS
@@ -71,15 +71,15 @@ def measure(case: Case) -> dict[str, Any]:
         "seed": report["seed"],
         "attempts": len(report["attempts"]),
         "digest": report["digest"],
-        "version": package_version(),
     }
 
 
 def core_text(row: dict[str, Any]) -> str:
     """8 lanes, or spatial wp 100: the method and tau_theta of a core whose method is wiring."""
+    mark = " †" if row.get("earlier") else ""
     if row["lanes"]:
-        return f"{row['lanes']} lanes"
-    return f"spatial, {row['method']}, tau_theta {row['tau_theta'] or 1}"
+        return f"{row['lanes']} lanes{mark}"
+    return f"spatial, {row['method']}, tau_theta {row['tau_theta'] or 1}{mark}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -103,7 +103,10 @@ def cells(row: dict[str, Any]) -> list[str]:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The table of the documentation."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "--:|" * (len(HEAD) - 2)]
-    return "\n".join([*lines, *("| " + " | ".join(cells(row)) + " |" for row in rows)])
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    if any(row.get("earlier") for row in rows):
+        lines += ["", "† not built anew with the others; the core may have changed since."]
+    return "\n".join(lines)
 
 
 @click.command()
@@ -114,8 +117,7 @@ def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | Non
     """Build what docs/boards.md lists: resources, clock and training steps per second.
 
     Takes hours where nothing is cached.  With --json the page is rewritten, too; where only some
-    cases are built, the other rows of an earlier FILE stay as they are, each with the version it
-    was built at.
+    cases are built, the other rows of an earlier FILE stay, marked as such.
     """
     if json_file is not None:
         check_json(json_file)
@@ -145,12 +147,14 @@ def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | Non
 
 
 def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of all CASES in their order: these, and for the others those in `path`."""
+    """The rows of all CASES in their order: these, and for the others those in `path`, marked as
+    `earlier`: the core may have changed since."""
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError):
         earlier = []
-    known = {_case(row): row for row in [*earlier, *rows]}
+    kept = [{**row, "earlier": True} for row in earlier]
+    known = {_case(row): row for row in [*kept, *rows]}
     return [known[case] for case in CASES if case in known]
 
 

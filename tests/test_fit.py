@@ -108,8 +108,8 @@ def test_real_builds():
         pytest.skip("no builds are recorded; run mgd bench boards --json benchmarks/boards.json")
     for row in json.loads(file.read_text())["rows"]:
         board, task = find_board(row["board"]), Task.load(row["task"])
-        if row["lanes"] is None:
-            continue  # tests/test_spatial_fit.py
+        if row["lanes"] is None or row.get("earlier"):
+            continue  # tests/test_spatial_fit.py, or built with another core
         found = assess(board, task.network(), row["lanes"], sample_words(task))
         if found.calibrated:
             assert found.cells.used == pytest.approx(row["lut"], rel=ERROR), row
