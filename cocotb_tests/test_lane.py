@@ -132,7 +132,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
     signs = trainer._draw[0][0, 0]
     before = int(trainer.weight_saturations[0])
     if update:
-        trainer._update(np.array([delta]), np.array([byte]), update["change"])
+        trainer._update(np.array([[delta]]), np.array([byte]), update["change"])
     d.clips_expected += int(trainer.weight_saturations[0]) - before
     shift = ACT_FRAC + (0 if settings.accumulates else trainer.shift)
     limit = (1 << (config.share_bits - 1)) - 1
