@@ -150,7 +150,8 @@ async def host_writes_weights_before_the_flush(dut):
         run.trainer._weights_changed = True
         # The pending sweep writes back what the host wrote, and the accumulators of the step.
         assert run.driver.lockstep is not None
-        run.driver.lockstep._weights = run.driver.config.to_lanes(weights)
+        (pending,) = run.driver.lockstep._expected
+        pending.weights = run.driver.config.to_lanes(weights)
         await run.driver.command(Command.FLUSH)
     await run.driver.command(Command.TRAIN, step_target=17)
     await run.finish()

@@ -251,7 +251,7 @@ def test_clocks_that_the_record_lacks_are_measured(tmp_path, monkeypatch):
         {"board": "e", "task": "xor", "lanes": 2, "core_hz": 1e6, "clocks_per_step": 50.0},
     ]
     (tmp_path / "boards.json").write_text(json.dumps({"rows": rows}))
-    monkeypatch.setattr(peers_fpga, "measured_clocks", lambda _task, lanes: 100.0 * lanes)
+    monkeypatch.setattr(peers_fpga, "measured_clocks", lambda _task, core: 100.0 * core.lanes)
     found = peers_fpga.fpga_rows(tmp_path / "boards.json", task)
     assert [row["clocks_per_step"] for row in found] == [100.0, 200.0, 200.0, 50.0]
     assert [row["steps_per_second"] for row in found] == [1e4, 1e4, 5e3, 2e4]

@@ -193,7 +193,7 @@ def test_errors_are_in_run_json(board, task, tmp_path, monkeypatch):
     import scripts.train
     from scripts.train import train
 
-    def open_faulty(task, _backend, _baud=None):
+    def open_faulty(task, _backend, _baud=None, _record=None):
         return BoardSession(faulty(board, Rates(flip=0.003)), task.network(), "sim")
 
     monkeypatch.setattr(scripts.train, "open_session", open_faulty)
