@@ -5,6 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from golden_model.errors import UserError
+
+
+def write_result(path: Path, content: bytes) -> None:
+    """As write_file, for a file that a user named.  Raises UserError where it cannot be written."""
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror or error}; choose another place"
+        ) from None
+
 
 def write_file(path: Path, content: bytes) -> None:
     """Put `content` in the place of `path`.  Raises OSError; what was there is then still there."""

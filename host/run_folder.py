@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from golden_model.errors import UserError
+from host.atomic import write_result
 from host.checkpoint import NAME as CHECKPOINT
 from host.checkpoint import Checkpoint, save
 from host.curve_plot import draw_curve
@@ -206,19 +207,15 @@ def check_json(path: Path) -> None:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """A JSON file, whole or not at all.  Raises UserError where it cannot be written."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        _write_json(temporary, values)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another place"
-        ) from None
+    write_result(path, _json(values))
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_bytes(_json(values))
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _write_csv(path: Path, result: RunResult) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from golden_model.errors import UserError
+from host.atomic import write_result
 from host.report import MARK, report_html
 from host.run_folder import check_json
 from host.stored_run import StoredRun, find_run, read_run
@@ -87,12 +87,4 @@ def write_page(path: Path, page: str) -> None:
         raise UserError(
             f"{path}: is a file that this command did not write; choose another name by --out"
         )
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another place by --out"
-        ) from None
+    write_result(path, page.encode())

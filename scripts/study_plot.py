@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from golden_model.errors import UserError
+from host.atomic import write_result
 from host.run_folder import check_json
 
 COLOURS = ("#1f5f8b", "#b3541e", "#3c7a3f", "#7a4b94", "#8a7a1e", "#555555")
@@ -57,13 +58,12 @@ def figure(path: Path, panels: int, title: str) -> Iterator[Any]:
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
         drawn.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    metadata = {"Software": None} if path.suffix == ".png" else None
-    try:
-        drawn.savefig(temporary, metadata=metadata)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another place"
-        ) from None
+    save(drawn, path)
+
+
+def save(drawn: Any, path: Path) -> None:
+    """Write a figure, the same bytes for the same picture.  Raises UserError where it cannot be."""
+    kind = path.suffix[1:]
+    content = io.BytesIO()
+    drawn.savefig(content, format=kind, metadata={"Software": None} if kind == "png" else None)
+    write_result(path, content.getvalue())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scripts.study_plot import save
+
 COLOURS = {"spatial": "#1f5f8b", "folded": "#6a9cbf"}
 OTHERS = "#9a9a9a"
 
@@ -39,8 +41,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         panel.xaxis.set_major_formatter(EngFormatter("s", places=0))
         panel.margins(x=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _name(row: dict[str, Any]) -> str:
