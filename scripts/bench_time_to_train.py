@@ -20,9 +20,10 @@ from rtl.spatial.config import SpatialConfig
 from rtl.spatial.timing import clocks_per_step
 from scripts.backends import say
 from scripts.bench import json_option, record
-from scripts.peers import NotInstalledError, Problem
-from scripts.peers_fpga import RECORDED, recorded_clocks
+from scripts.fit import RECORDED, recorded_builds
+from scripts.peers import GoldenPeer, NotInstalledError, Problem
 from scripts.peers_native import NativePeer
+from scripts.study_plot import check_plot, plot_option
 from scripts.time_to_train_plot import draw
 
 SEEDS = 32
@@ -123,7 +124,7 @@ def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str,
     task = Task.load(case.task).with_overrides(core="folded", method=method, tau_theta=1)
     problem = Problem.of(task)
     found = []
-    for by, make in (("golden model", _golden), ("C++ on one core", NativePeer)):
+    for by, make in (("golden model", GoldenPeer), ("C++ on one core", NativePeer)):
         try:
             peer = make(problem)
         except NotInstalledError as error:
@@ -141,10 +142,18 @@ def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str,
     return found
 
 
-def _golden(problem: Problem):
-    from scripts.peers import GoldenPeer
+def recorded_clocks(task: str, core: str, method: str) -> list[tuple[str, float]]:
+    """(board, clock in Hz) of each recorded build of a task's core.
 
-    return GoldenPeer(problem)
+    A folded core serves both methods; a spatial one the method that it is wired for.
+    """
+    return [
+        (row["board"], float(row["core_hz"]))
+        for row in recorded_builds(RECORDED)
+        if row["task"] == task
+        and (row["lanes"] is None) == (core == "spatial")
+        and (core == "folded" or row["method"] == method)
+    ]
 
 
 def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -160,7 +169,7 @@ def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> li
         best = fastest(tried)
         if core == "folded":
             at_one = tried[0]
-        builds = recorded_clocks(RECORDED, case.task, core, method)
+        builds = recorded_clocks(case.task, core, method)
         rows += [timed(best, hertz, board) for board, hertz in builds] or [best]
     return rows + machine_rows(case, method, at_one)
 
@@ -201,18 +210,13 @@ def ratios(rows: list[dict[str, Any]]) -> list[str]:
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Only these tasks.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS))
 @click.option("--seeds", type=click.IntRange(min=1), default=SEEDS, show_default=True, metavar="N")
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw the times, as PNG, SVG or PDF.",
-)
+@plot_option
 @json_option
 def time_to_train(
     names: tuple[str, ...],
     methods: tuple[str, ...],
     seeds: int,
-    plot: Path | None,
+    plot_file: Path | None,
     json_file: Path | None,
 ) -> None:
     """Time from the first step to a test accuracy: spatial core, folded core, this machine.
@@ -224,6 +228,8 @@ def time_to_train(
     """
     if json_file is not None:
         check_json(json_file)
+    if plot_file is not None:
+        check_plot(plot_file)
     rows = []
     for case in CASES:
         if names and case.task not in names:
@@ -236,9 +242,9 @@ def time_to_train(
                 click.echo(text)
             rows += found
     record(json_file, "time-to-train", rows)
-    if plot is not None:
+    if plot_file is not None:
         if any(row.get("seconds") for row in rows):
-            draw(rows, plot)
-            click.echo(f"written: {plot}")
+            draw(rows, plot_file)
+            click.echo(f"written: {plot_file}")
         else:
             click.echo("nothing to draw: no row has a time", err=True)

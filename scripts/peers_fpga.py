@@ -53,24 +53,6 @@ def recorded_builds(path: Path, task: Task) -> list[Build]:
     return found
 
 
-def recorded_clocks(path: Path, task: str, core: str, method: str) -> list[tuple[str, float]]:
-    """(board, clock in Hz) of each recorded build of a task's core.
-
-    A folded core serves both methods; a spatial one the method that it is wired for.
-    """
-    try:
-        rows = json.loads(path.read_text())["rows"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    found = []
-    for row in rows:
-        same = row.get("task") == task and "core_hz" in row
-        spatial = row.get("lanes") is None
-        if same and spatial == (core == "spatial") and (not spatial or row["method"] == method):
-            found.append((f"{row['board']}", float(row["core_hz"])))
-    return found
-
-
 def fpga_rows(path: Path, task: Task) -> list[dict[str, Any]]:
     """One row per recorded build; clocks that the record lacks are measured in the simulation."""
     rows = []
