@@ -16,6 +16,12 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 
 
+def change_bits(network: Network) -> int:
+    """Width of a weight change.  It is limited to ±2^weight_bits or more: that moves any weight
+    beyond its range, so that clipping and its count are those of the exact change."""
+    return network.weight_bits + 2
+
+
 class CoreLayout(Protocol):
     """What host and link must know of a core, whichever it is."""
 
@@ -210,9 +216,8 @@ class CoreConfig:
 
     @property
     def change_bits(self) -> int:
-        """Width of a weight change.  It is limited to ±2^weight_bits or more: that moves any
-        weight beyond its range, so that clipping and its count are those of the exact change."""
-        return self.network.weight_bits + 2
+        """change_bits() of the network."""
+        return change_bits(self.network)
 
     @property
     def share_bits(self) -> int:

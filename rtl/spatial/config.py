@@ -12,6 +12,7 @@ import numpy as np
 from golden_model.errors import UserError
 from golden_model.network import Network, signed_bits
 from golden_model.settings import Settings
+from rtl.config import change_bits
 from rtl.protocol import WIRING
 
 PARAMETERS_MAX = 4096
@@ -187,8 +188,8 @@ class SpatialConfig:
 
     @property
     def change_bits(self) -> int:
-        """Width of a weight change (rtl.config.CoreConfig.change_bits)."""
-        return self.network.weight_bits + 2
+        """rtl.config.change_bits() of the network."""
+        return change_bits(self.network)
 
     @cached_property
     def gradient_bits(self) -> int:

@@ -147,8 +147,8 @@ class SpatialCore(wiring.Component):
                 shares.random.eq(random.signs),
             ]
         gates = self._inputs_before(m, token, sources, layers, shares)
-        number = 0
         for k, layer in enumerate(layers):
+            first = cfg.nodes_before(k)
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
             m.d.comb += [
@@ -156,12 +156,11 @@ class SpatialCore(wiring.Component):
                 layer.gates.eq(gates if k == 0 else ~0),
                 layer.draw_before.eq(token("ends_draw", at.update)),
                 layer.change.eq(token("ends_window", at.change)),
-                layer.load.eq(Mux(loads, starter.load[number : number + layer.nodes], 0)),
+                layer.load.eq(Mux(loads, starter.load[first : first + layer.nodes], 0)),
                 layer.bit.eq(starter.bit),
                 layer.clear.eq(sequencer.start),
                 layer.turn.eq(ring.turn),
             ]
-            number += layer.nodes
         # Against the order of the weights, so that the next one in it is a turn away.
         weight = ring.first
         for layer in reversed(layers):

@@ -65,7 +65,7 @@ class ParallelSquaredError(ParallelCost):
         if net.outputs == 1:
             middle = round_half_up(net.target_low + net.target_high, 1)
             category = values[0] >= middle
-            m.d.comb += self.category.eq(delayed(m, _named(m, category), latency))
+            m.d.comb += self.category.eq(delayed(m, category, latency))
         else:
             _, category, clocks = largest(m, values)
             m.d.comb += self.category.eq(delayed(m, category, latency - clocks))
@@ -125,12 +125,6 @@ class ParallelCrossEntropy(ParallelCost):
         m.d.sync += self.cost.eq((known + found) >> cut << max(net.cost_frac - TABLE_FRAC, 0))
         m.d.comb += self.category.eq(delayed(m, category, self.latency_of(net) - clocks))
         return m
-
-
-def _named(m: Module, value):
-    signal = Signal(value.shape())
-    m.d.comb += signal.eq(value)
-    return signal
 
 
 def largest(m: Module, values):

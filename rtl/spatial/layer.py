@@ -37,7 +37,7 @@ class Layer(wiring.Component):
         net = config.network
         self.fan_in, self.nodes = net.layers[layer], net.layers[layer + 1]
         self.is_output = layer == net.depth - 1
-        self.activates = not self.is_output or net.cost == "mse"
+        self.activates = _activates(config, layer)
         gated = layer == 0 and config.nodes and config.gated_codes
         self._neurons = [Synapses(config, share_of, gated) for _ in range(self.nodes)]
         self._sums = [
@@ -73,10 +73,8 @@ class Layer(wiring.Component):
     @staticmethod
     def latency_of(config: SpatialConfig, layer: int) -> int:
         """Clocks from the inputs to y."""
-        net = config.network
         sums = LaterSums.latency_of(config, layer) if layer else FirstSums.latency_of(config)
-        activates = layer < net.depth - 1 or net.cost == "mse"
-        return sums + (Activation.LATENCY if activates else 0)
+        return sums + (Activation.LATENCY if _activates(config, layer) else 0)
 
     def elaborate(self, platform):
         m = Module()
@@ -120,3 +118,9 @@ class Layer(wiring.Component):
             self.clipped.eq(Cat(*(n.clipped for n in self._neurons))),
         ]
         return m
+
+
+def _activates(config: SpatialConfig, layer: int) -> bool:
+    """Whether an activation follows the sums: not where cross-entropy reads them."""
+    net = config.network
+    return layer < net.depth - 1 or net.cost == "mse"

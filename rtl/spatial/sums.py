@@ -85,7 +85,7 @@ class FirstSums(wiring.Component):
 
         if cfg.nodes:
             sign_sum = sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[0])
-            sign_sum = delayed(m, _register(m, sign_sum), _base_latency(cfg) - 1)
+            sign_sum = delayed(m, sign_sum, _base_latency(cfg))
         else:
             sign_sum = self._sign_sum(m, one)
             sign_sum = delayed(m, sign_sum, _base_latency(cfg) - tree_latency(count))
@@ -174,7 +174,7 @@ class LaterSums(wiring.Component):
             base = add_tree(m, terms, net.acc_bits)
             one = Const(1 << ACT_FRAC, signed(ACT_BITS))
             if cfg.nodes:
-                sign_sum = delayed(m, _register(m, sign_of(one, signs[0])), tree_latency(count) - 1)
+                sign_sum = delayed(m, sign_of(one, signs[0]), tree_latency(count))
             else:
                 late = [delayed(m, value, first) for value in x]
                 leaves = [sign_of(v, signs[j]) for j, v in enumerate([*late, one])]
@@ -193,12 +193,6 @@ class LaterSums(wiring.Component):
 
 def _product_latency(config: SpatialConfig) -> int:
     return 1 if config.product_dsp else 2
-
-
-def _register(m: Module, value):
-    register = Signal(value.shape(), name="register")
-    m.d.sync += register.eq(value)
-    return register
 
 
 def perturbed(

@@ -25,14 +25,10 @@ class Total(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         carry = 0
+        # A carry comes a clock late: the sum does not mind in which order things are added.
         for k in range(self.parts):
             part = self.total[k * PART : (k + 1) * PART]
             term = self.term[k * PART : (k + 1) * PART]
-            # A part is as many clocks late as it has parts below it.
-            for _ in range(k if len(term) else 0):
-                later = Signal.like(term)
-                m.d.sync += later.eq(term)
-                term = later
             out = Signal(name=f"carry_{k}")
             sums = Signal(len(part) + 1, name=f"sum_{k}")
             m.d.comb += sums.eq(part + term + carry)
