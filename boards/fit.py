@@ -71,11 +71,6 @@ class Fit:
             return NO
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
-    @property
-    def samples_cut(self) -> bool:
-        """Whether a part of the task's data has no room."""
-        return self.sample_memory < self.wanted
-
 
 def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
     """What a network on `lanes` lanes takes of a board, estimated.

@@ -76,6 +76,11 @@ class SpatialFit:
     wanted: int
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the parts were synthesised for this board's family."""
+        return self.board.family == ECP5
+
+    @property
     def short(self) -> list[Resource]:
         """What there is too little of."""
         return [part for part in (self.cells, self.dsps, self.blocks) if part.lacking]

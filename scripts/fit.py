@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import click
 
 from boards.board import Board
-from boards.devices import ECP5
-from boards.fit import NO, TIGHT, Fit, assess, average_clocks, remedies
+from boards.fit import NO, TIGHT, Fit, Resource, assess, average_clocks, remedies
 from boards.registry import boards as known_boards
 from boards.registry import find_board
+from boards.spatial_fit import SpatialFit
 from boards.spatial_fit import assess as assess_spatial
 from golden_model.settings import Settings
 from host.run_folder import check_json
@@ -104,38 +104,48 @@ def table(
 
 def remark(fit: Fit, others: list[Board]) -> str:
     """The verdict; where it is no, what lacks, by how much, and what would help."""
-    notes = []
-    if fit.verdict == NO:
-        for part in fit.short:
-            over = f" ({part.lacking / part.available:+.0%})" if part.available else ""
-            notes.append(f"{part.lacking:,} {part.name} too many{over}")
-        if fit.short[-1].name == "words of samples":
-            notes[-1] = f"{fit.short[-1].lacking:,} words too few for two samples"
-        helps = remedies(fit, others)
-        would = f"; would fit: {', '.join(helps)}" if helps else "; use a smaller network"
-        return f"no: {', '.join(notes)}{would}"
-    if fit.verdict == TIGHT:
-        notes.append("logic within the estimate's error")
-    if fit.samples_cut:
+    if fit.verdict != NO:
+        return fit.verdict + _because(room(fit))
+    notes = lacking(fit.short)
+    if fit.short[-1].name == "words of samples":
+        notes[-1] = f"{fit.short[-1].lacking:,} words too few for two samples"
+    helps = remedies(fit, others)
+    would = f"; would fit: {', '.join(helps)}" if helps else "; use a smaller network"
+    return f"no: {', '.join(notes)}{would}"
+
+
+def lacking(short: list[Resource]) -> list[str]:
+    """By how much each resource is too scarce."""
+    return [
+        f"{part.lacking:,} {part.name} too many"
+        + (f" ({part.lacking / part.available:+.0%})" if part.available else "")
+        for part in short
+    ]
+
+
+def room(fit: Fit | SpatialFit) -> list[str]:
+    """What to know of a core that fits."""
+    notes = ["logic within the estimate's error"] if fit.verdict == TIGHT else []
+    if fit.sample_memory < fit.wanted:
         notes.append(f"room for {fit.sample_memory / fit.wanted:.0%} of the samples")
-    return fit.verdict + (f": {', '.join(notes)}" if notes else "")
+    return notes
 
 
-def as_row(fit: Fit, clock: Clock, clocks: float, others: list[Board]) -> dict[str, Any]:
-    """A row for machines."""
-    counts = {
-        key: {"used": part.used, "available": part.available}
-        for key, part in (
-            ("logic_cells", fit.cells),
-            ("dsps", fit.dsps),
-            ("rams", fit.blocks),
-            ("sprams", fit.sprams),
-        )
-    }
+def _because(notes: list[str]) -> str:
+    return f": {', '.join(notes)}" if notes else ""
+
+
+def as_row(
+    fit: Fit | SpatialFit, lanes: int | None, clock: Clock, clocks: float, text: str
+) -> dict[str, Any]:
+    """A row for machines.  lanes: None for a spatial core; text: the verdict and why."""
+    parts = {"logic_cells": fit.cells, "dsps": fit.dsps, "rams": fit.blocks}
+    if isinstance(fit, Fit):
+        parts["sprams"] = fit.sprams
     return {
         "board": fit.board.name,
-        "lanes": fit.config.lanes,
-        **counts,
+        "lanes": lanes,
+        **{k: {"used": part.used, "available": part.available} for k, part in parts.items()},
         "calibrated": fit.calibrated,
         "sample_memory": fit.sample_memory,
         "sample_words_wanted": fit.wanted,
@@ -144,7 +154,7 @@ def as_row(fit: Fit, clock: Clock, clocks: float, others: list[Board]) -> dict[s
         "clock_from": clock.source,
         "steps_per_second": round(clock.hertz / clocks, 1),
         "verdict": fit.verdict,
-        "remark": remark(fit, others),
+        "remark": text,
     }
 
 
@@ -160,40 +170,10 @@ def spatial_rows(
     rows = []
     for board in boards:
         fit = assess_spatial(board, network, settings, wanted)
-        counts = {
-            key: {"used": part.used, "available": part.available}
-            for key, part in (
-                ("logic_cells", fit.cells),
-                ("dsps", fit.dsps),
-                ("rams", fit.blocks),
-            )
-        }
         clock = spatial_clock(board, task, settings, builds)
-        clocks = clocks_per_step(fit.config, settings)
-        notes = [
-            f"{part.lacking:,} {part.name} too many ({part.lacking / part.available:+.0%})"
-            for part in fit.short
-        ]
-        if fit.verdict == TIGHT:
-            notes.append("logic within the estimate's error")
-        if fit.verdict != NO and fit.sample_memory < wanted:
-            notes.append(f"room for {fit.sample_memory / wanted:.0%} of the samples")
-        rows.append(
-            {
-                "board": board.name,
-                "lanes": None,
-                **counts,
-                "calibrated": board.family == ECP5,
-                "sample_memory": fit.sample_memory,
-                "sample_words_wanted": wanted,
-                "clocks_per_step": clocks,
-                "clock_hz": clock.hertz,
-                "clock_from": clock.source,
-                "steps_per_second": round(clock.hertz / clocks, 1),
-                "verdict": fit.verdict,
-                "remark": fit.verdict + (f": {', '.join(notes)}" if notes else ""),
-            }
-        )
+        notes = lacking(fit.short) if fit.verdict == NO else room(fit)
+        text = fit.verdict + _because(notes)
+        rows.append(as_row(fit, None, clock, clocks_per_step(fit.config, settings), text))
     return rows
 
 
@@ -259,7 +239,13 @@ def fit(
     builds = recorded_builds(RECORDED)
     network, settings = task.network(), task.settings()
     rows = [
-        as_row(found, clock, average_clocks(found.config, settings), known)
+        as_row(
+            found,
+            found.config.lanes,
+            clock,
+            average_clocks(found.config, settings),
+            remark(found, known),
+        )
         for found, clock in table(task, chosen, sorted(set(lanes)) or None, builds)
     ]
     click.echo(
