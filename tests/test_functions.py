@@ -8,13 +8,10 @@ import pytest
 from golden_model import costs, reference
 from golden_model.activations import activate
 from golden_model.errors import UserError
-from golden_model.float_trainer import FloatTrainer
 from golden_model.network import ONE, Network
-from golden_model.reference import float_inputs, float_weights
 from golden_model.settings import Settings
-from golden_model.trainer import Trainer
 from tests.test_family import same_run
-from tests.test_trainer import make
+from tests.test_trainer import apart_from_float
 
 FURTHER = ["sigmoid", "leaky_relu", "hard_tanh"]
 COSTS = {
@@ -138,16 +135,7 @@ def test_fixed_point_follows_the_float_run(cost, kind):
         **COSTS[cost],
     )  # fmt: skip
     settings = Settings("np", eta_exp=11, input_shift=6)
-    codes, labels, weights, orders = make(network, settings, [1, 2])
-    fixed = Trainer(network, settings, codes, labels, weights, [1, 2], orders)
-    start = float_weights(weights, network)
-    exact = FloatTrainer(network, settings, float_inputs(codes, 6), labels, start, [1, 2], orders)
-    fixed.train(120)
-    exact.train(120)
-    pairs = list(zip(float_weights(fixed.weights, network), exact.weights, start, strict=True))
-    apart = max(np.abs(a - b).max() for a, b, _ in pairs)
-    moved = max(np.abs(b - c).max() for _, b, c in pairs)
-    print(f"weights {apart:.5f} apart, {moved:.5f} moved")
+    apart, moved = apart_from_float(network, settings, 120)
     assert apart < 0.03 * moved
 
 

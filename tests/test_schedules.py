@@ -7,16 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from golden_model.float_trainer import FloatTrainer
 from golden_model.highpass import HighPass
 from golden_model.network import Network
-from golden_model.reference import float_inputs, float_weights
 from golden_model.sample_order import SampleOrder, shuffled
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
 from tests.test_family import ENTROPY, NARROW, same_run
-from tests.test_trainer import make, trainer
+from tests.test_trainer import apart_from_float, trainer
 
 NETWORK = Network((3, 2))
 STATES = [start_state(seed) for seed in (1, 2, 3)]
@@ -118,16 +116,7 @@ def test_continuous_follows_the_float_trainer(method):
         method, "highpass", "residual", momentum_exp=3, eta_exp=11, tau_x=8, input_shift=6,
         sample_order="epoch",
     )  # fmt: skip
-    codes, labels, weights, orders = make(network, settings, [1, 2])
-    fixed = Trainer(network, settings, codes, labels, weights, [1, 2], orders)
-    start = float_weights(weights, network)
-    exact = FloatTrainer(network, settings, float_inputs(codes, 6), labels, start, [1, 2], orders)
-    fixed.train(120)
-    exact.train(120)
-    pairs = list(zip(float_weights(fixed.weights, network), exact.weights, start, strict=True))
-    apart = max(np.abs(a - b).max() for a, b, _ in pairs)
-    moved = max(np.abs(b - c).max() for _, b, c in pairs)
-    print(f"weights {apart:.5f} apart, {moved:.5f} moved")
+    apart, moved = apart_from_float(network, settings, 120)
     assert apart < 0.02 * moved
 
 

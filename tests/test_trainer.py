@@ -7,7 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from golden_model.float_trainer import FloatTrainer
 from golden_model.network import ONE, TAU_MAX, Network
+from golden_model.reference import float_inputs, float_weights
 from golden_model.seeds import initial_weights, permutation
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
@@ -34,6 +36,22 @@ def make(network, settings, seeds, gain=1.0, samples=SAMPLES):
 def trainer(network, settings, seeds, order=True, **options) -> Trainer:
     codes, labels, weights, orders = make(network, settings, seeds, **options)
     return Trainer(network, settings, codes, labels, weights, seeds, orders if order else None)
+
+
+def apart_from_float(network, settings, steps) -> tuple[float, float]:
+    """Largest distance of a weight from the float trainer's, and the largest move of one."""
+    codes, labels, weights, orders = make(network, settings, [1, 2])
+    fixed = Trainer(network, settings, codes, labels, weights, [1, 2], orders)
+    start = float_weights(weights, network)
+    inputs = float_inputs(codes, settings.input_shift)
+    exact = FloatTrainer(network, settings, inputs, labels, start, [1, 2], orders)
+    fixed.train(steps)
+    exact.train(steps)
+    pairs = list(zip(float_weights(fixed.weights, network), exact.weights, start, strict=True))
+    apart = max(np.abs(a - b).max() for a, b, _ in pairs)
+    moved = max(np.abs(b - c).max() for _, b, c in pairs)
+    print(f"weights {apart:.5f} apart, {moved:.5f} moved")
+    return apart, moved
 
 
 def state(t: Trainer, k: int):
