@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.costs import exp_sum_bits
 from golden_model.formats import round_half_up
-from golden_model.network import ACT_BITS, ACT_FRAC, Network
+from golden_model.network import ACT_BITS, ACT_FRAC, Network, signed_bits
 from golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from rtl.delay import delayed
 from rtl.piecewise import LATENCY as TABLE_LATENCY
@@ -23,7 +23,7 @@ class ParallelCost(wiring.Component):
 
     def __init__(self, network: Network, *, dsp: bool) -> None:
         self.network, self.dsp = network, dsp
-        bits = network.pre_bits if network.cost == "cross_entropy" else ACT_BITS
+        bits = value_bits(network)
         super().__init__(
             {
                 "values": In(data.ArrayLayout(signed(bits), network.outputs)),
@@ -87,7 +87,7 @@ class ParallelCrossEntropy(ParallelCost):
         net = self.network
         values = [self.values[k] for k in range(net.outputs)]
         top, category, clocks = largest(m, values)
-        bits = net.pre_bits
+        bits = value_bits(net)
         distances, terms = [], []
         for k, value in enumerate(values):
             distance = Signal(unsigned(bits), name=f"distance_{k}")
@@ -156,6 +156,13 @@ def parallel_cost(network: Network, *, dsp: bool) -> ParallelCost:
 def cost_latency(network: Network) -> int:
     """Clocks from the outputs to their cost."""
     return _kind(network).latency_of(network)
+
+
+def value_bits(network: Network) -> int:
+    """Width of what a cost reads of an output: its pre-activation or its activation."""
+    if network.cost == "cross_entropy":
+        return signed_bits(-network.output_bound, network.output_bound)
+    return ACT_BITS
 
 
 def _kind(network: Network):
