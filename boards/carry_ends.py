@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 CARRY = "CCU2C"
 
 
-def leave_open(netlist: Path) -> int:
-    """Disconnect the carry outputs that nothing reads, in a JSON netlist of Yosys; how many.
+def leave_open(module: dict[str, Any]) -> int:
+    """Disconnect the carry outputs that nothing reads, in a module of a JSON netlist of Yosys;
+    returns how many.
 
     Yosys gives each a net of its own, and nextpnr a pair of LUTs that would bring that net out of
-    the chain.  Raises OSError, KeyError or ValueError where that is no such netlist.
+    the chain.
     """
-    design = json.loads(netlist.read_text(encoding="utf-8"))
-    opened = sum(map(_leave_open, design["modules"].values()))
-    netlist.write_text(json.dumps(design), encoding="utf-8")
-    return opened
-
-
-def _leave_open(module: dict[str, Any]) -> int:
-    cells = module.get("cells", {}).values()
+    cells = module["cells"].values()
     bits = [part["bits"] for part in module.get("ports", {}).values()]
     bits += [bits for cell in cells for bits in cell["connections"].values()]
     ends = Counter(bit for part in bits for bit in part if isinstance(bit, int))

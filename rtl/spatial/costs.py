@@ -54,7 +54,7 @@ class ParallelSquaredError(ParallelCost):
                 Const(net.target_low, signed(ACT_BITS)),
             )
             difference = Signal(signed(ACT_BITS + 1), name=f"difference_{k}")
-            error = Signal.like(difference, name=f"error_{k}")
+            error = Signal.like(difference, name=f"error_{k}", reset_less=True)
             m.d.comb += difference.eq(value - target)
             m.d.sync += error.eq(difference)
             squares.append(product(m, error, difference, dsp=self.dsp))

@@ -158,12 +158,12 @@ class LaterSums(wiring.Component):
     @staticmethod
     def latency_of(config: SpatialConfig, layer: int) -> int:
         """Clocks from activations to pre-activations."""
-        return _product_latency(config) + tree_latency(config.network.layers[layer] + 1) + 2
+        return PRODUCT_LATENCY + tree_latency(config.network.layers[layer] + 1) + 2
 
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
-        first, count = _product_latency(cfg), self.fan_in + 1
+        first, count = PRODUCT_LATENCY, self.fan_in + 1
         sums = first + tree_latency(count)
         plain = delayed(m, self.plain, sums)
         signs = delayed(m, self.signs, first)
@@ -184,15 +184,13 @@ class LaterSums(wiring.Component):
         return m
 
     def _product(self, m: Module, weight, x):
-        if not self.config.product_dsp:
-            return product(m, delayed(m, x, 1), weight, dsp=False)
-        exact = Signal(signed(len(weight) + ACT_BITS), name="product")
-        m.d.sync += exact.eq(weight * x)
-        return exact
+        # Without a reset it can be the multiplier's own register.
+        later = Signal(signed(ACT_BITS), name="x_later", reset_less=True)
+        m.d.sync += later.eq(x)
+        return product(m, later, weight, dsp=self.config.product_dsp)
 
 
-def _product_latency(config: SpatialConfig) -> int:
-    return 1 if config.product_dsp else 2
+PRODUCT_LATENCY = 2
 
 
 def perturbed(
