@@ -12,12 +12,17 @@ SOURCES = "".join(inspect.getsource(module) for module in (carry_ends, dsp_regis
 """Whatever keeps a finished netlist must look at this."""
 
 
-def finish(netlist: Path) -> None:
-    """Rewrite a JSON netlist of Yosys.  Raises OSError."""
+def finish(netlist: Path, *, simulated: bool = False) -> None:
+    """Rewrite a JSON netlist of Yosys.  Raises OSError.
+
+    simulated: for Verilog, where an output that is left open as nextpnr wants it would be tied to
+    a constant.
+    """
     design = json.loads(netlist.read_text(encoding="utf-8"))
     for module in design["modules"].values():
         # Yosys lists every cell that it knows as a module too.
         if module["cells"]:
             dsp_registers.pack(module)
-            carry_ends.leave_open(module)
+            if not simulated:
+                carry_ends.leave_open(module)
     netlist.write_text(json.dumps(design), encoding="utf-8")

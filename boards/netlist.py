@@ -140,7 +140,7 @@ def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
         (folder / yosys.SCRIPT).write_text(script)
         yosys.run_yosys(folder, (_JSON, _CELLS))
         if family == ECP5:
-            ecp5_netlist.finish(folder / _JSON)
+            ecp5_netlist.finish(folder / _JSON, simulated=True)
         (folder / yosys.SCRIPT).write_text(finished)
         yosys.run_yosys(folder, (_VERILOG,))
         made = {"verilog": (folder / _VERILOG).read_text(), "cells": read_cells(folder / _CELLS)}
