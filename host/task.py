@@ -73,6 +73,8 @@ class Plan:
     sample_order: str
     adam_mean_exp: int
     adam_square_exp: int
+    resident: int
+    passes: int
     tau_x: int
     tau_p: int
     tau_theta: int

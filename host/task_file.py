@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, TAU_MAX
 from golden_model.perturbations import FAMILIES
+from golden_model.sample_window import RESIDENT_MAX
 from golden_model.settings import STEPS_MAX
 from host.task_errors import near
 
@@ -103,6 +104,10 @@ class MethodSection(Section):
     warmup_every: Steps | None = None
     highpass_exp: Annotated[int, Field(ge=1, le=16)] | None = None
     sample_order: Literal["cycle", "epoch", "random"] | None = None
+    resident: Annotated[int, Field(ge=0, le=RESIDENT_MAX)] | None = None
+    """Training samples in the core's memory at a time; 0: all of them."""
+    passes: Annotated[int, Field(ge=1, le=RESIDENT_MAX)] | None = None
+    """Passes over a resident sample."""
     adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
