@@ -232,12 +232,11 @@ class _Run:
     def _load(self) -> None:
         """Put `kept` into the session."""
         session, prepared, state = self.session, self.task.prepared, self.kept.state
+        first = state.take(self.settings)
+        session.load_samples(prepared.train, prepared.test, self.settings, first)
         if state.step:
-            first = state.sample(self.settings, len(prepared.train))
-            session.load_samples(prepared.train, prepared.test, first)
             session.restore(self.settings, self.task.seed, state)
         else:
-            session.load_samples(prepared.train, prepared.test)
             session.write_weights(state.weights)
             session.start(self.settings, self.task.seed)
         self.step, self.cost_sum = state.step, self.kept.cost_sum

@@ -188,9 +188,10 @@ def test_too_many_samples(session, task):
     train, test = task.datasets()
     more = Samples(np.tile(train.codes, (2, 1)), np.tile(train.labels, 2))
     before = session.link.read(Space.SAMPLES, 0, 4)
-    with pytest.raises(UserError, match="64 training and 8 test samples take") as error:
+    with pytest.raises(UserError, match="64 training samples and one to evaluate take") as error:
         session.load_samples(more, test)
     assert str(session.identity.sample_memory) in one_line(error)
+    assert "--resident 39" in one_line(error)
     assert session.link.read(Space.SAMPLES, 0, 4) == before  # nothing was sent
 
 

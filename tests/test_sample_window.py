@@ -54,7 +54,7 @@ def test_places_equal_a_loop_over_slots(resident, passes):
 
 @pytest.mark.parametrize(("resident", "passes"), WINDOWS)
 def test_what_a_window_promises(resident, passes):
-    """A sample stays for `passes` passes, less only in the first window, and all have their turn."""
+    """A sample stays for `passes` passes, but for the first ones, and all have their turn."""
     used = filled(resident, passes, 8 * resident * passes)
     counts = Counter(used)
     last = max(used) - 2 * resident
