@@ -315,6 +315,10 @@ class Task:
         """The data sets with class names, scaling and remarks about the data."""
         return prepare(self.file.data, self._network, self.folder, self.origin, self.seed)
 
+    def whole(self) -> Task:
+        """This task with all training samples resident, for what uses a few of them only."""
+        return self.with_overrides(resident=0, passes=1)
+
     def config_digest(self) -> str:
         """Hexadecimal SHA-256 of all that decides a run's result except its seed.
 
