@@ -16,7 +16,8 @@ from golden_model.errors import UserError
 from golden_model.network import ONE, TAU_MAX, Network
 from golden_model.perturbations import FAMILIES, number_parameters
 from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
-from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
+from host.datasets import SOURCES, check_options, default_format, prepare, source_digest
+from host.prepared import Prepared
 from host.session import Samples
 from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
@@ -329,8 +330,8 @@ class Task:
         source = self.folder / self.file.data.source
         if self.file.data.source not in SOURCES:
             try:
-                data["source"] = hashlib.sha256(source.read_bytes()).hexdigest()
-            except OSError:
+                data["source"] = source_digest(source, self.file.data.source)
+            except (OSError, UserError):
                 data["source"] = source.name
         parts = {
             "network": asdict(self._network),

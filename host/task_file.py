@@ -49,7 +49,8 @@ class TaskSection(Section):
 
 class DataSection(Section):
     source: str
-    """A generator's name, or the path of a .csv or .npz file, relative to the task file."""
+    """A generator's name, or the path of a .csv or .npz file or, with a / at its end, of a folder
+    of IDX files, relative to the task file."""
     variant: Literal["easy", "full"] | None = None
     """nist7x7 only."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
