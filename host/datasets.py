@@ -80,12 +80,27 @@ def prepare(
         prepared = _built_in(data, network, origin)
     else:
         prepared = _from_path(data, network, folder)
+    test = prepared.test if data.test_samples is None else _some(prepared.test, data, origin)
     order = permutation(len(prepared.train), order_seed, "order")
-    if isinstance(prepared.train, PackedSamples):
-        train: Samples = prepared.train.ordered(order)
-    else:
-        train = Samples(prepared.train.codes[order], prepared.train.labels[order])
-    return Prepared(train, prepared.test, prepared.class_names, prepared.scaling, prepared.notes)
+    train = _picked(prepared.train, order)
+    return Prepared(train, test, prepared.class_names, prepared.scaling, prepared.notes)
+
+
+def _some(test: Samples, data: DataSection, origin: str) -> Samples:
+    """data.test_samples of the test set, in its order."""
+    assert data.test_samples is not None
+    if data.test_samples > len(test):
+        raise UserError(
+            f"{origin}: [data] test_samples = {data.test_samples}, but the test set has only "
+            f"{len(test)}; lower it or leave it out"
+        )
+    return _picked(test, np.sort(permutation(len(test), data.seed, "split")[: data.test_samples]))
+
+
+def _picked(samples: Samples, numbers: np.ndarray) -> Samples:
+    if isinstance(samples, PackedSamples):
+        return samples.ordered(numbers)
+    return Samples(samples.codes[numbers], samples.labels[numbers])
 
 
 def _kind(source: str) -> str:
@@ -159,7 +174,7 @@ def _from_path(data: DataSection, network: Network, folder: Path) -> Prepared:
         size = path.stat().st_size if path.is_file() else 0
     if size < LARGE:
         return read(data, network, folder)
-    key = {**data.model_dump(), "source": source_digest(path, data.source)}
+    key = {**data.model_dump(exclude={"test_samples"}), "source": source_digest(path, data.source)}
     return converted(str(sorted(key.items())), network, lambda: read(data, network, folder))
 
 

@@ -81,9 +81,9 @@ def _array(path: Path, dimensions: int) -> np.ndarray:
             f"{'s' if dimensions > 1 else ''} does; bring back the file"
         )
     head = 4 + 4 * dimensions
-    shape = np.frombuffer(content[4:head], dtype=">u4").astype(np.int64)
-    size = math.prod(map(int, shape))
-    if len(shape) < dimensions or len(content) != head + size or not size:
+    shape = [int.from_bytes(content[k : k + 4], "big") for k in range(4, head, 4)]
+    size = math.prod(shape)
+    if len(content) != head + size or not size:
         raise UserError(
             f"{path}: holds {max(len(content) - head, 0)} values, its head says {size}; bring back "
             "the file"

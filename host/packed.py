@@ -28,7 +28,8 @@ class RecordFormat:
         found = records[..., 1:, None].astype(np.int64) >> places & ((1 << self.bits) - 1)
         if self.signed:
             found -= (found & 1 << (self.bits - 1)) << 1
-        return found.reshape(*records.shape[:-1], -1)[..., : self.inputs]
+        slots = (records.shape[-1] - 1) * len(places)
+        return found.reshape(*records.shape[:-1], slots)[..., : self.inputs]
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class DataSection(Section):
     """nist7x7 only."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Part of the samples that is kept for testing; 0.2 where the source has no test set."""
+    test_samples: Annotated[int, Field(ge=1)] | None = None
+    """Only so many of the test set, drawn by `seed`: samples to evaluate must be streamed, too."""
     seed: Seed = 0
     """Draws the split and generated noise.  Apart from the training seed, so that every
     training seed is judged on the same test set."""
