@@ -89,7 +89,9 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
                     label=f"{resident} resident",
                 )
             axis.set_xscale("log", base=2)
-            axis.set_yscale("log")
+            passes = sorted({row["passes"] for row in rows})
+            axis.set_xticks(passes, [str(count) for count in passes])
+            axis.set_ylim(bottom=0)
             axis.set_xlabel("passes over a resident sample")
             axis.set_ylabel(name)
 

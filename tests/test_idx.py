@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from golden_model.seeds import initial_weights, permutation
 from golden_model.trainer import Trainer
 from host import idx
 from host.conversion import data_folder
+from host.golden_session import GoldenSession
 from host.packed import PackedSamples, RecordFormat
 from host.records import sample_records
 from host.session import Samples
 from host.task import Task
+from host.training import run_training
 
 IMAGES, TESTS, SIDE = 30, 12, 3
 TOML = """
@@ -68,6 +71,22 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 def task(folder: Path, text: str = TOML) -> Task:
     return Task.parse(text, "images.toml", folder.parent)
+
+
+def test_the_example_in_the_documentation_trains(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "streaming.md").read_text(encoding="utf-8")
+    (toml,) = re.findall(r"^```toml fashion\n(.*?)^```$", text, re.M | re.S)
+    folder = tmp_path / "fashion-mnist"
+    folder.mkdir()
+    random = np.random.default_rng(4)
+    for name, stem in idx.FILES.items():
+        shape = (1200,) if "labels" in name else (1200, 28, 28)
+        most = 10 if "labels" in name else 256
+        (folder / stem).write_bytes(idx_bytes(random.integers(0, most, shape)))
+    one = Task.parse(toml, "fashion.toml", tmp_path).with_overrides(steps=40, eval_every=40)
+    result = run_training(GoldenSession(one.network()), one)
+    assert (result.steps, result.settings.resident, result.settings.passes) == (40, 128, 8)
+    assert len(one.datasets()[1]) == 1000
 
 
 @pytest.mark.parametrize("bits", [None, 4, 1])
