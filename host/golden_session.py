@@ -68,6 +68,7 @@ class GoldenSession(Session):
             counters.weight_saturations,
             counters.activation_saturations,
             counters.train_clocks,
+            counters.wait_clocks,
         )
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
@@ -99,6 +100,7 @@ class GoldenSession(Session):
             clocks=0,
             train_clocks=before.train_clocks,
             link_errors=0,
+            wait_clocks=before.wait_clocks,
         )
 
     def close(self) -> None:
