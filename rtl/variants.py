@@ -22,6 +22,8 @@ REGISTERS = {
     "input_shift",
 }
 """Settings that a core has for every value; it works as if the others had their default."""
+HOSTS = {"resident", "passes"}
+"""Settings that no core needs to know: the host keeps the sample memory filled."""
 CHOICES: dict[str, tuple[Any, ...]] = {
     "difference": ("antithetic", "forward"),
     "hidden": ("tanh", "relu", "identity"),
@@ -44,7 +46,9 @@ def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
             if field.name in CHOICES:
                 if value not in CHOICES[field.name]:
                     yield field.name, value
-            elif owner is settings and field.name not in REGISTERS and value != field.default:
+            elif (
+                owner is settings and field.name not in REGISTERS | HOSTS and value != field.default
+            ):
                 yield field.name, value
 
 
