@@ -177,5 +177,5 @@ def _digest(sources: Sources, options: Options, tools: dict[str, str]) -> str:
     parts += [f"{name} {version}" for name, version in sorted(tools.items())]
     # What the clock is and how the tools are called decides as well.
     parts += [inspect.getsource(module) for module in (flow, pll, board_top, closing)]
-    parts.append(ecp5_netlist.SOURCES)
+    parts.append(ecp5_netlist.sources())
     return cache.digest(parts)

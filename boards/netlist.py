@@ -129,7 +129,7 @@ def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
         text,
         script,
         finished,
-        ecp5_netlist.SOURCES,
+        ecp5_netlist.sources(),
         fpga_program("yosys"),
         fpga_program_version("yosys"),
     ]
