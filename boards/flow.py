@@ -25,6 +25,9 @@ CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
 # Yosys guards memories that are read and written in one clock against a read of the very word
 # that is written; no memory of ours is (docs/architecture.md), so it may leave that away.
 _NO_COLLISIONS = "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; "
+# Registers with the attribute keep are copies on purpose, each for a part of what would be too
+# much for one; of equal cells synthesis would keep the first.
+_COPIES = "setattr -set keep 1 a:keep=1 w:* %i %ci1 t:$dff %i; "
 SYNTHESIS = {
     ICE40: (
         f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; "
@@ -32,7 +35,7 @@ SYNTHESIS = {
         "setattr -mod -unset blackbox =*.mac16; setattr -mod -unset keep_hierarchy *.apart; "
         "flatten; opt_clean"
     ),
-    ECP5: "synth_ecp5 -top top",
+    ECP5: f"{_COPIES}synth_ecp5 -top top",
     GOWIN: "synth_gowin -top top",
 }
 """Family: the Yosys commands, in one line, that make its netlist of the module `top`."""

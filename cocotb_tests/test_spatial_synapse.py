@@ -79,9 +79,12 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
             share = 0
         gate, sign = int(random.random() < 0.85), random.getrandbits(1)
         before = spread(random, low, high)
-        dut.share.value = share & ((1 << config.share_bits) - 1)
+        # Under node perturbation the neuron has inverted it.
+        placed = ~share if config.nodes and sign else share
+        dut.share.value = placed & ((1 << config.share_bits) - 1)
         dut.gate.value, dut.sign.value = gate, sign
         dut.change.value, dut.clear.value, dut.turn.value = int(change), int(clear), int(turn)
+        dut.empty.value = int(change or clear)
         dut.before.value = before & ((1 << net.weight_bits) - 1)
         await ReadOnly()
         where = f"{name}, clock {clock}"

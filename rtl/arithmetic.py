@@ -11,15 +11,19 @@ def as_signed(value):
 
 
 def add_or_subtract(a, b, subtract):
-    """a − b where `subtract` is 1, else a + b; signed, one bit wider than the wider operand.
+    """a − b where `subtract` is 1, else a + b; signed, one bit wider than the wider operand."""
+    b = as_signed(b)
+    return add_with_carry(a, Mux(subtract, ~b, b).as_signed(), subtract)
 
-    a + (b ^ −subtract) + subtract: the last term is the carry of a bit below the lowest, for
-    which synthesis would otherwise build a second adder.
+
+def add_with_carry(a, b, carry):
+    """a + b + carry, signed, one bit wider than the wider operand.
+
+    The carry is that of a bit below the lowest; synthesis would otherwise build a second adder.
     """
     a, b = as_signed(a), as_signed(b)
     width = max(len(a), len(b)) + 1
-    flipped = Mux(subtract, ~b, b)
-    total = Cat(1, a).as_signed() + Cat(subtract, flipped).as_signed()
+    total = Cat(1, a).as_signed() + Cat(carry, b).as_signed()
     return total[1 : width + 1].as_signed()
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from amaranth import Cat, Const, Instance, Module, Mux, Signal, signed
 
-from rtl.arithmetic import add_or_subtract
+from rtl.arithmetic import add_or_subtract, add_with_carry
 
 INIT = 0x96AA
-"""Of a CCU2C's LUT: A + B where D is 1 and C is 0, A − B where both are 1, A where D is 0."""
+"""Of a CCU2C's LUT: A + B where D is 1 and C is 0, A + ~B where both are 1, A where D is 0."""
 
 
-def gated_sum(m: Module, a, b, subtract, gate, *, ccu2c: bool):
+def gated_sum(m: Module, a, b, subtract, gate, *, ccu2c: bool, inverted: bool = False):
     """a + b, a − b where `subtract` is 1, or a where `gate` is 0; as wide as a, modulo that.
+    With `inverted`, b is ~b already where `subtract` is 1.
 
     An ECP5's carry cell has two inputs left beside the operands, which synthesis does not use;
     with `ccu2c` it is instantiated, and neither sign nor gate takes a LUT.
@@ -19,9 +20,13 @@ def gated_sum(m: Module, a, b, subtract, gate, *, ccu2c: bool):
     bits = len(a)
     wide = Signal(signed(bits))
     m.d.comb += wide.eq(b)
-    if not ccu2c:
-        return add_or_subtract(a, Mux(gate, wide, 0), subtract & gate)[:bits].as_signed()
     carry = subtract & gate
+    if not ccu2c:
+        given = Mux(gate, wide, 0).as_signed()
+        total = add_with_carry if inverted else add_or_subtract
+        return total(a, given, carry)[:bits].as_signed()
+    if inverted:
+        subtract = Const(0)
     total = Signal(bits + bits % 2)
     padded = Cat(a, a[-1])
     for k in range(0, bits, 2):

@@ -154,12 +154,12 @@ class SpatialCore(wiring.Component):
             m.d.comb += [
                 *(layer.share[n].eq(shares.share[w]) for n, w in enumerate(sources.wanted[k])),
                 layer.gates.eq(gates if k == 0 else ~0),
-                layer.draw_before.eq(token("ends_draw", at.update)),
-                layer.change.eq(token("ends_window", at.change)),
+                layer.draw_before.eq(token("ends_draw", at.share if cfg.nodes else at.update)),
+                layer.change.eq(token("ends_window", at.change - 1)),
                 layer.load.eq(Mux(loads, starter.load[first : first + layer.nodes], 0)),
                 layer.bit.eq(starter.bit),
                 layer.clear.eq(sequencer.start),
-                layer.turn.eq(ring.turn),
+                layer.turns.eq(ring.turns),
             ]
         # Against the order of the weights, so that the next one in it is a turn away.
         weight = ring.first

@@ -17,6 +17,9 @@ from rtl.spatial.sums import FirstSums, LaterSums
 FORWARD = ("codes", "plane", "plane_first", "plane_last", "x", "plain", "scale")
 """Ports that go on to the sums of every neuron, where these have them."""
 
+UPDATE = ("share", "gates", "change", "clear", "turns")
+"""Ports of the update that every neuron has in common."""
+
 
 class Layer(wiring.Component):
     """One layer of weights, number `layer`, and the nodes behind it.
@@ -63,7 +66,7 @@ class Layer(wiring.Component):
                 "gates": In(self.fan_in + 1),
                 "change": In(1),
                 "clear": In(1),
-                "turn": In(1),
+                "turns": In(1),
                 "before": In(weight),
                 "last": Out(weight),
                 "weights": Out(count * net.weight_bits),
@@ -83,7 +86,7 @@ class Layer(wiring.Component):
         saturated = []
         for node, synapses in enumerate(self._neurons):
             m.submodules[f"synapses_{node}"] = synapses
-            for name in ("bit", "draw", "draw_before", "share", "gates", "change", "clear", "turn"):
+            for name in ("bit", "draw", "draw_before", *UPDATE):
                 m.d.comb += getattr(synapses, name).eq(getattr(self, name))
             m.d.comb += synapses.load.eq(self.load[node])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import Const, Module, Signal, signed
+from amaranth import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,8 +28,9 @@ class Synapses(wiring.Component):
 
     Synapse k takes number share_of[k] of the `share`s that enter.  They are registered here, so
     that the broadcast has to reach neurons, not synapses: a synapse sees its share, and its bit
-    of `gates` (1 unless `gated`), 1 clock later.  `draw_before`, `change` and `clipped` belong
-    to that clock, as in Synapse.
+    of `gates` (1 unless `gated`), 1 clock later, as it does `change`, `clear` and `turns`.
+    `draw_before` belongs to the clock in which a synapse sees its share; under node perturbation,
+    where the share meets the sign here, to the clock before.
     """
 
     def __init__(self, config: SpatialConfig, share_of: Sequence[int], gated: bool) -> None:
@@ -51,7 +52,7 @@ class Synapses(wiring.Component):
                 "gates": In(count),
                 "change": In(1),
                 "clear": In(1),
-                "turn": In(1),
+                "turns": In(1),
                 "before": In(signed(config.network.weight_bits)),
                 "weights": Out(weights_layout(config, fan_in)),
                 "gradients": Out(data.ArrayLayout(signed(max(config.gradient_bits, 1)), count)),
@@ -68,15 +69,23 @@ class Synapses(wiring.Component):
             m.d.comb += [one.load.eq(self.load), one.bit.eq(self.bit), one.step.eq(step)]
         m.d.comb += self.signs.eq(stream.signs)
 
-        shares, gates = [], Const(~0, self.fan_in + 1)
-        if self.gated:
-            gates = Signal(self.fan_in + 1)
-            m.d.sync += gates.eq(self.gates)
-        for k in range(self.shares):
-            # Kept: synthesis would see that the neurons' registers are all equal and keep one.
-            share = Signal(signed(cfg.share_bits), name=f"share_{k}", attrs={"keep": 1})
-            m.d.sync += share.eq(self.share[k])
-            shares.append(share)
+        def copy(value, name: str):
+            """A register of this neuron's own: one for all neurons would be too far from most.
+            Kept, or synthesis would see that they are all equal."""
+            register = Signal(value.shape(), name=name, reset_less=True, attrs={"keep": 1})
+            m.d.sync += register.eq(value)
+            return register
+
+        gates = copy(self.gates, "gates") if self.gated else Const(~0, self.fan_in + 1)
+        shares, signs = list(self.share), stream_before.signs
+        if cfg.nodes:
+            # One sign for all: half of the subtraction is done here.
+            sign = stream_before.signs[0]
+            shares = [Mux(sign, ~share, share).as_signed() for share in shares]
+            signs = copy(sign, "sign")
+        shares = [copy(share, f"share_{k}") for k, share in enumerate(shares)]
+        change, clear = copy(self.change, "change_here"), copy(self.clear, "clear_here")
+        empty, turn = copy(self.change | self.clear, "empty"), copy(self.turns, "turn")
 
         synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
         for k, synapse in enumerate(synapses):
@@ -84,10 +93,11 @@ class Synapses(wiring.Component):
             m.d.comb += [
                 synapse.share.eq(shares[self.share_of[k]]),
                 synapse.gate.eq(gates[k]),
-                synapse.sign.eq(stream_before.signs[k % self.leap]),
-                synapse.change.eq(self.change),
-                synapse.clear.eq(self.clear),
-                synapse.turn.eq(self.turn),
+                synapse.sign.eq(signs[k % self.leap]),
+                synapse.change.eq(change),
+                synapse.clear.eq(clear),
+                synapse.empty.eq(empty),
+                synapse.turn.eq(turn),
                 synapse.before.eq(synapses[k + 1].weight if k < self.fan_in else self.before),
                 self.weights[k].eq(synapse.weight),
                 self.gradients[k].eq(synapse.gradient),

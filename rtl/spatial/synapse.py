@@ -6,7 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.arithmetic import add_or_subtract
+from rtl.arithmetic import add_or_subtract, add_with_carry
 from rtl.spatial.carry import gated_sum
 from rtl.spatial.config import SpatialConfig
 
@@ -16,12 +16,13 @@ class Synapse(wiring.Component):
 
     With accumulators: each clock G ← G ± share; a clock with `change` (and a share of 0) makes
     W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in G.  Without: a clock with `change` makes
-    W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it.  All outputs
-    are registers: G is there a clock later; two clocks later W, and `clipped`, which tells
-    whether the change was cut off.
+    W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it; under node
+    perturbation, where that is the neuron's, it comes as ~share then.  All outputs are registers:
+    G is there a clock later; two clocks later W, and `clipped`, which tells whether the change
+    was cut off.
 
     While `turn` is high W takes `before`, its neighbour's weight: the host reads and writes a
-    ring of all weights.  `clear` empties G.
+    ring of all weights.  `clear` empties G; `empty` is high with it and with `change`.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -34,6 +35,7 @@ class Synapse(wiring.Component):
                 "sign": In(1),
                 "change": In(1),
                 "clear": In(1),
+                "empty": In(1),
                 "turn": In(1),
                 "before": In(weight),
                 "weight": Out(weight),
@@ -47,20 +49,32 @@ class Synapse(wiring.Component):
         cfg, bits = self.config, self.config.network.weight_bits
         if cfg.gradient_bits:
             cut = cfg.shift_high
-            total = gated_sum(m, self.gradient, self.share, self.sign, self.gate, ccu2c=cfg.ccu2c)
-            m.d.sync += self.gradient.eq(total)
-            with m.If(self.change):
-                # Upper bits as a reset: no gate behind the adder.
-                m.d.sync += self.gradient.eq(Cat(total[:cut], Const(0, cfg.gradient_bits - cut)))
+            total = gated_sum(
+                *(m, self.gradient, self.share, self.sign, self.gate),
+                ccu2c=cfg.ccu2c,
+                inverted=cfg.nodes,
+            )
+            residual, upper = (
+                Signal(len(part), name=name, reset_less=True)
+                for name, part in (("residual", total[:cut]), ("upper", total[cut:]))
+            )
+            m.d.sync += [residual.eq(total[:cut]), upper.eq(total[cut:])]
+            m.d.comb += self.gradient.eq(Cat(residual, upper))
+            # As resets: no gate behind the adder.
             with m.If(self.clear):
-                m.d.sync += self.gradient.eq(0)
+                m.d.sync += residual.eq(0)
+            with m.If(self.empty):
+                m.d.sync += upper.eq(0)
             # No wider adder than it takes: where more is given than all of W's range, W clips.
             given = self.gradient[cut:]
             moved, far = self.weight - given[: bits + 1].as_signed(), given[bits:]
             beyond, up = far.any() & ~far.all(), given[-1]
         else:
-            share = Mux(self.gate, self.share, 0)
-            moved = add_or_subtract(self.weight, share, ~self.sign)
+            share, minus = Mux(self.gate, self.share, 0), self.sign & self.gate
+            if cfg.nodes:
+                moved = add_with_carry(self.weight, ~share, ~minus)
+            else:
+                moved = add_or_subtract(self.weight, share, ~minus)
             beyond = up = Const(0)
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,

@@ -14,11 +14,11 @@ class WeightRing(wiring.Component):
     """Turns the ring of all weights to the one that is asked for, while not `busy`.
 
     `turn` moves every weight on to the place before it: `last` is the first place's, which leaves
-    it, and the last place takes `first`.  A request's `word` is the number of a weight.  A read
-    is answered 2 clocks after the request; a write takes 3 and goes one further, so that the next
-    number is there without a turn; with turns it is one clock more and one for each.  `home` says
-    that every weight is in its place, and `return_home` turns them there, in at most a clock for
-    each weight and one more.
+    it, and the last place takes `first`; `turns` is `turn` a clock before.
+    A request's `word` is the number of a weight.  A read is answered 2 clocks after the request;
+    a write takes 3 and goes one further, so that the next number is there without a turn; with
+    turns it is one clock more and one for each.  `home` says that every weight is in its place,
+    and `return_home` turns them there, in at most a clock for each weight and one more.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -33,6 +33,7 @@ class WeightRing(wiring.Component):
                 "return_home": In(1),
                 "home": Out(1),
                 "turn": Out(1),
+                "turns": Out(1),
                 "last": In(weight),
                 "first": Out(weight),
             }
@@ -57,20 +58,20 @@ class WeightRing(wiring.Component):
             self.written.eq(writing),
             self.first.eq(Mux(writing, request.data, self.last)),
         ]
-        # `turn` reaches every weight, so it is a register.
-        m.d.sync += [
-            place.eq(now),
-            self.turn.eq((active | self.return_home) & ~writing & (now != target)),
-        ]
+        # It reaches every weight, so it is a register, of which there may be more.
+        m.d.comb += self.turns.eq((active | self.return_home) & ~writing & (now != target))
+        m.d.sync += [place.eq(now), self.turn.eq(self.turns)]
         with m.If(self.reply.ready):
             m.d.sync += self.reply.valid.eq(0)
         with m.If(self.request.valid & self.request.ready):
-            m.d.sync += [request.eq(self.request.payload), active.eq(1), self.turn.eq(0)]
+            m.d.comb += self.turns.eq(0)
+            m.d.sync += [request.eq(self.request.payload), active.eq(1)]
         with m.If(writing):
             m.d.sync += [active.eq(0), writing.eq(0)]
         with m.Elif(active & ~self.turn & (place == request.word)):
             with m.If(request.write):
-                m.d.sync += [writing.eq(1), self.turn.eq(1)]
+                m.d.comb += self.turns.eq(1)
+                m.d.sync += writing.eq(1)
             with m.Else():
                 m.d.sync += [
                     active.eq(0),
