@@ -12,7 +12,7 @@ from boards.capacity import core_blocks, core_config, sample_depth
 from boards.estimate import is_calibrated, logic_cells
 from golden_model.network import Network
 from golden_model.settings import Settings
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, Fixed
 from rtl.spram import WORDS as SPRAM_WORDS
 from rtl.step_clocks import step_clocks
 
@@ -72,14 +72,14 @@ class Fit:
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
+def assess(board: Board, network: Network, lanes: int, wanted: int, fixed: Fixed = ()) -> Fit:
     """What a network on `lanes` lanes takes of a board, estimated.
 
-    wanted: 16-bit words of the task's data.  Raises UserError where the network cannot use so
+    wanted: 16-bit words of the task's data; fixed: what is wiring in the core.  Raises UserError where the network cannot use so
     many lanes, or the estimate's coefficients cannot be read.
     """
     device = board.device
-    config = core_config(board, network, lanes)
+    config = core_config(board, network, lanes, fixed)
     words = sample_depth(board, config, wanted)
     blocks = core_blocks(board, config) + sample_memories(device, words).blocks
     sprams = -(-words // SPRAM_WORDS) if device.sprams else 0

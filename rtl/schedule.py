@@ -60,6 +60,20 @@ def register_fields(settings: Settings) -> dict[str, int]:
     }
 
 
+def with_wiring(m: Module, settings, config: CoreConfig):
+    """`settings`, those that are fixed in this core as constants."""
+    fields = {"method": "nodes", "difference": "antithetic", "rounding": "accumulates"}
+    values = {"nodes": "np", "antithetic": "antithetic", "accumulates": "residual"}
+    wired = {}
+    for name, value in config.fixed:
+        field = fields.get(name, name)
+        wired[field] = int(value == values[field]) if field in values else value
+    result = Signal(SETTINGS_LAYOUT)
+    for field in SETTINGS_LAYOUT.members:
+        m.d.comb += result[field].eq(wired.get(field, settings[field]))
+    return result
+
+
 def packed_fields(layout: data.StructLayout, **fields: int) -> int:
     """The packed vector of a struct port with these fields; the others are 0."""
     value = 0
@@ -192,8 +206,8 @@ class Schedule(wiring.Component):
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
-        # The phases of the time constants, from 1 up to each; a core without accumulators knows
-        # tau_theta = 1 only.  A phase is compared a clock later than it is counted, and asked for
+        # The phases of the time constants, from 1 up to each; one that is always 1, as tau_theta in
+        # a core without accumulators, has none.  A phase is compared a clock later than it is counted, and asked for
         # many clocks after that.
         phases: list[tuple[Signal, Signal]] = []
 
@@ -205,9 +219,9 @@ class Schedule(wiring.Component):
             phases.append((phase, ends))
             return ends
 
-        last_of_sample = period_ends(s.tau_x, TAU_MAX)
-        last_of_draw = period_ends(s.tau_p, TAU_MAX)
-        changes = period_ends(s.tau_theta, net.tau_theta_max)
+        last_of_sample = period_ends(s.tau_x, cfg.longest("tau_x", TAU_MAX))
+        last_of_draw = period_ends(s.tau_p, cfg.longest("tau_p", TAU_MAX))
+        changes = period_ends(s.tau_theta, cfg.longest("tau_theta", net.tau_theta_max))
 
         def next_phases():
             for phase, ends in phases:
@@ -247,7 +261,7 @@ class Schedule(wiring.Component):
                             train_clocks.eq(0),
                             clear_word.eq(0),
                         ]
-                        m.next = "CLEAR"
+                        m.next = "CLEAR" if net.accumulators else "SIGNS"
                     with m.Case(Command.TRAIN):
                         m.next = "STEP"
                     with m.Case(Command.EVALUATE):

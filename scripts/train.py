@@ -18,6 +18,7 @@ from host.run_folder import check_folder, default_folder, make_folder, write_run
 from host.task import Task
 from host.training import Keeper, RunResult, run_training
 from scripts.backends import open_session
+from scripts.fix_option import fix_option
 from scripts.progress import make_reporter
 
 EXIT_INTERRUPTED = 130
@@ -57,6 +58,7 @@ record_option = click.option(
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
+@fix_option
 @click.option("--tau-theta", type=int, metavar="N", help="Steps between updates of the weights.")
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
 @click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
@@ -76,6 +78,7 @@ def train(
     method: str | None,
     core: str | None,
     lanes: int | None,
+    fixed: list[str] | None,
     tau_theta: int | None,
     steps: int | None,
     target: float | None,
@@ -93,6 +96,7 @@ def train(
         method=method,
         core=core,
         lanes=lanes,
+        fixed=fixed,
         tau_theta=tau_theta,
         steps=steps,
         target=target,

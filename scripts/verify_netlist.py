@@ -63,7 +63,9 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.
     if task.core == "spatial":
         design = netlist.spatial_design_for(family, task.network(), task.settings(), words)
     else:
-        design = netlist.design_for(family, task.network(), task.lanes, words + words % 2)
+        design = netlist.design_for(
+            family, task.network(), task.lanes, words + words % 2, task.fixed
+        )
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()
     program = netlist.compiled(made, notify)
@@ -136,6 +138,8 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
         tau_x=2 if settings.tau_x == 1 else 1,
         tau_p=3 if settings.tau_p == 1 else 1,
     )
+    if task.core == "folded":
+        others = replace(others, **dict(task.fixed))
     return [(settings, CHUNK_STEPS), (settings, steps), (others, steps)]
 
 
