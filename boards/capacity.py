@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from boards.blocks import lane_memories, other_memories, sample_memories
 from boards.board import Board
 from boards.devices import ICE40
@@ -22,7 +24,7 @@ def core_config(board: Board, network: Network, lanes: int, fixed: Fixed = ()) -
     Raises UserError where the network cannot use so many lanes.
     """
     device = board.device
-    return CoreConfig(
+    config = CoreConfig(
         network,
         lanes,
         shared_dsps=min(max(device.dsps - lanes, 0), 4),
@@ -30,6 +32,11 @@ def core_config(board: Board, network: Network, lanes: int, fixed: Fixed = ()) -
         memory_register=device.family != ICE40,
         fixed=fixed,
     )
+    # Block RAMs that are left beside SPRAM are good for nothing else.
+    with_tables = replace(config, table_memory=config.shared_tables)
+    if device.sprams and core_blocks(board, with_tables) <= device.blocks:
+        return with_tables
+    return config
 
 
 def core_blocks(board: Board, config: CoreConfig) -> int:
@@ -113,8 +120,9 @@ def make_design(
     """The design of a network on a board: how much memory for samples, and who gets the DSPs.
 
     lanes: None for as many as fit.  sample_memory: 16-bit words that the data takes; the design
-    gets fewer where the board has no room for more.  fixed: as of rtl.config.CoreConfig.  Raises UserError where lanes are more than
-    the network can use or the board has multipliers for, or where weights leave no room.
+    gets fewer where the board has no room for more.  fixed: as of rtl.config.CoreConfig.  Raises
+    UserError where lanes are more than the network can use or the board has multipliers for, or
+    where weights leave no room.
     """
     device = board.device
     count = auto_lanes(board, network, sample_memory, fixed) if lanes is None else lanes

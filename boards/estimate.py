@@ -23,6 +23,7 @@ FEATURES = {
     "fixed": "link, control, sweeper: the same in every core",
     "lane bits": "lanes × width of a lane's sums, their output registers and its weight",
     "gradient bits": "lanes × widths of an accumulator, a contribution and a weight change",
+    "weight perturbation": "1 where there is any: signs that change from input to input",
     "shared bits": "widths of a pre-activation, D, a cost and a share",
     "cross-entropy bits": "width of a kept output, where the cost is cross-entropy",
     "product bits": "width × width of products outside the lanes that have no DSP block",
@@ -36,8 +37,9 @@ def features(device: Device, config: CoreConfig, sample_memory: int) -> dict[str
     """What the estimate is linear in.  sample_memory: 16-bit words."""
     network, lanes = config.network, config.lanes
     # A sum is a register in the lane and one for output; the first may be in the DSP block.
-    sums = 2 if device.family == ICE40 and not config.mac16 else 1
-    widths = sums * network.acc_bits + network.sign_sum_bits
+    widths = config.out_bits + config.sign_sum_bits
+    if device.family == ICE40 and not config.mac16:
+        widths += network.acc_bits
     gradient = network.gradient_bits + network.contribution_bits if network.accumulators else 0
     memories = lane_memories(device, config) * lanes + other_memories(device, config)
     small = memories + sample_memories(device, sample_memory)
@@ -47,6 +49,7 @@ def features(device: Device, config: CoreConfig, sample_memory: int) -> dict[str
         1,
         lanes * (widths + network.weight_bits),
         lanes * (gradient + config.change_bits * network.accumulators),
+        0 if config.nodes_only else 1,
         network.pre_bits + network.delta_cost_bits + network.cost_bits + config.share_bits,
         network.pre_bits * entropy,
         sum(product.bits for product in products),

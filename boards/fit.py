@@ -75,8 +75,8 @@ class Fit:
 def assess(board: Board, network: Network, lanes: int, wanted: int, fixed: Fixed = ()) -> Fit:
     """What a network on `lanes` lanes takes of a board, estimated.
 
-    wanted: 16-bit words of the task's data; fixed: what is wiring in the core.  Raises UserError where the network cannot use so
-    many lanes, or the estimate's coefficients cannot be read.
+    wanted: 16-bit words of the task's data; fixed: what is wiring in the core.  Raises UserError
+    where the network cannot use so many lanes, or the estimate's coefficients cannot be read.
     """
     device = board.device
     config = core_config(board, network, lanes, fixed)

@@ -88,6 +88,9 @@ class CoreConfig:
     """A register follows each of the lanes' memories.  Without, the address has one, which is once
     for all lanes: smaller, and on an iCE40 no slower than the rest."""
 
+    table_memory: bool = False
+    """The tables that activation and cost share are in block RAM, else in logic."""
+
     fixed: Fixed = ()
     """Settings (rtl.protocol.FIXABLE) that are wiring: (name, value) of each; see fixed_settings.
     What only another value needs is not built."""
@@ -130,6 +133,11 @@ class CoreConfig:
     def nodes_only(self) -> bool:
         """Whether it perturbs nodes and never weights: Σ s·x is then ±1.0, the bias' sign."""
         return self.methods == ("np",)
+
+    @property
+    def weights_only(self) -> bool:
+        """Whether it perturbs weights and never nodes: every input has the share of a bias."""
+        return self.methods == ("wp",)
 
     def longest(self, name: str, most: int) -> int:
         """The largest value of a time constant, of `most` where it is a register."""

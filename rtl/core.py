@@ -132,7 +132,10 @@ class FoldedCore(wiring.Component):
         )
         if cfg.shared_tables:
             m.submodules.tables = tables = SharedTables(
-                activation.position_bits, cost.position_bits, dsp=cfg.cost_dsp
+                activation.position_bits,
+                cost.position_bits,
+                dsp=cfg.cost_dsp,
+                memory=cfg.table_memory,
             )
             m.d.comb += [
                 tables.tanh.eq(activation.i.valid),
@@ -473,7 +476,7 @@ class FoldedCore(wiring.Component):
         y = activation.o.payload
         stored, write, data = Signal(), Signal(), Signal(signed(ACT_BITS))
         written = Signal(range(depth))
-        m.d.comb += stored.eq(activation.o.valid & ~y.output)
+        m.d.comb += stored.eq(activation.stores)
         with m.If(stored):
             hidden_set = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
             m.d.comb += [write.eq(1), data.eq(y.value), written.eq(hidden_set + y.tag.node)]

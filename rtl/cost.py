@@ -76,12 +76,12 @@ class Cost(wiring.Component):
         )
 
     @staticmethod
-    def latency(network: Network) -> int:
-        """Clocks from a pass's last output to its result."""
+    def latency(network: Network, dsp: bool = True) -> int:
+        """Clocks from a pass's last output to its result; dsp: as the unit's."""
         raise NotImplementedError
 
     @staticmethod
-    def spacing(network: Network) -> int:
+    def spacing(network: Network, dsp: bool = True) -> int:
         """Clocks from a pass's last output to that of the next, for the latency to hold again."""
         raise NotImplementedError
 
@@ -105,11 +105,11 @@ class MeanSquaredError(Cost):
     is not taken stops everything."""
 
     @staticmethod
-    def latency(network: Network) -> int:
+    def latency(network: Network, dsp: bool = True) -> int:
         return 4
 
     @staticmethod
-    def spacing(network: Network) -> int:
+    def spacing(network: Network, dsp: bool = True) -> int:
         return network.outputs
 
     def elaborate(self, platform):
@@ -187,12 +187,12 @@ class CrossEntropy(Cost):
     """
 
     @staticmethod
-    def latency(network: Network) -> int:
-        return network.outputs + 8
+    def latency(network: Network, dsp: bool = True) -> int:
+        return network.outputs + (8 if dsp else 9)
 
     @staticmethod
-    def spacing(network: Network) -> int:
-        return CrossEntropy.latency(network)
+    def spacing(network: Network, dsp: bool = True) -> int:
+        return CrossEntropy.latency(network, dsp)
 
     def elaborate(self, platform):
         m = Module()
@@ -279,17 +279,19 @@ class CrossEntropy(Cost):
         with m.Elif(adds):
             m.d.sync += total.eq(total + term)
 
-        # Logarithm: normalise and table (2), then everything is added up (1).
-        exponent = Signal(range(len(total) - TABLE_FRAC))
-        m.d.comb += logarithm.eq(delayed(m, last_read, at_sum + 1))
-        with m.If(logarithm):
-            for k in range(TABLE_FRAC, len(total)):
-                with m.If(total[k:] == 1):
-                    m.d.comb += position.eq(total[:k] << (len(position) - k))
-                    m.d.comb += exponent.eq(k - TABLE_FRAC)
-        with m.Else():
-            fraction = distance[: net.pre_frac]
-            m.d.comb += position.eq(fraction << (len(position) - net.pre_frac))
+        # Logarithm: normalise and table (2), then everything is added up (1).  A product in logic
+        # begins with an adder, so that what is normalised gets a register first.
+        exponent, normal = Signal(range(len(total) - TABLE_FRAC)), Signal.like(position)
+        for k in range(TABLE_FRAC, len(total)):
+            with m.If(total[k:] == 1):
+                m.d.comb += normal.eq(total[:k] << (len(position) - k))
+                m.d.comb += exponent.eq(k - TABLE_FRAC)
+        registers = 0 if self.dsp else 1
+        normal, exponent = delayed(m, normal, registers), delayed(m, exponent, registers)
+        at_table = at_sum + 1 + registers
+        m.d.comb += logarithm.eq(delayed(m, last_read, at_table))
+        fraction = distance[: net.pre_frac]
+        m.d.comb += position.eq(Mux(logarithm, normal, fraction << (len(position) - net.pre_frac)))
         # All that is known before the table's value, and a half to round with.  The margin is a
         # whole number of the cost's units: rounding the sum rounds the logarithm alone.
         cut = max(TABLE_FRAC - net.cost_frac, 0)
@@ -308,7 +310,7 @@ class CrossEntropy(Cost):
         with m.If(leaves):
             m.d.sync += done.eq(0)
         m.d.comb += [
-            self.soon.eq(delayed(m, last_read, at_sum + 1 + TABLE_LATENCY + 1 - SOON) & second),
+            self.soon.eq(delayed(m, last_read, at_table + TABLE_LATENCY + 1 - SOON) & second),
             self.o.valid.eq(done),
             self.o.payload.cost.eq(cost),
             self.o.payload.category.eq(top_category),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,8 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
         tau_p=3 if settings.tau_p == 1 else 1,
     )
     if task.core == "folded":
-        others = replace(others, **dict(task.fixed))
+        wired: dict[str, Any] = dict(task.fixed)
+        others = replace(others, **wired)
     return [(settings, CHUNK_STEPS), (settings, steps), (others, steps)]
 
 
