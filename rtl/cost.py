@@ -89,13 +89,15 @@ class Cost(wiring.Component):
         """Registers with the largest value so far and its number (lowest of equal ones).
 
         They follow the values that arrive while `transfer` is high.  The third result: whether
-        the value that is arriving is the largest.
+        a value that is arriving is the largest.
         """
         highest = Signal(signed(self.value_bits))
         category = Signal(range(self.network.classes))
-        node, larger = self.i.payload.node, Signal()
-        m.d.comb += larger.eq(transfer & ((node == 0) | (value > highest)))
-        with m.If(larger):
+        node, larger, first = self.i.payload.node, Signal(), Signal(init=1)
+        m.d.comb += larger.eq(first | (value > highest))
+        with m.If(transfer):
+            m.d.sync += first.eq(self.i.payload.last)
+        with m.If(transfer & larger):
             m.d.sync += [highest.eq(value), category.eq(node)]
         return highest, category, larger
 
@@ -227,8 +229,8 @@ class CrossEntropy(Cost):
                 waiting.eq(0),
                 works.eq(half),
                 second.eq(Mux(waiting, last_second, p.second)),
-                top.eq(Mux(larger, value, highest)),
-                top_category.eq(Mux(larger, p.node, category)),
+                top.eq(Mux(larger & ~waiting, value, highest)),
+                top_category.eq(Mux(larger & ~waiting, p.node, category)),
             ]
 
         # A pass is read from the clock of its last output on, node 0 first; no word is read in
