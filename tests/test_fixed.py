@@ -95,7 +95,7 @@ def test_a_task_names_what_is_fixed():
     config = task.with_overrides(method="wp").core_config()
     assert isinstance(config, CoreConfig)
     assert config.methods == ("wp",)
-    with pytest.raises(UserError, match=r"fixed.*methd|did you mean"):
+    with pytest.raises(UserError, match=r"fixed.*methd.*did you mean 'method'"):
         Task.load("xor").with_overrides(fixed=["methd"])
 
 
