@@ -83,8 +83,11 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
     # The identity is 16 bits wide and a block whatever its size.
     taken = Taken(blocks=1) + place(device, 2 * FRAME_MAX, 8)
     taken += place(device, before + max(config.hidden_nodes, 1), ACT_BITS)
-    taken += place(device, before, ACT_BITS)
+    if not config.weights_only:
+        taken += place(device, before, ACT_BITS)
     taken += place(device, 2 * sum(config.groups), STATE_BITS)
+    if config.table_memory:
+        taken += Taken(blocks=2)
     if network.cost == "cross_entropy":
         nodes = (max(config.hidden_nodes, network.outputs, 2) - 1).bit_length()
         depth = min(2 << nodes, 2 << (network.outputs - 1).bit_length())
@@ -127,7 +130,9 @@ def shared_products(config: CoreConfig) -> list[Product]:
     """The products outside the lanes."""
     network = config.network
     mse = network.cost == "mse"
-    products = [Product((network.delta_cost_bits, ACT_BITS), config.broadcast_dsp)]
+    products = []
+    if not config.weights_only:
+        products.append(Product((network.delta_cost_bits, ACT_BITS), config.broadcast_dsp))
     products.append(Product((ACT_BITS + 1, ACT_BITS + 1) if mse else TABLE, config.cost_dsp))
     activations = [network.hidden] * (network.depth > 1) + [network.output] * mse
     if "tanh" in activations and not config.shared_tables:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from boards.blocks import lane_memories, other_memories, sample_memories
 from boards.board import Board
 from boards.devices import ICE40
@@ -9,26 +11,32 @@ from boards.estimate import logic_cells
 from boards.flow import Design
 from golden_model.errors import UserError
 from golden_model.network import Network
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, Fixed
 from rtl.mac16 import OPERAND_BITS
 from rtl.samples import SPRAM_DEPTHS, WORD_BITS
 
 FIT_HINT = "`mgd fit TASK` shows what fits where"
 
 
-def core_config(board: Board, network: Network, lanes: int) -> CoreConfig:
+def core_config(board: Board, network: Network, lanes: int, fixed: Fixed = ()) -> CoreConfig:
     """A core's layout: what the lanes leave of the DSP blocks is for the other units.
 
     Raises UserError where the network cannot use so many lanes.
     """
     device = board.device
-    return CoreConfig(
+    config = CoreConfig(
         network,
         lanes,
         shared_dsps=min(max(device.dsps - lanes, 0), 4),
         mac16=device.family == ICE40 and network.weight_bits <= OPERAND_BITS,
         memory_register=device.family != ICE40,
+        fixed=fixed,
     )
+    # Block RAMs that are left beside SPRAM are good for nothing else.
+    with_tables = replace(config, table_memory=config.shared_tables)
+    if device.sprams and core_blocks(board, with_tables) <= device.blocks:
+        return with_tables
+    return config
 
 
 def core_blocks(board: Board, config: CoreConfig) -> int:
@@ -75,7 +83,7 @@ def fits(board: Board, config: CoreConfig, sample_memory: int) -> bool:
     )
 
 
-def auto_lanes(board: Board, network: Network, sample_memory: int) -> int:
+def auto_lanes(board: Board, network: Network, sample_memory: int, fixed: Fixed = ()) -> int:
     """The most lanes that fit, less those that would not save a clock.
 
     sample_memory: 16-bit words that the data takes; where that is more than half of the block
@@ -85,7 +93,7 @@ def auto_lanes(board: Board, network: Network, sample_memory: int) -> int:
     if not device.sprams:
         sample_memory = min(sample_memory, device.blocks * device.block_bits // WORD_BITS // 2)
     for lanes in range(min(max(network.layers[1:]), device.dsps, 256), 0, -1):
-        config = core_config(board, network, lanes)
+        config = core_config(board, network, lanes, fixed)
         if fits(board, config, min(sample_memory, SPRAM_DEPTHS[-1])):
             # Groups of neurons decide the clocks: fewer lanes with as many groups are as fast.
             return min(n for n in range(1, lanes + 1) if _groups(network, n) == config.groups)
@@ -102,22 +110,28 @@ def _groups(network: Network, lanes: int) -> tuple[int, ...]:
 
 
 def make_design(
-    board: Board, network: Network, lanes: int | None, sample_memory: int, baud: int | None
+    board: Board,
+    network: Network,
+    lanes: int | None,
+    sample_memory: int,
+    baud: int | None,
+    fixed: Fixed = (),
 ) -> Design:
     """The design of a network on a board: how much memory for samples, and who gets the DSPs.
 
     lanes: None for as many as fit.  sample_memory: 16-bit words that the data takes; the design
-    gets fewer where the board has no room for more.  Raises UserError where lanes are more than
-    the network can use or the board has multipliers for, or where weights leave no room.
+    gets fewer where the board has no room for more.  fixed: as of rtl.config.CoreConfig.  Raises
+    UserError where lanes are more than the network can use or the board has multipliers for, or
+    where weights leave no room.
     """
     device = board.device
-    count = auto_lanes(board, network, sample_memory) if lanes is None else lanes
+    count = auto_lanes(board, network, sample_memory, fixed) if lanes is None else lanes
     if count > device.dsps:
         raise UserError(
             f"lanes = {count}: {board.name} has {device.dsps} multipliers and each lane takes "
             f"one; lower lanes or use a larger board ({FIT_HINT})"
         )
-    config = core_config(board, network, count)
+    config = core_config(board, network, count, fixed)
     words = sample_depth(board, config, sample_memory)
     least = 2 * network.sample_words
     takes = core_blocks(board, config)

@@ -36,8 +36,9 @@ def features(device: Device, config: CoreConfig, sample_memory: int) -> dict[str
     """What the estimate is linear in.  sample_memory: 16-bit words."""
     network, lanes = config.network, config.lanes
     # A sum is a register in the lane and one for output; the first may be in the DSP block.
-    sums = 2 if device.family == ICE40 and not config.mac16 else 1
-    widths = sums * network.acc_bits + network.sign_sum_bits
+    widths = config.out_bits + config.sign_sum_bits
+    if device.family == ICE40 and not config.mac16:
+        widths += network.acc_bits
     gradient = network.gradient_bits + network.contribution_bits if network.accumulators else 0
     memories = lane_memories(device, config) * lanes + other_memories(device, config)
     small = memories + sample_memories(device, sample_memory)

@@ -12,10 +12,12 @@ from boards.capacity import core_blocks, core_config, sample_depth
 from boards.estimate import is_calibrated, logic_cells
 from golden_model.network import Network
 from golden_model.settings import Settings
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, Fixed, fixed_settings
 from rtl.spram import WORDS as SPRAM_WORDS
 from rtl.step_clocks import step_clocks
 
+WORTH_FIXING = ("method", "difference")
+"""Settings that save most as wiring."""
 ERROR = 0.15
 """How far the estimate of logic cells may be off; tests/test_fit.py holds it to that."""
 FITS, TIGHT, NO = "fits", "tight", "no"
@@ -72,14 +74,14 @@ class Fit:
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
+def assess(board: Board, network: Network, lanes: int, wanted: int, fixed: Fixed = ()) -> Fit:
     """What a network on `lanes` lanes takes of a board, estimated.
 
-    wanted: 16-bit words of the task's data.  Raises UserError where the network cannot use so
-    many lanes, or the estimate's coefficients cannot be read.
+    wanted: 16-bit words of the task's data; fixed: what is wiring in the core.  Raises UserError
+    where the network cannot use so many lanes, or the estimate's coefficients cannot be read.
     """
     device = board.device
-    config = core_config(board, network, lanes)
+    config = core_config(board, network, lanes, fixed)
     words = sample_depth(board, config, wanted)
     blocks = core_blocks(board, config) + sample_memories(device, words).blocks
     sprams = -(-words // SPRAM_WORDS) if device.sprams else 0
@@ -98,31 +100,35 @@ def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
     )
 
 
-def most_lanes(board: Board, network: Network, wanted: int, below: int) -> int:
+def most_lanes(board: Board, network: Network, wanted: int, below: int, fixed: Fixed = ()) -> int:
     """The most lanes under `below` that fit, 0 for none."""
     for lanes in range(below - 1, 0, -1):
-        if assess(board, network, lanes, wanted).verdict != NO:
+        if assess(board, network, lanes, wanted, fixed).verdict != NO:
             return lanes
     return 0
 
 
-def remedies(fit: Fit, boards: Iterable[Board]) -> list[str]:
+def remedies(fit: Fit, boards: Iterable[Board], settings: Settings | None = None) -> list[str]:
     """What would help a core that does not fit: each by itself, the nearest first.
 
-    boards: the ones to look at for another.
+    boards: the ones to look at for another; settings: the task's, some of which may be wiring.
     """
-    network, lanes = fit.config.network, fit.config.lanes
+    network, lanes, fixed = fit.config.network, fit.config.lanes, fit.config.fixed
     found = []
-    fewer = most_lanes(fit.board, network, fit.wanted, lanes)
+    fewer = most_lanes(fit.board, network, fit.wanted, lanes, fixed)
     if fewer:
         found.append(f"{fewer} lane{'s' * (fewer > 1)}")
     if network.accumulators:
         plain = replace(network, accumulators=False, tau_theta_max=1)
-        if assess(fit.board, plain, lanes, fit.wanted).verdict != NO:
+        if assess(fit.board, plain, lanes, fit.wanted, fixed).verdict != NO:
             found.append("no accumulators (tau_theta = 1)")
+    if settings is not None and not fixed:
+        wired = fixed_settings(settings, WORTH_FIXING)
+        if assess(fit.board, network, lanes, fit.wanted, wired).verdict != NO:
+            found.append(f"--fix {','.join(WORTH_FIXING)}")
     # Boards of which little is known come last.
     for board in sorted(boards, key=lambda b: (not is_calibrated(b.device), b.device.luts)):
-        if assess(board, network, lanes, fit.wanted).verdict != NO:
+        if assess(board, network, lanes, fit.wanted, fixed).verdict != NO:
             found.append(board.name)
             break
     return found

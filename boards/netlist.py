@@ -33,6 +33,7 @@ from boards.yosys_checks import check_cells
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
+from rtl.config import Fixed
 from rtl.top import Top, probe_layout
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
@@ -84,14 +85,16 @@ class BoardPins(wiring.Component):
         return m
 
 
-def design_for(family: str, network: Network, lanes: int, sample_words: int) -> Design:
+def design_for(
+    family: str, network: Network, lanes: int, sample_words: int, fixed: Fixed = ()
+) -> Design:
     """What `mgd build` would build for the family's board of FAMILIES.
 
     Raises UserError for another family, or where the board has not the room.
     """
     if family not in FAMILIES:
         raise UserError(f"netlist {family!r} is unknown: there are {', '.join(FAMILIES)}")
-    design = make_design(find_board(FAMILIES[family]), network, lanes, sample_words, None)
+    design = make_design(find_board(FAMILIES[family]), network, lanes, sample_words, None, fixed)
     if design.sample_memory < sample_words:
         raise UserError(
             f"{sample_words:,} words of samples: {FAMILIES[family]} has room for "

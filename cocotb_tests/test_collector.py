@@ -13,7 +13,7 @@ from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.streams import receive, start_clock
 from cocotb_tests.values import config_of, field, payload_layout, spread
 from golden_model.forward import pre_activation
-from golden_model.network import DELTA_EXP_MAX
+from golden_model.network import DELTA_EXP_MAX, ONE
 from rtl.collector import Collector, group_layout, tag_layout
 from rtl.schedule import packed_fields
 
@@ -26,9 +26,12 @@ GROUPS = 60
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_collector(name):
+@pytest.mark.parametrize("method", [None, "np"])
+def test_collector(name, method):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes}
+    if method:
+        given["fixed"] = [("method", method)]
     simulate(Collector(config_of(given)), __name__, "equals_pre_activation", given)
 
 
@@ -51,10 +54,10 @@ class Ring:
         self.first_valid: int | None = None
 
     async def run(self):
-        dut, net = self.dut, self.config.network
+        dut, config = self.dut, self.config
         while True:
-            dut.sum.value = self.values[0][0] & ((1 << net.acc_bits) - 1)
-            dut.sign_sum.value = self.values[1][0] & ((1 << net.sign_sum_bits) - 1)
+            dut.sum.value = self.values[0][0] & ((1 << config.out_bits) - 1)
+            dut.sign_sum.value = self.values[1][0] & ((1 << config.sign_sum_bits) - 1)
             await ReadOnly()
             turns = int(dut.shift_products.value), int(dut.shift.value)
             if turns[1]:
@@ -100,6 +103,8 @@ async def equals_pre_activation(dut):
         sums = []
         while len(sums) < config.lanes:
             sign_sum = spread(random, -sign_bound, sign_bound)
+            if config.nodes_only:
+                sign_sum = random.choice((ONE, -ONE))
             left = net.sum_bound - abs(sign_sum << (net.grid_frac - delta_exp))
             if left >= 0:
                 bound = left >> scale
@@ -131,8 +136,10 @@ async def equals_pre_activation(dut):
         )
         dut.take.value = 1
         half = 1 << (net.pre_shift - 1 - scale)
-        ring.sums = [base + half for base, _ in sums]
+        ring.sums = [(base + half) >> config.sum_cut for base, _ in sums]
         ring.load = [None, [sign_sum for _, sign_sum in sums]]
+        if config.nodes_only:
+            ring.load = [None, [int(sign_sum < 0) for _, sign_sum in sums]]
         ring.turned_at, ring.first_valid = [], None
         ring.left = [0, 0]
         taken_at = clock_number()

@@ -70,8 +70,8 @@ REPORTED = {
     Register.ACTIVATION_SATURATIONS: "activation_saturations",
     Register.FRAME_ERRORS: "frame_errors",
 }
-LATENCY = 2
-"""Clocks from `strobe` to `ack`, both counted; a weight's read takes longer."""
+LATENCY = 3
+"""Clocks from `strobe` to the `ack` of a write, both counted."""
 
 
 class Host:
@@ -123,7 +123,7 @@ class Host:
 
     async def read(self, register: int) -> int:
         value = await self.access(Space.REGISTERS, register)
-        assert self.clocks == LATENCY
+        assert self.clocks == LATENCY + self.latency
         return value
 
     async def read64(self, register: int) -> int:
@@ -271,7 +271,7 @@ async def tells_its_identity(dut):
     wanted = Identity.of(config.network, config.lanes, config.lane_words, SAMPLE_MEMORY, CLOCK_HZ)
     count = await host.access(Space.IDENTITY, 3)
     words = [await host.access(Space.IDENTITY, k) for k in range(count)]
-    assert host.clocks == LATENCY + host.latency - 1
+    assert host.clocks == LATENCY + host.latency
     assert Identity.from_words(words) == wanted
     for address in (count, count + 1, 0x10000):
         for data in (None, 1):
@@ -292,7 +292,7 @@ async def reaches_the_samples(dut):
     assert host.samples == written
     for address, word in written.items():
         assert await host.access(Space.SAMPLES, address) == word
-        assert host.clocks == LATENCY + host.latency - 1
+        assert host.clocks == LATENCY + host.latency
     for address in (pairs, pairs + 1, SAMPLE_MEMORY, 0x10000, 0xFFFFFF):
         await host.access(Space.SAMPLES, address, expect=Status.BAD_ADDRESS)
         await host.access(Space.SAMPLES, address, 1, expect=Status.BAD_ADDRESS)
@@ -334,7 +334,7 @@ async def reaches_the_weights(dut):
             written[lane, word] = value & 0xFFFFFFFF
             await host.access(Space.WEIGHTS, lane << 16 | word, value & 0xFFFFFFFF)
             if not host.delay:
-                assert host.clocks == LATENCY
+                assert host.clocks == LATENCY + 1
         assert host.weights == {k: v & ((1 << bits) - 1) for k, v in written.items()}
         for lane, word in places:
             got = await host.access(Space.WEIGHTS, lane << 16 | word)

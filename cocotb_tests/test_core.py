@@ -12,7 +12,7 @@ from golden_model.network import Network
 from golden_model.seeds import initial_weights, words
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, fixed_settings
 from rtl.core import FoldedCore
 from rtl.lockstep import Lockstep
 from rtl.protocol import Command
@@ -62,9 +62,9 @@ async def run_one(dut, driver: CoreDriver, settings: Settings, seed: int, steps:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def equals_golden_model(dut):
     given = params()
-    config = CoreConfig(
-        Network(**{**given["network"], "layers": tuple(given["network"]["layers"])}), given["lanes"]
-    )
+    network = Network(**{**given["network"], "layers": tuple(given["network"]["layers"])})
+    fixed = tuple((name, value) for name, value in given["fixed"])
+    config = CoreConfig(network, given["lanes"], fixed=fixed)
     codes, labels = random_codes(config.network, given["seed"])
     driver = CoreDriver(dut, config, codes, labels, rng(), given["idle"])
     await driver.start()
@@ -170,10 +170,59 @@ CASES = {
 }
 
 
+EVERYTHING = ("method", "difference", "delta_exp", "eta_exp", "tau_x", "tau_p")
+SMALL = {"layers": (7, 13, 3), "cost": "cross_entropy", "sample_bits": 5}
+FINE = {"layers": (3, 5, 2), "weight_bits": 18, "pre_frac": 14, "cost_frac": 14}
+ROUGH = {"layers": (49, 4, 4), "cost": "cross_entropy", "sample_bits": 1, "pre_frac": 8}
+FIXED = {
+    "np": (SMALL, 8, DIRECT[0], ("method", "difference"), 0.0),
+    "np_fine": (FINE, 3, DIRECT[2], ("method",), 0.2),
+    "np_rough": (ROUGH, 4, DIRECT[4], ("method", "difference", "tau_x", "tau_p"), 0.0),
+    "np_narrow": ({**SMALL, "weight_bits": 8}, 5, DIRECT[2], EVERYTHING, 0.0),
+    "np_accumulating": (
+        {**SMALL, **ACCUMULATING},
+        3,
+        RESIDUAL[3],
+        ("method", "rounding", "tau_theta"),
+        0.0,
+    ),
+    "wp": (SMALL, 8, DIRECT[3], ("method", "difference"), 0.0),
+    "wp_all": (SMALL, 4, DIRECT[1], EVERYTHING, 0.3),
+    "wp_accumulating": ({**SMALL, **ACCUMULATING}, 2, RESIDUAL[4], EVERYTHING, 0.0),
+}
+"""Network, lanes, settings, those of them that are wiring, idle clocks of the ports."""
+OTHERS = {
+    "method": {"np": "wp", "wp": "np"},
+    "difference": {"antithetic": "forward", "forward": "antithetic"},
+    "tau_x": {1: 3, 3: 1, 4: 1},
+    "tau_p": {1: 2, 2: 1},
+    "eta_exp": {n: n + 1 for n in range(16)},
+}
+"""Other values, for what is not fixed."""
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_core(name):
     network, lanes, settings, idle = CASES[name]
-    config = CoreConfig(Network(**network), lanes)
+    run(CoreConfig(Network(**network), lanes), network, settings, idle)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_core_with_fixed_settings(name):
+    network, lanes, settings, names, idle = FIXED[name]
+    fixed = fixed_settings(Settings(**settings), names)
+    assert {name for name, _ in fixed} == set(names)
+    config = CoreConfig(Network(**network), lanes, fixed=fixed)
+    others = {
+        name: values.get(getattr(Settings(**settings), name))
+        for name, values in OTHERS.items()
+        if name not in names
+    }
+    others = {name: value for name, value in others.items() if value is not None}
+    run(config, network, [settings, {**settings, **others}], idle)
+
+
+def run(config: CoreConfig, network: dict, settings: list[dict], idle: float) -> None:
     shift = 14 - config.network.sample_bits
     settings = [{**s, "input_shift": shift} for s in settings]
     simulate(
@@ -182,7 +231,8 @@ def test_core(name):
         "equals_golden_model",
         {
             "network": network,
-            "lanes": lanes,
+            "lanes": config.lanes,
+            "fixed": config.fixed,
             "settings": settings,
             "seed": 7,
             "steps": 24,

@@ -39,7 +39,7 @@ def test_cost(name, dsp):
     if name.startswith("entropy"):
         network["cost"] = "cross_entropy"
     unit = cost_unit(network_of(network), dsp=dsp)
-    simulate(unit, __name__, "equals_golden_cost", {"network": network})
+    simulate(unit, __name__, "equals_golden_cost", {"network": network, "dsp": dsp})
 
 
 def cases(net, random) -> list[tuple[list[int], int]]:
@@ -138,7 +138,7 @@ async def equals_golden_cost(dut):
         await FallingEdge(dut.clk)
         if second:
             await receive(dut, "o", 1, rng=random)
-    assert latency == unit.latency(net)
+    assert latency == unit.latency(net, params()["dsp"])
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"

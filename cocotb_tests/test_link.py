@@ -289,7 +289,7 @@ async def garbage(dut):
         data = bytearray(peer.random.randbytes(peer.random.randint(1, 1300)))
         for _ in range(peer.random.randint(0, 12)):
             data[peer.random.randrange(len(data))] = peer.random.choice(b"\x7d\x7e")
-        await with_timeout(peer.send(bytes(data) + b"\x7e"), 100, "us")
+        await with_timeout(peer.send(bytes(data) + b"\x7e"), 200, "us")
         assert peer.bus.accesses == []
         await peer.still_answers()
         peer.bus.accesses.clear()
@@ -331,10 +331,10 @@ async def latency(dut):
     dut.bus__ack.value = 1  # a responder that answers in the same clock
     dut.o__ready.value = 1
     for op, count, first, per_word in (
-        (Op.READ, 1, 33, 37),
-        (Op.READ, 3, 33, 37),
-        (Op.WRITE, 1, 38, 6),
-        (Op.WRITE, 2, 38, 6),
+        (Op.READ, 1, 37, 41),
+        (Op.READ, 3, 37, 41),
+        (Op.WRITE, 1, 42, 6),
+        (Op.WRITE, 2, 42, 6),
     ):
         words = range(1, 1 + count) if op == Op.WRITE else ()
         await peer.send(request(1, op, 0, 0, count, words))
@@ -350,12 +350,13 @@ async def latency(dut):
                 offers.append(clock)
             await FallingEdge(dut.clk)
         assert strobes == [first + per_word * k for k in range(count)]
-        expected = [9, 18]
+        expected = [11, 21]
         if op == Op.READ:
-            expected += [strobe + 1 + 9 * k for strobe in strobes for k in range(4)]
-            expected += [expected[-1] + 9 * k for k in range(1, 8)]
+            expected += [strobe + 2 + 10 * k for strobe in strobes for k in range(4)]
+            expected += [expected[-1] + 10 * k for k in range(1, 7)]
         else:
-            expected += [strobes[-1] + 1 + 9 * k for k in range(7)]
+            expected += [strobes[-1] + 2 + 10 * k for k in range(6)]
+        expected.append(expected[-1] + 9)  # the flag
         assert offers == expected
 
 

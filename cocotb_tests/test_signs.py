@@ -25,9 +25,12 @@ DRAWS = 6
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_signs(name):
+@pytest.mark.parametrize("method", [None, "np", "wp"])
+def test_signs(name, method):
     layers, lanes = CASES[name]
     given = {"network": {"layers": layers}, "lanes": lanes}
+    if method:
+        given["fixed"] = [("method", method)]
     simulate(SignGenerator(config_of(given)), __name__, "equals_sign_source", given, seed=5)
 
 
@@ -80,6 +83,9 @@ class Sweeps:
                     ]
                     where = layer, group, j
                     await self.clock(None if unchecked else (active, where, *column))
+                dut.valid.value = 0
+                self.scramble()
+                await self.clock()
         dut.valid.value = 0
 
     def scramble(self) -> None:
@@ -111,6 +117,8 @@ async def equals_sign_source(dut):
         (0, 9, 0.3, 0, 3),
     )
     for nodes, seed, idle, draws, bytes_taken in runs:
+        if ("wp", "np")[nodes] not in config.methods:
+            continue
         sweeps = Sweeps(dut, config, random)
         source = SignSource(
             config.network, [start_state(seed)], bool(nodes), draws=draws, bytes_taken=bytes_taken
@@ -130,8 +138,8 @@ async def equals_sign_source(dut):
             await ReadOnly()
             assert not int(dut.ready.value)
             await FallingEdge(dut.clk)
-            # 63 clocks per group and 61 more, one of which has passed.
-            assert await clocks_until(dut, dut.ready) == 63 * sum(config.groups) + 60
+            # 122 clocks per group and 122 more, one of which has passed.
+            assert await clocks_until(dut, dut.ready) == 122 * (sum(config.groups) + 1) - 1
         dut.slot.value = dut.previous_slot.value = 0
         # An evaluation before the first step sweeps with windows that were never written.
         nothing = [s[0] for s in SignSource(config.network, [1], nodes=bool(nodes)).draw()]
@@ -160,6 +168,8 @@ async def equals_sign_source(dut):
                 dut.next_random.value = 1
                 await sweeps.clock()
                 dut.next_random.value = 0
+                for _ in range(ROUND_BITS):
+                    await sweeps.clock()
             slot, before = 1 - slot, now
         # A flush replays the last draw without saving, and nothing is lost by it.
         last = {"slot": 1 - slot, "previous_slot": 1 - slot, "idle": idle}

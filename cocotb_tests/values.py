@@ -18,8 +18,9 @@ def network_of(fields: dict[str, Any]) -> Network:
 
 
 def config_of(given: dict[str, Any]) -> CoreConfig:
-    """The configuration whose `network` and `lanes` went through JSON."""
-    return CoreConfig(network_of(given["network"]), given["lanes"])
+    """The configuration whose `network`, `lanes` and `fixed`, where given, went through JSON."""
+    fixed = tuple((name, value) for name, value in given.get("fixed", ()))
+    return CoreConfig(network_of(given["network"]), given["lanes"], fixed=fixed)
 
 
 def payload_layout(component, port: str):

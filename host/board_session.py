@@ -27,6 +27,7 @@ from rtl.protocol import (
     EPOCH_SHIFT,
     FIRST_READABLE,
     REGISTERS,
+    WIRING,
     Command,
     Flag,
     Identity,
@@ -89,8 +90,8 @@ class BoardSession(Session):
         wiring, self.lanes = self.identity.wiring, self.identity.lanes
         self.config: CoreConfig | SpatialConfig = (
             SpatialConfig.wired(self.network, wiring)
-            if wiring
-            else CoreConfig(self.network, self.lanes)
+            if len(wiring) == len(WIRING)
+            else CoreConfig.wired(self.network, self.lanes, wiring)
         )
         # The board's counter outlives sessions, and trying baud rates adds to it.
         self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
@@ -175,8 +176,7 @@ class BoardSession(Session):
         """INIT, so that the next step is that after `state`: all but weights and accumulators."""
         settings.check(self.network)
         self._settings = settings
-        if isinstance(self.config, SpatialConfig):
-            self.config.check(settings)
+        self.config.check(settings)
         check_core(self.network, settings)
         store, first = self._samples, state.take(settings)
         if not store.is_loaded(settings.window, first):

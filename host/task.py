@@ -22,7 +22,7 @@ from host.session import Samples
 from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
 from host.task_names import find_task, read_task
-from rtl.config import CoreConfig
+from rtl.config import CoreConfig, Fixed, fixed_settings
 from rtl.spatial.config import SpatialConfig
 
 DEFAULTS: dict[str, Any] = {
@@ -135,7 +135,7 @@ class Task:
     def with_overrides(self, **values: object) -> Task:
         """This task with other values; None keeps what there is.
 
-        Keys: method, core, lanes, steps, target, seed, and every key of [training.np].
+        Keys: method, core, lanes, fixed, steps, target, seed, and every key of [training.np].
         Raises UserError like load().
         """
         given = {key: value for key, value in values.items() if value is not None}
@@ -176,7 +176,13 @@ class Task:
         """The core that trains this task."""
         if self.core == "spatial":
             return SpatialConfig.of(self._network, self.settings())
-        return CoreConfig(self._network, self.lanes)
+        return CoreConfig(self._network, self.lanes, fixed=self.fixed)
+
+    @property
+    def fixed(self) -> Fixed:
+        """What is wiring in a folded core built for this task, and the task's values of it."""
+        names = _first(self.overrides.fixed, self.file.core.fixed)
+        return fixed_settings(self.settings(), names)
 
     @property
     def seed(self) -> int:

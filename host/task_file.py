@@ -11,6 +11,7 @@ from golden_model.perturbations import FAMILIES
 from golden_model.sample_window import RESIDENT_MAX
 from golden_model.settings import STEPS_MAX
 from host.task_errors import near
+from rtl.protocol import FIXABLE
 
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Steps = Annotated[int, Field(ge=1, le=STEPS_MAX)]
@@ -26,6 +27,15 @@ def _family(value: str) -> str:
     if value in FAMILIES:
         return value
     raise ValueError(f"must be one of {', '.join(FAMILIES)}{near(value, FAMILIES)}")
+
+
+def _fixable(value: str) -> str:
+    if value in FIXABLE:
+        return value
+    raise ValueError(f"must be one of {', '.join(FIXABLE)}{near(value, FIXABLE)}")
+
+
+Fixable = Annotated[str, AfterValidator(_fixable)]
 
 
 def _column(value: object) -> object:
@@ -136,6 +146,9 @@ class CoreSection(Section):
     """The link addresses a lane in 8 bits.  8, or the widest layer's nodes if that has fewer."""
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
     tau_theta_max: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
+    fixed: list[Fixable] = []
+    """Settings that are wiring in a folded core built for this task: it takes no others, and fewer
+    cells."""
 
 
 class TaskFile(Section):
@@ -154,3 +167,4 @@ class Overrides(MethodSection):
     core: Literal["folded", "spatial"] | None = None
     seed: Seed | None = None
     lanes: Annotated[int, Field(ge=1, le=256)] | None = None
+    fixed: list[Fixable] | None = None

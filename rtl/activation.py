@@ -18,6 +18,7 @@ class Activation(wiring.Component):
 
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
     saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
+    `stores` is high while a hidden node's result is on `o`.
     The network's hidden and output activations are both there, chosen by `output`.  tanh takes
     a multiplier, with `dsp` in a DSP block; or none, with `shared_tables`: then it asks a
     rtl.piecewise.SharedTables at `table_position` in the clock in which `i` is taken.  Nothing may
@@ -49,6 +50,7 @@ class Activation(wiring.Component):
                         data.StructLayout({"value": signed(ACT_BITS), "saturated": 1, **common})
                     )
                 ),
+                "stores": Out(1),
                 **(tables if shared_tables else {}),
             }
         )
@@ -68,6 +70,7 @@ class Activation(wiring.Component):
         valid = self.i.valid
         output, tag = self.i.payload.output, self.i.payload.tag
         for _ in range(self.LATENCY):
+            last_valid, last_output = valid, output
             valid_next, output_next = Signal(), Signal()
             tag_next = Signal.like(tag)
             with m.If(enable):
@@ -78,6 +81,8 @@ class Activation(wiring.Component):
                 ]
             valid, output, tag = valid_next, output_next, tag_next
 
+        with m.If(enable):
+            m.d.sync += self.stores.eq(last_valid & ~last_output)
         value = self.o.payload
         m.d.comb += [
             self.o.valid.eq(valid),

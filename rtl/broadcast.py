@@ -26,7 +26,7 @@ class Broadcast(wiring.Component):
 
     A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
-    Cost: one multiplier.
+    Cost: one multiplier, none where weights alone are perturbed.
     """
 
     LATENCY = 4
@@ -68,8 +68,13 @@ class Broadcast(wiring.Component):
             above = Mux(self.accumulates, -SHIFT_MIN, above)
         m.d.sync += amount.eq(above)
 
-        x = Mux(self.nodes, self.x, ONE)
-        value = product(m, self.delta, x, dsp=cfg.broadcast_dsp)[least:]
+        if cfg.weights_only:
+            exact = Signal(signed(net.product_bits))
+            m.d.sync += exact.eq(self.delta << ACT_FRAC)
+        else:
+            x = Mux(self.nodes, self.x, ONE)
+            exact = product(m, self.delta, x, dsp=cfg.broadcast_dsp)
+        value = exact[least:]
         sign = value[-1]
 
         # Of the shifted product only `kept` bits and the sign are wanted, and whether they are
@@ -79,7 +84,7 @@ class Broadcast(wiring.Component):
             kept = max(kept, ROUND_BITS + net.contribution_bits - 1)
         beyond = 0
         # The product in logic is half behind its register: then more of the shift comes later.
-        early = 3 if cfg.broadcast_dsp else 1
+        early = 3 if cfg.broadcast_dsp or cfg.weights_only else 2
         for number, k in enumerate(reversed(range(len(amount)))):
             if number == early:
                 value_2, sign_2 = Signal.like(value), Signal()

@@ -7,11 +7,11 @@ come from one sum: W·x + δ·Σs·x and W·x − δ·Σs·x.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import DELTA_EXP_MAX
+from golden_model.network import ACT_FRAC, DELTA_EXP_MAX
 from rtl.config import CoreConfig
 
 
@@ -59,8 +59,8 @@ class Collector(wiring.Component):
             {
                 "take": In(1),
                 "group": In(group_layout(config)),
-                "sum": In(signed(net.acc_bits)),
-                "sign_sum": In(signed(net.sign_sum_bits)),
+                "sum": In(signed(config.out_bits)),
+                "sign_sum": In(1 if config.nodes_only else signed(config.sign_sum_bits)),
                 "shift": Out(1),
                 "shift_products": Out(1),
                 "leaves": Out(2),
@@ -122,15 +122,26 @@ class Collector(wiring.Component):
 
         # Everything modulo 2^bits, which holds the result: W·x, and δ·Σs·x or its inverse, to which
         # the carry adds 1.
-        bits = net.pre_shift + net.pre_bits
         scale = net.grid_frac - net.weight_frac
+        # Bits of a sum that its lane has kept, and that nothing is added to.
+        cut = cfg.sum_cut and cfg.sum_cut + scale
+        bits = net.pre_shift + net.pre_bits - cut
         base, perturbation, minus = Signal(bits), Signal(bits), Signal()
         total = Signal(bits + 1)
         factor = Mux(second, self.factor_1, self.factor_0)
-        shifted = self.sign_sum << (net.grid_frac - DELTA_EXP_MAX)
+        if cfg.nodes_only:  # ±1.0
+            place, inverse = (
+                ACT_FRAC + net.grid_frac - DELTA_EXP_MAX - cut,
+                factor[1] ^ self.sign_sum,
+            )
+            shifted, base_sum = Const(1 << place, bits), self.sum
+        else:
+            inverse = factor[1]
+            shifted = self.sign_sum << (net.grid_frac - DELTA_EXP_MAX)
+            base_sum = self.sum << scale
         left = Signal(range(DELTA_EXP_MAX))
         m.d.comb += [
-            base.eq(self.sum << scale),
+            base.eq(base_sum),
             left.eq(DELTA_EXP_MAX - self.delta_exp),
             total.eq(Cat(1, base) + Cat(minus, perturbation)),
         ]
@@ -147,9 +158,9 @@ class Collector(wiring.Component):
         with m.If(enable):
             m.d.sync += [
                 turns_next.eq(busy),
-                perturbation.eq(Mux(factor == 0, 0, (shifted << left) ^ factor[1].replicate(bits))),
-                minus.eq(factor[1]),
-                value.eq(total[1 + net.pre_shift :]),
+                perturbation.eq(Mux(factor == 0, 0, (shifted << left) ^ inverse.replicate(bits))),
+                minus.eq(inverse & (factor != 0)),
+                value.eq(total[1 + net.pre_shift - cut :]),
             ]
             for _ in range(self.LATENCY):
                 valid_1, output_1, tag_1 = Signal(), Signal(), Signal(tag_layout(cfg))

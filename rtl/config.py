@@ -6,6 +6,7 @@ A group is one sweep over the inputs of its layer, the bias last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -13,13 +14,29 @@ from typing import Protocol
 import numpy as np
 
 from golden_model.errors import UserError
-from golden_model.network import Network
+from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
+from golden_model.settings import METHODS, ROUNDINGS, Settings
+from rtl.protocol import FIXABLE, FIXED_MAX, NOT_FIXED
+
+DIFFERENCES = ("antithetic", "forward")
+"""Of golden_model.settings.DIFFERENCES those that a folded core knows."""
+NAMED = {"method": METHODS, "difference": DIFFERENCES, "rounding": ROUNDINGS}
+"""Settings whose values are names; the others' are numbers."""
+Fixed = tuple[tuple[str, str | int], ...]
 
 
 def change_bits(network: Network) -> int:
     """Width of a weight change.  It is limited to ±2^weight_bits or more: that moves any weight
     beyond its range, so that clipping and its count are those of the exact change."""
     return network.weight_bits + 2
+
+
+def fixed_settings(settings: Settings, names: Sequence[str]) -> Fixed:
+    """CoreConfig.fixed that makes these settings wiring.  Raises UserError for unknown names."""
+    for name in names:
+        if name not in FIXABLE:
+            raise UserError(f"fixed = {name!r}: there are {', '.join(FIXABLE)}")
+    return tuple((name, getattr(settings, name)) for name in FIXABLE if name in names)
 
 
 class CoreLayout(Protocol):
@@ -54,7 +71,7 @@ class CoreLayout(Protocol):
 class CoreConfig:
     """A network and the number of lanes it is folded onto.
 
-    Raises UserError where the lanes are out of range.
+    Raises UserError where the lanes are out of range, or where what is to be fixed cannot be.
     """
 
     network: Network
@@ -71,6 +88,13 @@ class CoreConfig:
     """A register follows each of the lanes' memories.  Without, the address has one, which is once
     for all lanes: smaller, and on an iCE40 no slower than the rest."""
 
+    table_memory: bool = False
+    """The tables that activation and cost share are in block RAM, else in logic."""
+
+    fixed: Fixed = ()
+    """Settings (rtl.protocol.FIXABLE) that are wiring: (name, value) of each; see fixed_settings.
+    What only another value needs is not built."""
+
     def __post_init__(self) -> None:
         widest = max(self.network.layers[1:])
         if not 1 <= self.lanes <= 256:
@@ -80,6 +104,85 @@ class CoreConfig:
                 f"lanes = {self.lanes}: the widest layer of {self.network.describe()} has {widest} "
                 "neurons, more lanes would never work; lower lanes"
             )
+        for name, value in self.fixed:
+            if name not in FIXABLE or self._is_fixed[name] != value:
+                raise UserError(f"fixed = {name!r}: give each of {', '.join(FIXABLE)} once at most")
+            if name in NAMED and value not in NAMED[name]:
+                raise UserError(
+                    f"{name} = {value!r} is to be fixed: no core has it; {name} must be one of "
+                    f"{', '.join(NAMED[name])}"
+                )
+            if name not in NAMED and not 0 <= int(value) <= FIXED_MAX:
+                raise UserError(
+                    f"{name} = {value} is to be fixed: at most {FIXED_MAX:,} can be, as that is "
+                    f"what the board's identity record holds; leave {name} a register"
+                )
+
+    # -- what is wiring ---------------------------------------------------------------------
+
+    @cached_property
+    def _is_fixed(self) -> dict[str, str | int]:
+        return dict(self.fixed)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those that the core has: 'wp' and 'np', or the one that is fixed."""
+        return (str(self._is_fixed["method"]),) if "method" in self._is_fixed else METHODS
+
+    @property
+    def nodes_only(self) -> bool:
+        """Whether it perturbs nodes and never weights: Σ s·x is then ±1.0, the bias' sign."""
+        return self.methods == ("np",)
+
+    @property
+    def weights_only(self) -> bool:
+        """Whether it perturbs weights and never nodes: every input has the share of a bias."""
+        return self.methods == ("wp",)
+
+    def longest(self, name: str, most: int) -> int:
+        """The largest value of a time constant, of `most` where it is a register."""
+        return int(self._is_fixed.get(name, most))
+
+    def check(self, settings: Settings) -> None:
+        """Raise UserError where the core that is built cannot take these settings."""
+        for name, built in self.fixed:
+            wanted = getattr(settings, name)
+            if wanted != built:
+                raise UserError(
+                    f"{name} = {wanted!r}: this core was built for {built!r}, which is wiring "
+                    f"there; build it with another one, or without {name} among what is fixed"
+                )
+
+    @property
+    def wiring(self) -> tuple[int, ...]:
+        """What the host must know besides network and lanes: nothing, or a number for each of
+        rtl.protocol.FIXABLE."""
+        if not self.fixed:
+            return ()
+        return tuple(
+            NOT_FIXED
+            if (value := self._is_fixed.get(name)) is None
+            else NAMED[name].index(str(value))
+            if name in NAMED
+            else int(value)
+            for name in FIXABLE
+        )
+
+    @classmethod
+    def wired(cls, network: Network, lanes: int, wiring: Sequence[int]) -> CoreConfig:
+        """The inverse of `wiring`: the core that a board says it holds."""
+        pairs = zip(FIXABLE, wiring, strict=True) if wiring else ()
+        return cls(
+            network,
+            lanes,
+            fixed=tuple(
+                (name, NAMED[name][value] if name in NAMED else value)
+                for name, value in pairs
+                if value != NOT_FIXED
+            ),
+        )
+
+    # -- DSP blocks beside the lanes' ----------------------------------------------------------
 
     @property
     def broadcast_dsp(self) -> bool:
@@ -100,11 +203,6 @@ class CoreConfig:
     @property
     def activation_dsp(self) -> bool:
         return self.shared_dsps >= 4
-
-    @property
-    def wiring(self) -> tuple[int, ...]:
-        """What the host must know besides network and lanes: nothing."""
-        return ()
 
     # -- weights ----------------------------------------------------------------------------
 
@@ -194,6 +292,34 @@ class CoreConfig:
     def host_gradient_bits(self) -> int:
         """Width of the accumulators that the host may access: all of them."""
         return self.network.gradient_bits
+
+    # -- sums -------------------------------------------------------------------------------
+
+    @property
+    def sum_cut(self) -> int:
+        """Low bits of a sum of products that stay in the lane: below what a pre-activation holds,
+        where the perturbation has no bits there either.  All of a weight is above them."""
+        if not self.nodes_only:
+            return 0
+        net = self.network
+        cut = min(net.pre_shift, ACT_FRAC + net.grid_frac - DELTA_EXP_MAX)
+        return min(cut - (net.grid_frac - net.weight_frac), ACT_FRAC)
+
+    @property
+    def sum_start(self) -> int:
+        """Where a sum of products begins: half of a pre-activation's unit, which rounds it."""
+        net = self.network
+        return 1 << (net.pre_shift - 1 - (net.grid_frac - net.weight_frac))
+
+    @property
+    def out_bits(self) -> int:
+        """Width of a sum of products as it leaves its lane."""
+        return self.network.acc_bits - self.sum_cut
+
+    @property
+    def sign_sum_bits(self) -> int:
+        """Width of Σ s·x; with node perturbation alone of its sign, 1 for −1.0."""
+        return 1 if self.nodes_only else self.network.sign_sum_bits
 
     # -- activations ------------------------------------------------------------------------
 

@@ -53,8 +53,8 @@ def status_layout(config: CoreLayout) -> data.StructLayout:
 class Control(wiring.Component):
     """Maps rtl.protocol's spaces onto a core and a sample memory.
 
-    Two clocks to the acknowledge, to read a sample one more than the memory's `sample_latency`
-    and an identity word as many, to read a weight or an accumulator two more than the core takes.
+    Three clocks to the acknowledge of a write, to read three more than the sample memory's
+    `sample_latency`, to access a weight or an accumulator four more than the core takes.
     While the core is busy only the identity, the registers that are read, STEP_TARGET and, for
     writing, the samples are there; everything else answers BUSY.  A sample that is written then
     waits until the memory takes it.
@@ -138,10 +138,11 @@ class Control(wiring.Component):
                 m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1), in_core.eq(1)]
 
         status, granted = Signal(range(max(Status) + 1)), Signal()
-        m.d.comb += [bus.status.eq(status), granted.eq(found & known & ~(blocked & busy))]
+        m.d.comb += bus.status.eq(status)
         write_register = Signal()
         with m.FSM():
             with m.State("IDLE"):
+                m.d.sync += granted.eq(found & known & ~(blocked & busy))
                 with m.If(~found):
                     m.d.sync += status.eq(Status.BAD_ADDRESS)
                 with m.Elif(~known):
@@ -151,16 +152,18 @@ class Control(wiring.Component):
                 with m.Else():
                     m.d.sync += status.eq(Status.OK)
                 with m.If(bus.strobe):
-                    m.next = "ANSWER"
-                with m.If(bus.strobe & granted & in_core & ~writes_high):
+                    m.next = "DECIDED"
+            with m.State("DECIDED"):
+                m.next = "ANSWER"
+                with m.If(~bus.write):
+                    m.next = f"READ_{self.sample_latency}"
+                with m.If(granted & in_core & ~writes_high):
+                    m.d.sync += self.weight_request.valid.eq(1)
                     m.next = "WEIGHT"
-                if self.sample_latency > 1:
-                    slow = (space == Space.SAMPLES) | (space == Space.IDENTITY)
-                    with m.If(bus.strobe & granted & slow & ~bus.write):
-                        m.next = "MEMORY_2"
-            for clock in range(2, self.sample_latency + 1):
-                with m.State(f"MEMORY_{clock}"):
-                    m.next = "ANSWER" if clock == self.sample_latency else f"MEMORY_{clock + 1}"
+            # What is read gets a register behind the choice of what it is, and that another one.
+            for left in range(self.sample_latency, 0, -1):
+                with m.State(f"READ_{left}"):
+                    m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
             with m.State("ANSWER"):
                 with m.If(bus.write & (status == Status.OK)):
                     m.d.comb += write_register.eq(space == Space.REGISTERS)
@@ -170,17 +173,14 @@ class Control(wiring.Component):
                 with m.If(~self.sample_write | self.sample_ready):
                     m.d.comb += bus.ack.eq(1)
                     m.next = "IDLE"
-            with m.State("WEIGHT"):
-                m.d.comb += self.weight_request.valid.eq(1)
-                with m.If(self.weight_request.ready):
-                    m.next = "WEIGHT_READ"
-                    with m.If(bus.write):
-                        m.d.comb += bus.ack.eq(1)
-                        m.next = "IDLE"
-            with m.State("WEIGHT_READ"):
-                m.d.comb += [self.weight_reply.ready.eq(1), bus.ack.eq(self.weight_reply.valid)]
-                with m.If(self.weight_reply.valid):
-                    m.next = "IDLE"
+                m.d.comb += self.weight_reply.ready.eq(1)
+            with m.State("WEIGHT"), m.If(self.weight_request.ready):
+                m.d.sync += self.weight_request.valid.eq(0)
+                m.next = "WEIGHT_READ"
+                with m.If(bus.write):
+                    m.next = "ANSWER"
+            with m.State("WEIGHT_READ"), m.If(self.weight_reply.valid):
+                m.next = "ANSWER"
 
         with m.If(self.command.ready):
             m.d.sync += self.command.valid.eq(0)
@@ -206,9 +206,9 @@ class Control(wiring.Component):
         read_data = Const(0, WORD)
         for source, value in sources:
             chosen = Signal()
-            m.d.comb += chosen.eq(source)
+            m.d.sync += chosen.eq(source)
             read_data |= Mux(chosen, value, 0)
-        m.d.comb += bus.read_data.eq(read_data)
+        m.d.sync += bus.read_data.eq(read_data)
         return m
 
     def _core_spaces(self) -> list[Space]:

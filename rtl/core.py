@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from golden_model.network import ACT_BITS, ONE, SHIFT_MIN
+from golden_model.network import ACT_BITS, ACT_FRAC, ONE, SHIFT_MIN
 from rtl.activation import Activation
 from rtl.broadcast import Broadcast
 from rtl.collector import Collector, tag_layout
@@ -26,6 +26,7 @@ from rtl.schedule import (
     Schedule,
     cost_sum_bits,
     evaluation_layout,
+    with_wiring,
 )
 from rtl.signs import SignGenerator
 from rtl.sweeper import Sweeper
@@ -76,9 +77,10 @@ class FoldedCore(wiring.Component):
 
     Streams: `command` (rtl.protocol.Command codes), `sample_request`/`record` (to a
     rtl.samples.SampleMemory or any other source of records), `evaluation` (one result per
-    evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a read is
-    answered 3 clocks later, 0 in the bits above a weight; writing a weight takes 16, writing an
-    accumulator one).  `settings` are the run-time registers.
+    evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a weight is
+    answered 16 clocks and one per lane before its own later, 0 in the bits above it, an accumulator
+    3; writing a weight takes 16 clocks, writing an accumulator one).  `settings` are the run-time
+    registers; those that are fixed are not looked at.
 
     A step takes groups·(fan_in+1) clocks for the first layer, twice that for each other one,
     and what it takes to fill and empty the pipeline (docs/architecture.md has the formula).
@@ -130,7 +132,10 @@ class FoldedCore(wiring.Component):
         )
         if cfg.shared_tables:
             m.submodules.tables = tables = SharedTables(
-                activation.position_bits, cost.position_bits, dsp=cfg.cost_dsp
+                activation.position_bits,
+                cost.position_bits,
+                dsp=cfg.cost_dsp,
+                memory=cfg.table_memory,
             )
             m.d.comb += [
                 tables.tanh.eq(activation.i.valid),
@@ -143,7 +148,7 @@ class FoldedCore(wiring.Component):
         lanes = [Lane(cfg) for _ in range(cfg.lanes)]
         for p, lane in enumerate(lanes):
             m.submodules[f"lane_{p}"] = lane
-        s = self.settings
+        s = with_wiring(m, self.settings, cfg)
 
         connect(m, flipped(self.evaluation), schedule.evaluation)
         connect(m, flipped(self.sample_request), loader.request)
@@ -173,7 +178,8 @@ class FoldedCore(wiring.Component):
         ]
 
         self._results(m, schedule, sweeper, collector, activation, cost, lanes)
-        self._signs(m, schedule, sweeper, signs)
+        m.d.comb += collector.delta_exp.eq(s.delta_exp)
+        self._signs(m, s, schedule, sweeper, signs)
 
         # Clock of a token at each place: 0 sweeper, 2 activations read, 5 share and signs.
         shared = 1 + Broadcast.LATENCY
@@ -201,7 +207,15 @@ class FoldedCore(wiring.Component):
         update = delayed(m, updates, 1)
         written = delayed(m, update, use - shared)
         word = delayed(m, token.word, address_clock)
-        written_word = delayed(m, word, use - address_clock)
+        # Updates are written to one word after the other, from the first one on; the host's word
+        # stands there in time for its write.
+        written_word = Signal.like(token.word, reset_less=True)
+        with m.If(~schedule.busy):
+            m.d.sync += written_word.eq(self.weight_request.payload.word)
+        with m.Elif(written):
+            m.d.sync += written_word.eq(written_word + 1)
+        with m.If(schedule.sweep):
+            m.d.sync += written_word.eq(0)
         bias = delayed(m, token.bias, use)
         accumulate = delayed(m, valid & ~schedule.flush, use)
         current_signs = delayed(m, signs.signs, use - SignGenerator.SIGNS_LATENCY)
@@ -218,38 +232,45 @@ class FoldedCore(wiring.Component):
         # The host's writes are two updates: one that clips to the least weight, and one by what
         # the new weight is more than that.  So they need no way of their own into the lanes.
         # The lower half of the clocks is for the first; the last of each writes.
+        # A weight is read as the sum of a single product, of it and 1.0: the lanes' sums are taken
+        # and turned as those of a group.
         host = self.weight_request.payload
-        host_access, storing, stores = Signal(), Signal(4), Signal()
-        assert 1 << (len(storing) - 1) >= Lane.update_latency(cfg) + 3
+        host_access, clocks, stores = Signal(), Signal(4), Signal()
+        assert 1 << (len(clocks) - 1) >= Lane.update_latency(cfg) + 3
         clips = Const(-(1 << (cfg.change_bits - 1)), signed(cfg.change_bits))
         of_accumulator = host.accumulator if cfg.network.accumulators else Const(0)
-        to_weight = host_access & host.write & ~of_accumulator
+        writes, reads = Signal(), Signal()
+        turned, turn = Signal(), Signal(range(max(cfg.lanes, 2)))
         sign = cfg.network.weight_bits - 1
         above_least = Cat(host.data[:sign], ~host.data[sign])
         m.d.comb += [
-            stores.eq(host_access & storing[:-1].all()),
-            broadcast.given.eq(host_access),
-            broadcast.given_share.eq(Mux(storing[-1], above_least, clips)),
+            writes.eq(host_access & host.write & ~of_accumulator),
+            reads.eq(host_access & ~host.write & ~of_accumulator & ~self.weight_reply.valid),
+            stores.eq(writes & clocks[:-1].all()),
+            broadcast.given.eq(writes),
+            broadcast.given_share.eq(Mux(clocks[-1], above_least, clips)),
+            turned.eq(reads & clocks.all() & (turn == host.lane)),
         ]
-        with m.If(to_weight):
-            m.d.sync += storing.eq(storing + 1)
+        with m.If(reads & clocks.all() & ~turned):
+            m.d.sync += turn.eq(turn + 1)
+        with m.Else():
+            m.d.sync += turn.eq(0)
+            with m.If(reads | writes):
+                m.d.sync += clocks.eq(clocks + 1)
         adds = delayed(m, host_access, 1)
-        # A command waits for the end of a write.
+        # A command waits for the end of an access.
         m.d.comb += [
             schedule.command.payload.eq(self.command.payload),
-            schedule.command.valid.eq(self.command.valid & ~storing.any()),
-            self.command.ready.eq(schedule.command.ready & ~storing.any()),
+            schedule.command.valid.eq(self.command.valid & ~clocks.any()),
+            self.command.ready.eq(schedule.command.ready & ~clocks.any()),
         ]
         shift_right, residual_mask = Signal(6), Signal(max(cfg.network.gradient_bits, 1))
         m.d.sync += [
             shift_right.eq(broadcast.shift - SHIFT_MIN),
             residual_mask.eq(Mux(broadcast.shift > 0, (1 << broadcast.shift[:6]) - 1, 0)),
         ]
-        reading, read_lane, read_accumulator = Signal(2), Signal.like(host.lane), Signal()
+        reading, read_lane = Signal(2), Signal.like(host.lane)
         for p, lane in enumerate(lanes):
-            # Of all lanes only the one that is asked shows something: their OR is what it holds,
-            # which takes fewer cells than choosing would.
-            hides = reading.any() & (read_lane != p)
             following = lanes[(p + 1) % len(lanes)]
             m.d.comb += [
                 lane.address.eq(Mux(host_access, host.word, word)),
@@ -263,17 +284,18 @@ class FoldedCore(wiring.Component):
                 lane.write.eq(written | (stores & (host.lane == p))),
                 lane.write_address.eq(
                     Mux(
-                        host_access,
-                        host.word,
-                        Mux(schedule.clear, schedule.clear_word, written_word),
+                        schedule.clear if cfg.network.accumulators else 0,
+                        schedule.clear_word,
+                        written_word,
                     )
                 ),
                 lane.host_gradient.eq(host.data),
                 lane.host_write_gradient.eq(
                     host_access & host.write & of_accumulator & (host.lane == p)
                 ),
-                lane.hide_weight.eq(hides | (reading.any() & read_accumulator)),
-                lane.hide_gradient.eq(hides | (reading.any() & ~read_accumulator)),
+                # Of all lanes only the one that is asked shows an accumulator: their OR is what it
+                # holds, which takes fewer cells than choosing would.
+                lane.hide_gradient.eq(reading.any() & (read_lane != p)),
                 lane.clear.eq(schedule.clear),
                 lane.x.eq(x),
                 lane.sign.eq(current_signs[p]),
@@ -285,16 +307,21 @@ class FoldedCore(wiring.Component):
         # The sums of products are a clock behind those of signs.
         of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
         take = delayed(m, accumulate & bias, 1)
+        adds_weight, takes_weight = Signal(), Signal()
+        m.d.comb += [
+            adds_weight.eq(reads & (clocks == 13)),
+            takes_weight.eq(reads & (clocks == 14)),
+        ]
         for control, clock in ((of_signs, 0), (of_products, 1)):
             taken = delayed(m, take, clock)
             m.d.comb += [
-                control.accumulate.eq(delayed(m, accumulate, clock)),
-                control.take.eq(taken),
-                control.empty.eq(taken | ~schedule.busy),
+                control.accumulate.eq(delayed(m, accumulate, clock) | adds_weight),
+                control.take.eq(taken | takes_weight),
+                control.empty.eq(taken | (~schedule.busy & ~adds_weight)),
             ]
         m.d.comb += [
             of_signs.shift.eq(collector.shift),
-            of_products.shift.eq(collector.shift_products),
+            of_products.shift.eq(collector.shift_products | (reads & clocks.all())),
             collector.take.eq(take),
             collector.group.passes.eq(delayed(m, sweeper.serves, use + 1)),
         ]
@@ -321,29 +348,32 @@ class FoldedCore(wiring.Component):
             self.weight_request.ready.eq(
                 ~schedule.busy
                 & Mux(
-                    host.write,
-                    of_accumulator | storing.all(),
-                    ~self.weight_reply.valid & ~reading.any(),
+                    of_accumulator,
+                    host.write | (~self.weight_reply.valid & ~reading.any()),
+                    Mux(host.write, clocks.all(), turned),
                 )
             ),
             schedule.weights_written.eq(stores),
         ]
-        accepted = host_access & self.weight_request.ready & ~host.write
-        m.d.sync += reading.eq(Cat(accepted, reading))
-        with m.If(accepted):
-            m.d.sync += [read_lane.eq(host.lane), read_accumulator.eq(of_accumulator)]
-        shown = Const(0)
-        for lane in lanes:
-            shown |= lane.read_weight.as_unsigned()
-            if cfg.network.accumulators:
-                shown |= lane.read_gradient.as_unsigned()
-        with m.If(reading[1]):
-            m.d.sync += [
-                self.weight_reply.valid.eq(1),
-                self.weight_reply.payload.eq(shown),
-            ]
+        # Above sum_cut is what rounds a sum, and above the fraction of 1.0 is the weight.
+        net = cfg.network
+        weight = lanes[0].sum[ACT_FRAC - cfg.sum_cut :][: net.weight_bits]
+        if cfg.sum_start >> ACT_FRAC:
+            weight = (weight - (cfg.sum_start >> ACT_FRAC))[: net.weight_bits]
+        with m.If(turned):
+            m.d.sync += [self.weight_reply.valid.eq(1), self.weight_reply.payload.eq(weight)]
         with m.Elif(self.weight_reply.ready):
             m.d.sync += self.weight_reply.valid.eq(0)
+        if net.accumulators:
+            accepted = host_access & of_accumulator & self.weight_request.ready & ~host.write
+            m.d.sync += reading.eq(Cat(accepted, reading))
+            with m.If(accepted):
+                m.d.sync += read_lane.eq(host.lane)
+            shown = Const(0)
+            for lane in lanes:
+                shown |= lane.read_gradient.as_unsigned()
+            with m.If(reading[1]):
+                m.d.sync += [self.weight_reply.valid.eq(1), self.weight_reply.payload.eq(shown)]
 
         probe = self.probe
         m.d.comb += [
@@ -372,7 +402,6 @@ class FoldedCore(wiring.Component):
             collector.sign_sum.eq(lanes[0].sign_sum),
             collector.factor_0.eq(schedule.factor_0),
             collector.factor_1.eq(schedule.factor_1),
-            collector.delta_exp.eq(self.settings.delta_exp),
             activation.i.payload.value.eq(z.payload.value),
             activation.i.payload.output.eq(z.payload.output),
             activation.i.payload.tag.eq(z.payload.tag),
@@ -439,7 +468,7 @@ class FoldedCore(wiring.Component):
         bias_1 = delayed(m, token.bias, 1)
         x_now = Signal(signed(ACT_BITS), reset_less=True)
         x_before = Signal(signed(ACT_BITS))
-        m.d.sync += x_now.eq(Mux(delayed(m, bias_1, late), ONE, read_now.data))
+        m.d.sync += x_now.eq(Mux(delayed(m, bias_1, late) | ~schedule.busy, ONE, read_now.data))
         # The broadcast has the register behind this memory.
         m.d.comb += x_before.eq(Mux(bias_1, ONE, read_before.data))
 
@@ -447,7 +476,7 @@ class FoldedCore(wiring.Component):
         y = activation.o.payload
         stored, write, data = Signal(), Signal(), Signal(signed(ACT_BITS))
         written = Signal(range(depth))
-        m.d.comb += stored.eq(activation.o.valid & ~y.output)
+        m.d.comb += stored.eq(activation.stores)
         with m.If(stored):
             hidden_set = Mux(y.tag.second, minus, hidden_base(schedule.hidden_now))
             m.d.comb += [write.eq(1), data.eq(y.value), written.eq(hidden_set + y.tag.node)]
@@ -471,13 +500,13 @@ class FoldedCore(wiring.Component):
         m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, max(way - late, 0)))
         return x_now, x_before
 
-    def _signs(self, m, schedule, sweeper, signs) -> None:
+    def _signs(self, m, settings, schedule, sweeper, signs) -> None:
         token = sweeper.token
         m.d.comb += [
             signs.start.eq(schedule.start_signs),
-            signs.seed.eq(self.settings.seed),
-            signs.first_layer.eq(self.settings.sign_layer),
-            signs.nodes.eq(self.settings.nodes),
+            signs.seed.eq(settings.seed),
+            signs.first_layer.eq(settings.sign_layer),
+            signs.nodes.eq(settings.nodes),
             signs.valid.eq(sweeper.valid),
             signs.first.eq(token.first),
             signs.last.eq(token.bias),

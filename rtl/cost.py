@@ -76,12 +76,12 @@ class Cost(wiring.Component):
         )
 
     @staticmethod
-    def latency(network: Network) -> int:
-        """Clocks from a pass's last output to its result."""
+    def latency(network: Network, dsp: bool = True) -> int:
+        """Clocks from a pass's last output to its result; dsp: as the unit's."""
         raise NotImplementedError
 
     @staticmethod
-    def spacing(network: Network) -> int:
+    def spacing(network: Network, dsp: bool = True) -> int:
         """Clocks from a pass's last output to that of the next, for the latency to hold again."""
         raise NotImplementedError
 
@@ -89,13 +89,15 @@ class Cost(wiring.Component):
         """Registers with the largest value so far and its number (lowest of equal ones).
 
         They follow the values that arrive while `transfer` is high.  The third result: whether
-        the value that is arriving is the largest.
+        a value that is arriving is the largest.
         """
         highest = Signal(signed(self.value_bits))
         category = Signal(range(self.network.classes))
-        node, larger = self.i.payload.node, Signal()
-        m.d.comb += larger.eq(transfer & ((node == 0) | (value > highest)))
-        with m.If(larger):
+        node, larger, first = self.i.payload.node, Signal(), Signal(init=1)
+        m.d.comb += larger.eq(first | (value > highest))
+        with m.If(transfer):
+            m.d.sync += first.eq(self.i.payload.last)
+        with m.If(transfer & larger):
             m.d.sync += [highest.eq(value), category.eq(node)]
         return highest, category, larger
 
@@ -105,11 +107,11 @@ class MeanSquaredError(Cost):
     is not taken stops everything."""
 
     @staticmethod
-    def latency(network: Network) -> int:
+    def latency(network: Network, dsp: bool = True) -> int:
         return 4
 
     @staticmethod
-    def spacing(network: Network) -> int:
+    def spacing(network: Network, dsp: bool = True) -> int:
         return network.outputs
 
     def elaborate(self, platform):
@@ -187,12 +189,12 @@ class CrossEntropy(Cost):
     """
 
     @staticmethod
-    def latency(network: Network) -> int:
-        return network.outputs + 8
+    def latency(network: Network, dsp: bool = True) -> int:
+        return network.outputs + (8 if dsp else 9)
 
     @staticmethod
-    def spacing(network: Network) -> int:
-        return CrossEntropy.latency(network)
+    def spacing(network: Network, dsp: bool = True) -> int:
+        return CrossEntropy.latency(network, dsp)
 
     def elaborate(self, platform):
         m = Module()
@@ -227,8 +229,8 @@ class CrossEntropy(Cost):
                 waiting.eq(0),
                 works.eq(half),
                 second.eq(Mux(waiting, last_second, p.second)),
-                top.eq(Mux(larger, value, highest)),
-                top_category.eq(Mux(larger, p.node, category)),
+                top.eq(Mux(larger & ~waiting, value, highest)),
+                top_category.eq(Mux(larger & ~waiting, p.node, category)),
             ]
 
         # A pass is read from the clock of its last output on, node 0 first; no word is read in
@@ -279,17 +281,19 @@ class CrossEntropy(Cost):
         with m.Elif(adds):
             m.d.sync += total.eq(total + term)
 
-        # Logarithm: normalise and table (2), then everything is added up (1).
-        exponent = Signal(range(len(total) - TABLE_FRAC))
-        m.d.comb += logarithm.eq(delayed(m, last_read, at_sum + 1))
-        with m.If(logarithm):
-            for k in range(TABLE_FRAC, len(total)):
-                with m.If(total[k:] == 1):
-                    m.d.comb += position.eq(total[:k] << (len(position) - k))
-                    m.d.comb += exponent.eq(k - TABLE_FRAC)
-        with m.Else():
-            fraction = distance[: net.pre_frac]
-            m.d.comb += position.eq(fraction << (len(position) - net.pre_frac))
+        # Logarithm: normalise and table (2), then everything is added up (1).  A product in logic
+        # begins with an adder, so that what is normalised gets a register first.
+        exponent, normal = Signal(range(len(total) - TABLE_FRAC)), Signal.like(position)
+        for k in range(TABLE_FRAC, len(total)):
+            with m.If(total[k:] == 1):
+                m.d.comb += normal.eq(total[:k] << (len(position) - k))
+                m.d.comb += exponent.eq(k - TABLE_FRAC)
+        registers = 0 if self.dsp else 1
+        normal, exponent = delayed(m, normal, registers), delayed(m, exponent, registers)
+        at_table = at_sum + 1 + registers
+        m.d.comb += logarithm.eq(delayed(m, last_read, at_table))
+        fraction = distance[: net.pre_frac]
+        m.d.comb += position.eq(Mux(logarithm, normal, fraction << (len(position) - net.pre_frac)))
         # All that is known before the table's value, and a half to round with.  The margin is a
         # whole number of the cost's units: rounding the sum rounds the logarithm alone.
         cut = max(TABLE_FRAC - net.cost_frac, 0)
@@ -308,7 +312,7 @@ class CrossEntropy(Cost):
         with m.If(leaves):
             m.d.sync += done.eq(0)
         m.d.comb += [
-            self.soon.eq(delayed(m, last_read, at_sum + 1 + TABLE_LATENCY + 1 - SOON) & second),
+            self.soon.eq(delayed(m, last_read, at_table + TABLE_LATENCY + 1 - SOON) & second),
             self.o.valid.eq(done),
             self.o.payload.cost.eq(cost),
             self.o.payload.category.eq(top_category),

@@ -11,9 +11,9 @@ from rtl.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
 class FrameSender(wiring.Component):
     """Sends bytes, escaped where they must be, then their CRC-32 and a flag.
 
-    Stream i: {byte, last}, `last` with the last byte of a frame.  A byte is offered on `o` as
-    soon as it is on `i`, after an escape if it needs one, and is taken from `i` 8 clocks after
-    it left.  The flag is offered behind the last of the CRC's bytes, 9 clocks after each other.
+    Stream i: {byte, last}, `last` with the last byte of a frame.  A byte is offered on `o` a clock
+    after it is on `i`, after an escape if it needs one, and is taken from `i` 8 clocks after
+    it left.  The CRC's bytes are offered 10 clocks after each other, the flag 9 after the last.
     """
 
     i: In(stream.Signature(data.StructLayout({"byte": 8, "last": 1})))
@@ -30,15 +30,18 @@ class FrameSender(wiring.Component):
         byte = Signal(8)
         special = Signal()
         m.d.comb += [
-            byte.eq(Mux(tail, ~crc.state[:8], self.i.payload.byte)),
             special.eq((byte == FLAG) | (byte == ESCAPE)),
             # The CRC's own bit: then it only shifts.
-            crc.bit.eq(Mux(tail, crc.state[0], self.i.payload.byte.bit_select(bit, 1))),
+            crc.bit.eq(Mux(tail, crc.state[0], byte.bit_select(bit, 1))),
         ]
         with m.FSM():
+            with m.State("TAKE"):
+                m.d.sync += byte.eq(Mux(tail, ~crc.state[:8], self.i.payload.byte))
+                with m.If(self.i.valid | tail):
+                    m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += [
-                    self.o.valid.eq(self.i.valid | tail),
+                    self.o.valid.eq(1),
                     self.o.payload.eq(byte ^ Cat(escaped.replicate(8) & ESCAPE_XOR)),
                 ]
                 with m.If(special & ~escaped):
@@ -51,7 +54,7 @@ class FrameSender(wiring.Component):
                 m.d.comb += crc.valid.eq(1)
                 m.d.sync += bit.eq(bit + 1)
                 with m.If(bit == 7):
-                    m.next = "OFFER"
+                    m.next = "TAKE"
                     with m.If(~tail):
                         m.d.comb += self.i.ready.eq(1)
                         m.d.sync += tail.eq(self.i.payload.last)
@@ -63,5 +66,5 @@ class FrameSender(wiring.Component):
             with m.State("FLAG"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(FLAG), crc.start.eq(1)]
                 with m.If(self.o.ready):
-                    m.next = "OFFER"
+                    m.next = "TAKE"
         return m

@@ -41,17 +41,20 @@ class Lane(wiring.Component):
     UPDATE is 3, or 5 with accumulators.  `share` is 0 where nothing is to change; with `plus`
     high it is added to the weight whatever the sign.  `gives`: weights change by what G gives
     off.  `empty` is high with `take`, and once before the first group.  `sum` has what rounds it
-    half up to a pre-activation in it already.  `shift` loads an output register from the next
-    lane's (`chain_*`).
+    half up to a pre-activation in it already, and leaves out CoreConfig.sum_cut low bits.  `shift`
+    loads an output register from the next lane's (`chain_*`).  A core that perturbs nodes alone
+    has no sign sum: sign_sum is the last token's sign, 1 for −1.0.
 
-    `read_weight` and `read_gradient` are there 2 clocks after an address; they are 0 where
-    `hide_weight` or `hide_gradient` is high in the 2 clocks behind it.
+    `read_gradient` is there 2 clocks after an address; it is 0 where `hide_gradient` is high in the
+    2 clocks behind it.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         net = config.network
         self.UPDATE = self.update_latency(config)
+        out = signed(config.out_bits)
+        sign_out = 1 if config.nodes_only else signed(config.sign_sum_bits)
         super().__init__(
             {
                 "address": In(range(config.lane_words)),
@@ -66,7 +69,6 @@ class Lane(wiring.Component):
                 "write_address": In(range(config.lane_words)),
                 "host_write_gradient": In(1),
                 "host_gradient": In(signed(max(net.gradient_bits, 1))),
-                "hide_weight": In(1),
                 "hide_gradient": In(1),
                 "clear": In(1),
                 "x": In(signed(ACT_BITS)),
@@ -74,14 +76,13 @@ class Lane(wiring.Component):
                 "add_sign": In(1),
                 "signs": In(SUM_CONTROL),
                 "products": In(SUM_CONTROL),
-                "chain_sum": In(signed(net.acc_bits)),
-                "chain_sign_sum": In(signed(net.sign_sum_bits)),
-                "sum": Out(signed(net.acc_bits)),
-                "sign_sum": Out(signed(net.sign_sum_bits)),
+                "chain_sum": In(out),
+                "chain_sign_sum": In(sign_out),
+                "sum": Out(out),
+                "sign_sum": Out(sign_out),
                 "new_weight": Out(signed(net.weight_bits)),
                 "new_gradient": Out(signed(max(net.gradient_bits, 1))),
                 "clipped": Out(1),
-                "read_weight": Out(signed(net.weight_bits)),
                 "read_gradient": Out(signed(max(net.gradient_bits, 1))),
             }
         )
@@ -100,7 +101,7 @@ class Lane(wiring.Component):
             shape=signed(net.weight_bits), depth=cfg.lane_words, init=[]
         )
         write = weights.write_port()
-        weight = self._read(m, weights, self.hide_weight, self.read_weight)
+        weight, _ = self._read(m, weights)
 
         # The weight change, saturating: UPDATE − 1 → UPDATE.
         if net.accumulators:
@@ -121,13 +122,15 @@ class Lane(wiring.Component):
         # first, which would take a gate in front of every bit of the adders.  Taken in the same
         # clock: from the adders themselves, a clock before, an iCE40 needs one cell more a bit.
         # What rounds the sum is there from the start, which takes no adder.
-        half = 1 << (net.pre_shift - 1 - (net.grid_frac - net.weight_frac))
-        sign_sum = Signal(signed(net.sign_sum_bits), reset_less=True)
-        signed_x = Mux(self.add_sign, self.x, 0)
-        with m.If(self.signs.empty):
-            m.d.sync += sign_sum.eq(0)
-        with m.Elif(self.signs.accumulate):
-            m.d.sync += sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign))
+        sign_sum = Signal.like(self.sign_sum, reset_less=True)
+        if cfg.nodes_only:
+            m.d.sync += sign_sum.eq(self.sign)
+        else:
+            signed_x = Mux(self.add_sign, self.x, 0)
+            with m.If(self.signs.empty):
+                m.d.sync += sign_sum.eq(0)
+            with m.Elif(self.signs.accumulate):
+                m.d.sync += sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign))
         if cfg.mac16:
             total = accumulated(
                 m,
@@ -135,7 +138,7 @@ class Lane(wiring.Component):
                 self.x,
                 accumulate=self.products.accumulate,
                 empty=self.products.empty,
-                first=half,
+                first=cfg.sum_start,
                 bits=net.acc_bits,
             )
         else:
@@ -145,12 +148,12 @@ class Lane(wiring.Component):
             total = Signal(signed(net.acc_bits), reset_less=True)
             m.d.sync += product.eq(self.new_weight * self.x)
             with m.If(self.products.empty):
-                m.d.sync += total.eq(half)
+                m.d.sync += total.eq(cfg.sum_start)
             with m.Elif(self.products.accumulate):
                 m.d.sync += total.eq(total + product)
         for control, output, own, chained in (
             (self.signs, self.sign_sum, sign_sum, self.chain_sign_sum),
-            (self.products, self.sum, total, self.chain_sum),
+            (self.products, self.sum, total[cfg.sum_cut :], self.chain_sum),
         ):
             with m.If(control.take):
                 m.d.sync += output.eq(own)
@@ -158,21 +161,18 @@ class Lane(wiring.Component):
                 m.d.sync += output.eq(chained)
         return m
 
-    def _read(self, m: Module, memory: Memory, hide: Signal, shown: Signal):
+    def _read(self, m: Module, memory: Memory, hide=0):
         """What a memory holds at `address`, two clocks later: with a register behind the memory,
-        whose output is slow, or before it, which all lanes then share.  `shown` is the same
-        where `hide` is low, by that register's reset if it is there."""
+        whose output is slow, or before it, which all lanes then share.  The second result is the
+        same where `hide` is low, else 0, by that register's reset if it is there."""
         read = memory.read_port()
         if self.config.memory_register:
             value = Signal.like(read.data)
-            m.d.comb += [read.addr.eq(self.address), shown.eq(value)]
+            m.d.comb += read.addr.eq(self.address)
             m.d.sync += value.eq(Mux(hide, 0, read.data))
-            return value
-        m.d.comb += [
-            read.addr.eq(delayed(m, self.address, 1)),
-            shown.eq(Mux(hide, 0, read.data)),
-        ]
-        return read.data
+            return value, value
+        m.d.comb += read.addr.eq(delayed(m, self.address, 1))
+        return read.data, Mux(hide, 0, read.data)
 
     def _accumulate(self, m: Module, weight):
         """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.
@@ -184,7 +184,8 @@ class Lane(wiring.Component):
             shape=signed(net.gradient_bits), depth=cfg.lane_words, init=[]
         )
         write = gradients.write_port()
-        gradient = self._read(m, gradients, self.hide_gradient, self.read_gradient)
+        gradient, shown = self._read(m, gradients, self.hide_gradient)
+        m.d.comb += self.read_gradient.eq(shown)
 
         # Without accumulation the share goes past G: 0 ± share where G ± share would be.
         accumulated = Signal(signed(net.gradient_bits))

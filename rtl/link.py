@@ -18,10 +18,10 @@ class Link(wiring.Component):
     whole request was checked.  At the first status other than OK the request stops; at the
     reply's end are the last status and the number of words not done.
 
-    The reply is sent while the request is executed: its first byte is offered 9 clocks after the
-    closing flag was taken, a further one 9 clocks after the one before left, one more where it
-    is a word's first.  A word is read when the one before has left, the first one 33 clocks after
-    the flag; words are written from 38 clocks after the flag on, one in 6 clocks and what the
+    The reply is sent while the request is executed: its first byte is offered 11 clocks after the
+    closing flag was taken, a further one 10 clocks after the one before left, one more where it
+    is a word's first.  A word is read when the one before has left, the first one 37 clocks after
+    the flag; words are written from 42 clocks after the flag on, one in 6 clocks and what the
     responder takes beyond one.  The next request is received while one is executed; a third one
     has to wait for the first reply to be out.  A host must see to it that it does not come sooner.
     """
@@ -54,6 +54,13 @@ class Link(wiring.Component):
 
         op_byte, space_byte, count_byte = word[8:16], word[16:24], word[24:]
         writes, refused, sent = Signal(), Signal(), Signal()
+        # Asked a clock after the header's first half is complete.
+        m.d.sync += refused.eq(
+            ~((op_byte == Op.READ) | writes)
+            | (space_byte > max(Space))
+            | (count_byte == 0)
+            | (receiver.extra != Mux(writes, count_byte, 0) << 2)
+        )
         m.d.comb += [
             self.errors.eq(receiver.errors),
             receiver.place.eq(place),
@@ -62,12 +69,6 @@ class Link(wiring.Component):
             self.bus.write.eq(write),
             self.bus.write_data.eq(word),
             writes.eq(op_byte == Op.WRITE),
-            refused.eq(
-                ~((op_byte == Op.READ) | writes)
-                | (space_byte > max(Space))
-                | (count_byte == 0)
-                | (receiver.extra != Mux(writes, count_byte, 0) << 2)
-            ),
             sender.i.payload.byte.eq(word),
             sent.eq(sender.i.valid & sender.i.ready),
         ]
@@ -89,9 +90,11 @@ class Link(wiring.Component):
                     m.d.sync += step.eq(0)
                     m.next = "ACCESS"
                     with m.If(in_header | in_address):
-                        m.next = "CHECK"
+                        m.next = "LOOK"
                 with m.Else():
                     m.d.sync += [step.eq(step + 1), place.eq(place + 1)]
+            with m.State("LOOK"):
+                m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.sync += [in_header.eq(0), in_address.eq(in_header)]
                 with m.If(in_header):

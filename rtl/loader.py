@@ -61,7 +61,6 @@ class Loader(wiring.Component):
             out.payload.index.eq(index),
             out.payload.value.eq(code << self.input_shift),
             sent.eq(out.valid & out.ready),
-            last_code.eq(index == net.layers[0] - 1),
             last_slot.eq((slot == slots - 1) | last_code),
             self.request.payload.evaluate.eq(self.evaluate),
             self.request.valid.eq(asked),
@@ -77,8 +76,10 @@ class Loader(wiring.Component):
                 asked.eq(1),
                 labelled.eq(0),
                 index.eq(0),
+                last_code.eq(net.layers[0] == 1),
             ]
         with m.If(sent):
+            m.d.sync += last_code.eq(index == net.layers[0] - 2)
             m.d.sync += [word.eq(word >> net.sample_bits), slot.eq(slot + 1), index.eq(index + 1)]
             with m.If(last_slot):
                 m.d.sync += full.eq(0)

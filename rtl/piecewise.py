@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS
@@ -47,8 +48,18 @@ def interpolate(
     return _interpolate(m, tables, index, position[:offset_bits], enable=enable, dsp=dsp)
 
 
-def _interpolate(m: Module, tables: Sequence[PiecewiseLinear], index, offset, *, enable, dsp: bool):
-    """The same at `offset` in segment `index`, counted through all tables."""
+def _interpolate(
+    m: Module,
+    tables: Sequence[PiecewiseLinear],
+    index,
+    offset,
+    *,
+    enable,
+    dsp: bool,
+    memory: bool = False,
+):
+    """The same at `offset` in segment `index`, counted through all tables.  memory: the tables are
+    in block RAM, else in logic."""
     values = [v for table in tables for v in table.values[:-1]]
     slopes = [b - a for table in tables for a, b in itertools.pairwise(table.values)]
     slope_shape = Shape.cast(range(min(*slopes, 0), max(*slopes, 0) + 1))
@@ -57,11 +68,21 @@ def _interpolate(m: Module, tables: Sequence[PiecewiseLinear], index, offset, *,
     slope1 = Signal(slope_shape, reset_less=True)
     m.d.comb += index0.eq(index)
     with m.If(enable):
-        m.d.sync += [
-            index1.eq(index0),
-            slope1.eq(Array([Const(v, slope_shape) for v in slopes])[index0]),
-            base2.eq(Array([Const(v, signed(ACT_BITS)) for v in values])[index1]),
-        ]
+        m.d.sync += index1.eq(index0)
+    for name, shape, words, at, found in (
+        ("slopes", slope_shape, slopes, index0, slope1),
+        ("bases", signed(ACT_BITS), values, index1, base2),
+    ):
+        if memory:
+            attrs = {"ram_style": "block"}
+            m.submodules[name] = rom = Memory(
+                shape=shape, depth=len(words), init=words, attrs=attrs
+            )
+            read = rom.read_port()
+            m.d.comb += [read.addr.eq(at), read.en.eq(enable), found.eq(read.data)]
+        else:
+            with m.If(enable):
+                m.d.sync += found.eq(Array([Const(v, shape) for v in words])[at])
     rise2 = as_signed(product(m, slope1, offset, dsp=dsp, enable=enable))
     # Half up: the highest bit of what is cut off is the carry into what is kept.
     total = Cat(1, base2).as_signed() + rise2[len(offset) - 1 :].as_signed()
@@ -75,11 +96,12 @@ class SharedTables(wiring.Component):
 
     Where `tanh` is high, `value` is TANH(tanh_position) LATENCY clocks later, else LOG2 or EXP2
     of cost_position, as `logarithm` says.  The positions' widths are those of the golden
-    functions' `bits`.  Cost: as one `interpolate`.
+    functions' `bits`.  Cost: as one `interpolate`; with `memory` its tables are in two block RAMs
+    instead of about 90 LUTs.
     """
 
-    def __init__(self, tanh_bits: int, cost_bits: int, *, dsp: bool) -> None:
-        self.dsp = dsp
+    def __init__(self, tanh_bits: int, cost_bits: int, *, dsp: bool, memory: bool = False) -> None:
+        self.dsp, self.memory = dsp, memory
         super().__init__(
             {
                 "tanh": In(1),
@@ -108,6 +130,7 @@ class SharedTables(wiring.Component):
         m.d.comb += offset.eq(Mux(self.tanh, tanh_offset, cost_offset))
         segment = Mux(self.tanh, self.tanh_position[cuts[0] :], cost_segment)
         index = Cat(segment, self.tanh)
-        found = _interpolate(m, [EXP2, LOG2, TANH], index, offset, enable=1, dsp=self.dsp)
+        tables = [EXP2, LOG2, TANH]
+        found = _interpolate(m, tables, index, offset, enable=1, dsp=self.dsp, memory=self.memory)
         m.d.comb += self.value.eq(found)
         return m

@@ -164,6 +164,16 @@ FIRST_READABLE = 16
 WIRING = ("nodes", "antithetic", "input_shift", "shift_low", "shift_high")
 """Fields of rtl.spatial.config.SpatialConfig at the end of a spatial core's identity record."""
 
+FIXABLE = (
+    *("method", "difference", "rounding"),
+    *("delta_exp", "eta_exp", "tau_x", "tau_p", "tau_theta", "input_shift"),
+)
+"""Settings that a folded core may have as wiring.  The identity record of one that has any ends
+with a word for each: the value or its number, NOT_FIXED where it is a register."""
+NOT_FIXED = -1
+FIXED_MAX = 0x7FFF
+"""Largest value of such a word."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -185,8 +195,8 @@ class Identity:
     tau_theta_max: int
     clock_hz: int
     wiring: tuple[int, ...] = ()
-    """Of a spatial core what is no register there: WIRING, in this order; of a folded one
-    nothing."""
+    """What is no register there, in this order: WIRING of a spatial core, FIXABLE of a folded one
+    that has any of those fixed; else nothing."""
 
     @classmethod
     def of(

@@ -60,6 +60,20 @@ def register_fields(settings: Settings) -> dict[str, int]:
     }
 
 
+def with_wiring(m: Module, settings, config: CoreConfig):
+    """`settings`, those that are fixed in this core as constants."""
+    fields = {"method": "nodes", "difference": "antithetic", "rounding": "accumulates"}
+    values = {"nodes": "np", "antithetic": "antithetic", "accumulates": "residual"}
+    wired = {}
+    for name, value in config.fixed:
+        field = fields.get(name, name)
+        wired[field] = int(value == values[field]) if field in values else value
+    result = Signal(SETTINGS_LAYOUT)
+    for field in SETTINGS_LAYOUT.members:
+        m.d.comb += result[field].eq(wired.get(field, settings[field]))
+    return result
+
+
 def packed_fields(layout: data.StructLayout, **fields: int) -> int:
     """The packed vector of a struct port with these fields; the others are 0."""
     value = 0
@@ -192,9 +206,9 @@ class Schedule(wiring.Component):
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
-        # The phases of the time constants, from 1 up to each; a core without accumulators knows
-        # tau_theta = 1 only.  A phase is compared a clock later than it is counted, and asked for
-        # many clocks after that.
+        # The phases of the time constants, from 1 up to each; one that is always 1, as tau_theta in
+        # a core without accumulators, has none.  A phase is compared a clock later than it is
+        # counted, and asked for many clocks after that.
         phases: list[tuple[Signal, Signal]] = []
 
         def period_ends(period, longest: int):
@@ -205,9 +219,9 @@ class Schedule(wiring.Component):
             phases.append((phase, ends))
             return ends
 
-        last_of_sample = period_ends(s.tau_x, TAU_MAX)
-        last_of_draw = period_ends(s.tau_p, TAU_MAX)
-        changes = period_ends(s.tau_theta, net.tau_theta_max)
+        last_of_sample = period_ends(s.tau_x, cfg.longest("tau_x", TAU_MAX))
+        last_of_draw = period_ends(s.tau_p, cfg.longest("tau_p", TAU_MAX))
+        changes = period_ends(s.tau_theta, cfg.longest("tau_theta", net.tau_theta_max))
 
         def next_phases():
             for phase, ends in phases:
@@ -227,53 +241,66 @@ class Schedule(wiring.Component):
             all_evaluated.eq(evaluated == s.eval_count),
         ]
 
-        m.d.comb += self.cost.ready.eq(self.training)
+        # Whether a step may begin or the command ends, and whether a sample is there: decided a
+        # clock before it is asked.  Neither can change in that clock by what is done in it.
+        begins, ends, sample_there = Signal(), Signal(), Signal()
+        # A sample that was fetched ahead would be missing from the next command.
+        last = finished & ~self.loaded & ~self.loading
+        m.d.sync += [
+            ends.eq(last),
+            begins.eq(~last & (self.loaded | ~new_sample)),
+            sample_there.eq(self.loaded),
+        ]
+
+        m.d.comb += [self.cost.ready.eq(self.training), self.command.ready.eq(~self.busy)]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.command.ready.eq(1)
                 m.d.sync += [evaluating.eq(0), self.training.eq(0), then_evaluate.eq(0)]
+                m.d.sync += self.busy.eq(self.command.valid)
                 with m.If(self.command.valid), m.Switch(self.command.payload.code):
                     with m.Case(Command.INIT):
-                        m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
-                        m.d.sync += [
-                            step.eq(0),
-                            *(phase.eq(1) for phase, _ in phases),
-                            new_sample.eq(1),
-                            new_draw.eq(1),
-                            pending.eq(0),
-                            dirty.eq(1),
-                            draw_slot.eq(1),
-                            cost_sum.eq(0),
-                            train_clocks.eq(0),
-                            clear_word.eq(0),
-                        ]
-                        m.next = "CLEAR"
+                        m.next = "INIT"
                     with m.Case(Command.TRAIN):
-                        m.next = "STEP"
+                        m.next = "BEGIN"
                     with m.Case(Command.EVALUATE):
-                        m.d.comb += self.restart_evaluate.eq(1)
                         m.d.sync += [then_evaluate.eq(1), evaluated.eq(0)]
                         m.next = "FLUSH"
                     with m.Case(Command.FLUSH):
                         m.next = "FLUSH"
 
+            with m.State("INIT"):
+                m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
+                m.d.sync += [
+                    step.eq(0),
+                    *(phase.eq(1) for phase, _ in phases),
+                    new_sample.eq(1),
+                    new_draw.eq(1),
+                    pending.eq(0),
+                    dirty.eq(1),
+                    draw_slot.eq(1),
+                    cost_sum.eq(0),
+                    train_clocks.eq(0),
+                    clear_word.eq(0),
+                ]
+                m.next = "CLEAR" if net.accumulators else "SIGNS"
             with m.State("CLEAR"):
                 m.d.comb += self.clear.eq(1)
                 m.d.sync += clear_word.eq(clear_word + 1)
                 with m.If(clear_word == cfg.lane_words - 1):
                     m.next = "SIGNS"
             with m.State("SIGNS"), m.If(self.signs_ready):
+                m.d.sync += self.busy.eq(0)
                 m.next = "IDLE"
 
+            with m.State("BEGIN"):
+                m.next = "STEP"
             with m.State("STEP"):
                 m.d.sync += self.training.eq(1)
-                # A sample that was fetched ahead would be missing from the next command.
-                ends = finished & ~self.loaded & ~self.loading
                 with m.If(ends & ~awaits_cost):
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
-                with m.Elif(~ends & new_sample & ~self.loaded):
-                    m.d.comb += self.load.eq(~self.loading)
-                with m.Elif(~ends):
+                m.d.comb += self.load.eq(new_sample & ~self.loaded & ~self.loading & ~finished)
+                with m.If(begins):
                     m.d.comb += [self.taken.eq(new_sample), self.sweep.eq(1)]
                     m.d.sync += [
                         self.passes.eq(2 | (s.antithetic | renew)),
@@ -332,18 +359,20 @@ class Schedule(wiring.Component):
             with m.State("DRAIN"), m.If(~self.sweeping & self.drained):
                 m.next = "FLUSHED"
             with m.State("FLUSHED"):
+                m.d.comb += self.restart_evaluate.eq(then_evaluate)
                 m.d.sync += [self.flush.eq(0), self.update.eq(0), evaluating.eq(then_evaluate)]
+                m.d.sync += self.busy.eq(then_evaluate)
                 m.next = "IDLE"
                 with m.If(then_evaluate):
                     m.next = "SAMPLE"
 
             with m.State("SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
+                m.d.comb += self.load.eq(~all_evaluated & ~self.loaded & ~self.loading)
                 with m.If(all_evaluated):
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
-                with m.Elif(~self.loaded):
-                    m.d.comb += self.load.eq(~self.loading)
-                with m.Else():
+                with m.Elif(sample_there):
                     m.d.comb += [self.taken.eq(1), self.sweep.eq(1)]
                     m.d.sync += [
                         self.passes.eq(1),
@@ -399,5 +428,4 @@ class Schedule(wiring.Component):
             m.d.sync += dirty.eq(1)
         with m.If(self.training):
             m.d.sync += train_clocks.eq(train_clocks + 1)
-        m.d.comb += self.busy.eq(~self.command.ready)
         return m

@@ -21,10 +21,9 @@ from rtl.config import CoreConfig
 from rtl.delay import delayed
 
 
-def following(window, steps: int = 1) -> list:
-    """The `steps` bits of the sequence behind the window."""
-    assert steps + TAPS[-1] <= STATE_BITS
-    return [Cat(window[n + tap] for tap in TAPS).xor() for n in range(steps)]
+def following(window):
+    """The bit of the sequence behind the window."""
+    return Cat(window[tap] for tap in TAPS).xor()
 
 
 def parities(m: Module, window, masks: Sequence[int]) -> list:
@@ -60,14 +59,18 @@ class SignGenerator(wiring.Component):
 
     A token (one input of one group) enters with `valid`; `previous_signs` leave LATENCY clocks
     later and `signs` SIGNS_LATENCY clocks later.  Tokens of one group follow each other, with
-    any gaps, and carry the same group, slots and save; a group has two tokens or more.
+    any gaps, and carry the same group, slots and save; a group has two tokens or more.  No token
+    comes in the clock behind a group's last one.
 
-    Raising `start` for one clock loads the windows of all groups from `seed`, in 63 clocks per
-    group and 61 more; `ready` is low meanwhile.  The groups of layers before `first_layer` keep
+    Raising `start` for one clock loads the windows of all groups from `seed`, in 122 clocks per
+    group and 122 more; `ready` is low meanwhile.  The groups of layers before `first_layer` keep
     what slot 0 holds: theirs go to slot 1, which nobody reads before it is saved to.
 
+    `next_random` for one clock brings the next byte to `random`, ROUND_BITS + 1 clocks later.
+
     Cost: three registers of 61 bits, 6 to 8 four-input LUTs per lane and draw, one memory of 2
-    windows per group.
+    windows per group.  Where only nodes are perturbed, a group's signs are the same for all its
+    tokens: one window serves for both draws, one after the other, and both have the same LUTs.
     """
 
     LATENCY = 5
@@ -111,51 +114,57 @@ class SignGenerator(wiring.Component):
         )
         read = windows.read_port()
         write = windows.write_port()
-        window, previous = Signal(STATE_BITS), Signal(STATE_BITS)
-        loading, clock = Signal(), Signal(range(STATE_BITS + 2))
+        window, random = Signal(STATE_BITS), Signal(STATE_BITS)
+        loading, copying, clock = Signal(), Signal(), Signal(range(STATE_BITS))
         target = Signal(range(self.group_count + 1))
-        reload, kept = Signal(), Signal()
+        kept = Signal()
         layers = [k for k, count in enumerate(self.config.groups) for _ in range(count)]
         m.d.sync += kept.eq(Array([*layers, layers[-1]])[target] < self.first_layer)
-        m.d.comb += reload.eq(clock == STATE_BITS + 1)
 
         # Clock 2: the window of the previous draw is addressed; clock 3: that of this draw.
         begins = [self.valid & self.first]
         valid = [self.valid]
-        for _ in range(4):
+        for _ in range(5):
             begins.append(delayed(m, begins[-1], 1))
             valid.append(delayed(m, valid[-1], 1))
         address = Signal(1 + len(self.group))
         slot1 = delayed(m, self.slot, 1)
         slot2 = delayed(m, slot1, 1)
         group1, previous_slot1 = delayed(m, self.group, 1), delayed(m, self.previous_slot, 1)
-        with m.If(loading | begins[1]):
-            m.d.sync += address[1:].eq(Mux(loading, target, group1))
-        with m.If(loading | begins[1] | begins[2]):
-            slot = Mux(begins[1], previous_slot1, slot2)
-            m.d.sync += address[0].eq(Mux(loading, kept, slot))
+        with m.If(begins[1]):
+            m.d.sync += address[1:].eq(group1)
+        with m.If(begins[1] | begins[2]):
+            m.d.sync += address[0].eq(Mux(begins[1], previous_slot1, slot2))
         m.d.comb += read.addr.eq(address)
 
         # Clock 3: load or move on, so that in clock 4 the previous draw's window stands at this
         # token's bit; clock 4: the same for this draw's.  Both come from one read port, one
         # clock apart, so neither needs to be kept on its way.
-        moves = [valid[k] & (begins[k] | ~self.nodes) for k in (3, 4)]
-        incoming = Signal()
-        m.d.comb += incoming.eq(following(window)[0])
-        moved = Cat(window[1:], incoming)
-        with m.If(moves[0] | loading):
-            m.d.sync += previous.eq(
-                Mux(begins[3] | reload, read.data, Cat(previous[1:], *following(previous)))
-            )
-        with m.If(moves[1] | loading):
-            m.d.sync += window.eq(Mux(begins[4], read.data, moved))
-
-        # Clocks 4 and 5: the signs, and at the end of the sweep the next draw's window.
         distance = spacing(self.config.network.neurons)
-        masks = [mask(p * distance) for p in range(lanes + 1)]
-        previous_parities = parities(m, previous, masks)
-        m.d.sync += self.previous_signs.eq(Cat(*previous_parities[:lanes]))
-        m.d.sync += self.signs.eq(Cat(*parities(m, window, masks[:lanes])))
+        masks = [mask(p * distance) for p in range(lanes)]
+        incoming = Signal()
+        moved = Cat(window[1:], incoming)
+        m.d.comb += incoming.eq(following(window))
+        if self.config.nodes_only:
+            loads, moves = begins[3] | begins[4], loading
+            signs = Cat(*parities(m, window, masks))
+            with m.If(begins[4]):
+                m.d.sync += self.previous_signs.eq(signs)
+            with m.If(begins[5]):
+                m.d.sync += self.signs.eq(signs)
+        else:
+            loads, moves = begins[4], loading | (valid[4] & ~self.nodes)
+            previous = Signal(STATE_BITS)
+            with m.If(valid[3] & (begins[3] | ~self.nodes)):
+                m.d.sync += previous.eq(
+                    Mux(begins[3], read.data, Cat(previous[1:], following(previous)))
+                )
+            m.d.sync += self.previous_signs.eq(Cat(*parities(m, previous, masks)))
+            m.d.sync += self.signs.eq(Cat(*parities(m, window, masks)))
+        with m.If(loads | moves):
+            m.d.sync += window.eq(Mux(loads, read.data, moved))
+
+        # At the end of a sweep, the next draw's window.
         ended = [self.valid & self.last & self.save]
         for _ in range(5):
             ended.append(delayed(m, ended[-1], 1))
@@ -166,41 +175,45 @@ class SignGenerator(wiring.Component):
         with m.If(loading | ended[4]):
             m.d.sync += saved_to.eq(Mux(loading, Cat(~kept, target), leaving))
 
-        # Start-up: `window` collects 61 bits a time and is written to the memory; from there it
-        # gets into `previous`, which moves on and, through the mask of the group's size, shows
-        # the next group's bits.  The first group's bits come out of `random`, which takes the
-        # seed; it ends up with the bits behind the last group, taken eight at a time.
-        random = Signal(STATE_BITS)
+        # Start-up: `random` takes the seed and moves on, and through the mask of a group's size
+        # shows the next group's bits, the first one's own.  `window` collects 61 of them, which
+        # are written to the memory, and gives them to `random`: so it goes from group to group.
+        # `random` ends up with the stream behind the last group.
         counts = [
             self.config.active(layer, group)
             for layer, groups in enumerate(self.config.groups)
             for group in range(groups)
         ]
-        collected, full, shifts = Signal(), Signal(), Signal()
-        sources = [random.bit_select(clock[:3], 1), *(previous_parities[n] for n in counts)]
+        sizes = sorted(set(counts))
+        ahead = parities(m, random, [mask(size * distance) for size in sizes])
+        sources = [random[0], *(ahead[sizes.index(n)] for n in counts)]
+        collected, full = Signal(), Signal()
         m.d.comb += [
             collected.eq(Array(sources)[target]),
             full.eq(clock == STATE_BITS - 1),
-            shifts.eq(clock[:3] == Mux(target == 0, ROUND_BITS - 1, (STATE_BITS - 1) % ROUND_BITS)),
         ]
         with m.If(loading):
             m.d.comb += incoming.eq(collected)
             m.d.sync += clock.eq(clock + 1)
-            with m.If(reload):
-                m.d.sync += [clock.eq(0), target.eq(target + 1)]
-            with m.If(full & (target == self.group_count)):
-                m.d.sync += loading.eq(0)
+            with m.If(full):
+                m.d.sync += [clock.eq(0), copying.eq(~copying), target.eq(target + copying)]
+                with m.If(copying & (target == self.group_count)):
+                    m.d.sync += loading.eq(0)
         with m.If(self.start):
-            m.d.sync += [loading.eq(1), clock.eq(0), target.eq(0)]
-        fresh = Mux(
-            loading, Cat(window[-ROUND_BITS + 1 :], collected), Cat(*following(random, ROUND_BITS))
-        )
-        with m.If(self.start | (loading & shifts) | self.next_random):
-            m.d.sync += random.eq(Mux(self.start, self.seed, Cat(random[ROUND_BITS:], fresh)))
+            m.d.sync += [loading.eq(1), copying.eq(0), clock.eq(0), target.eq(0)]
+        drawing, drawn = Signal(), Signal(range(ROUND_BITS))
+        with m.If(drawing):
+            m.d.sync += [drawn.eq(drawn + 1), drawing.eq(drawn != ROUND_BITS - 1)]
+        with m.If(self.next_random):
+            m.d.sync += drawing.eq(1)
+        bit = Mux(loading & copying, window[0], following(random))
+        with m.If(self.start | loading | drawing):
+            m.d.sync += random.eq(Mux(self.start, self.seed, Cat(random[1:], bit)))
+        collects = loading & ~copying & full & (target != self.group_count)
         m.d.comb += [
             self.ready.eq(~loading),
             self.random.eq(random[:ROUND_BITS]),
-            write.en.eq(ended[5] | (loading & full & (target != self.group_count))),
+            write.en.eq(ended[5] | collects),
             write.addr.eq(Cat(~saved_to[0], saved_to[1:])),
             write.data.eq(moved),
         ]

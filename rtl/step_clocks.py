@@ -62,6 +62,6 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
     way = Activation.LATENCY if network.cost == "mse" else 0
     started = [outputs[which] + way for which in wanted]
     if len(started) == 2:
-        started[1] = max(started[1], started[0] + unit.spacing(network))
+        started[1] = max(started[1], started[0] + unit.spacing(network, config.cost_dsp))
     # The next step begins in the clock after `soon`.
-    return started[-1] + unit.latency(network) - SOON + 1
+    return started[-1] + unit.latency(network, config.cost_dsp) - SOON + 1

@@ -118,9 +118,8 @@ class Sweeper(wiring.Component):
         for k in range(2):
             count = Signal(range(max(net.layers[1:-1], default=0) + 1), name=f"there_{k}")
             used = reads & (second == k)
-            with m.If(self.start):
-                m.d.sync += [count.eq(0), there[k].eq(0)]
-            with m.Elif(self.arrives[k] != used):
+            # All that came are read before a sweep ends, so the next one starts at 0.
+            with m.If(self.arrives[k] != used):
                 m.d.sync += [
                     count.eq(Mux(used, count - 1, count + 1)),
                     there[k].eq(~used | (count != 1)),
@@ -187,16 +186,9 @@ class Sweeper(wiring.Component):
                             first_pass_done.eq(0),
                             layer.eq(layer + 1),
                         ]
+                        # All is then as the next sweep needs it.
                         with m.If(layer == depth - 1):
-                            m.d.sync += self.busy.eq(0)
+                            m.d.sync += [self.busy.eq(0), layer.eq(0), word.eq(0), group.eq(0)]
         with m.If(self.start):
-            m.d.sync += [
-                self.busy.eq(1),
-                layer.eq(0),
-                first_pass_done.eq(0),
-                group_in_layer.eq(0),
-                j.eq(0),
-                word.eq(0),
-                group.eq(0),
-            ]
+            m.d.sync += self.busy.eq(1)
         return m

@@ -68,10 +68,11 @@ CASES = (
 def synthesised(case: Case, family: str) -> dict[str, Any]:
     """Cells of one case, counted, and what the estimate goes by."""
     board = find_board(BOARDS[family])
+    task = Task.load(case.task)
     config = core_config(board, case.network(), case.lanes)
     if case.shared_dsps is not None:
         config = replace(config, shared_dsps=case.shared_dsps)
-    design = core_design(board, config, sample_words(Task.load(case.task)), None)
+    design = core_design(board, config, sample_words(task), None)
     setting = pll.search(family, board.clock_hz, board.device.start_hz)
     files = dict(flow.elaborate(design, setting).files)
     area = measure(files[flow.DESIGN], family)

@@ -17,10 +17,12 @@ from boards.registry import find_board
 from boards.spatial import spatial_config, spatial_design
 from golden_model.errors import UserError
 from host.task import Task
+from rtl.config import NAMED
 from rtl.spatial.config import SpatialConfig
 from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
 from scripts.clocks import measured_clocks
+from scripts.fix_option import fix_option
 
 SEEDS_MAX = 32
 
@@ -41,7 +43,7 @@ class _Lanes(click.ParamType):
 @click.argument("task_name", metavar="TASK_OR_TOML")
 @click.option("--board", "board_name", required=True, metavar="NAME", help="See `mgd boards`.")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
-@click.option("--method", metavar="wp|np", help="Of a spatial core, where it is wiring.")
+@click.option("--method", metavar="wp|np", help="Of a core where it is wiring.")
 @click.option("--tau-theta", type=int, metavar="N", help="Largest tau_theta.  Default: the task's.")
 @click.option(
     "--lanes",
@@ -49,6 +51,7 @@ class _Lanes(click.ParamType):
     metavar="P|auto",
     help="Lanes of the core; auto: as many as fit.  [default: the task's]",
 )
+@fix_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -80,6 +83,7 @@ def build_command(
     method: str | None,
     tau_theta: int | None,
     lanes: int | str | None,
+    fixed: list[str] | None,
     out: Path | None,
     clock: float | None,
     baud: int | None,
@@ -99,6 +103,7 @@ def build_command(
         method=method,
         tau_theta=tau_theta,
         lanes=lanes if isinstance(lanes, int) else None,
+        fixed=fixed,
     )
     for_core(task)
     if clock is not None and not 1 <= clock <= 1000:
@@ -146,7 +151,7 @@ def task_design(board: Board, task: Task, lanes: int | None, baud: int | None) -
     if task.core == "spatial":
         config = spatial_config(board, network, task.settings())
         return spatial_design(board, config, wanted, baud)
-    return make_design(board, network, lanes, wanted, baud)
+    return make_design(board, network, lanes, wanted, baud, task.fixed)
 
 
 def core_name(design: Design) -> str:
@@ -154,7 +159,9 @@ def core_name(design: Design) -> str:
     config = design.config
     if isinstance(config, SpatialConfig):
         return f"spatial-{'np' if config.nodes else 'wp'}"
-    return str(config.lanes)
+    return "-".join(
+        [str(config.lanes), *(str(value) for name, value in config.fixed if name in NAMED)]
+    )
 
 
 def finished_report(built: Built, task: Task, clocks: float | None) -> dict:

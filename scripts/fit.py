@@ -20,6 +20,7 @@ from host.task import Task
 from rtl.spatial.timing import clocks_per_step
 from scripts.backends import for_core, sample_words
 from scripts.bench import json_option, record
+from scripts.fix_option import fix_option
 
 RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
 TITLES = (
@@ -94,7 +95,7 @@ def table(
     for board in boards:
         fitted = False
         for count in lanes or default_lanes(task):
-            fit = assess(board, network, count, wanted)
+            fit = assess(board, network, count, wanted, task.fixed)
             rows.append((fit, clock_of(board, task.name, count, builds)))
             if lanes is None and fitted and fit.verdict == NO:
                 break
@@ -102,14 +103,14 @@ def table(
     return rows
 
 
-def remark(fit: Fit, others: list[Board]) -> str:
+def remark(fit: Fit, others: list[Board], settings: Settings | None = None) -> str:
     """The verdict; where it is no, what lacks, by how much, and what would help."""
     if fit.verdict != NO:
         return fit.verdict + _because(room(fit))
     notes = lacking(fit.short)
     if fit.short[-1].name == "words of samples":
         notes[-1] = f"{fit.short[-1].lacking:,} words too few for two samples"
-    helps = remedies(fit, others)
+    helps = remedies(fit, others, settings)
     would = f"; would fit: {', '.join(helps)}" if helps else "; use a smaller network"
     return f"no: {', '.join(notes)}{would}"
 
@@ -222,9 +223,14 @@ def cells(row: dict[str, Any]) -> list[str]:
     metavar="P",
     help="May be given again.  [default: powers of two and the task's, until one does not fit]",
 )
+@fix_option
 @json_option
 def fit(
-    task_name: str, names: tuple[str, ...], lanes: tuple[int, ...], json_file: Path | None
+    task_name: str,
+    names: tuple[str, ...],
+    lanes: tuple[int, ...],
+    fixed: list[str] | None,
+    json_file: Path | None,
 ) -> None:
     """Estimate what TASK_OR_TOML takes on each board, and how fast it trains there.
 
@@ -233,7 +239,7 @@ def fit(
     """
     if json_file is not None:
         check_json(json_file)
-    task = for_core(Task.load(task_name))
+    task = for_core(Task.load(task_name).with_overrides(fixed=fixed))
     known = list(known_boards().values())
     chosen = [find_board(name) for name in dict.fromkeys(names)] or known
     builds = recorded_builds(RECORDED)
@@ -244,7 +250,7 @@ def fit(
             found.config.lanes,
             clock,
             average_clocks(found.config, settings),
-            remark(found, known),
+            remark(found, known, settings),
         )
         for found, clock in table(task, chosen, sorted(set(lanes)) or None, builds)
     ]

@@ -18,6 +18,7 @@ from host.run_folder import check_folder, default_folder, make_folder, write_run
 from host.task import Task
 from host.training import Keeper, RunResult, run_training
 from scripts.backends import open_session
+from scripts.fix_option import fix_option
 from scripts.progress import make_reporter
 
 EXIT_INTERRUPTED = 130
@@ -57,6 +58,7 @@ record_option = click.option(
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
+@fix_option
 @click.option("--tau-theta", type=int, metavar="N", help="Steps between updates of the weights.")
 @click.option("--tau-x", type=int, metavar="N", help="Steps that a sample is used for.")
 @click.option(
@@ -81,6 +83,7 @@ def train(
     method: str | None,
     core: str | None,
     lanes: int | None,
+    fixed: list[str] | None,
     tau_theta: int | None,
     tau_x: int | None,
     resident: int | None,
@@ -101,6 +104,7 @@ def train(
         method=method,
         core=core,
         lanes=lanes,
+        fixed=fixed,
         tau_theta=tau_theta,
         tau_x=tau_x,
         resident=resident,

@@ -18,6 +18,7 @@ from host.run_folder import check_json, package_version, write_json
 from host.task import Task
 from rtl.lockstep import Lockstep, MismatchError
 from scripts.backends import for_core, sample_words, say
+from scripts.fix_option import fix_option
 from scripts.verify_netlist import FAMILIES, Comparison, compare, prepared
 
 CHUNK_EVENTS = 100_000
@@ -32,6 +33,7 @@ QUIET_SECONDS = 10
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
+@fix_option
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
 @click.option(
     "--netlist",
@@ -52,6 +54,7 @@ def verify(
     core: str | None,
     lanes: int | None,
     method: str | None,
+    fixed: list[str] | None,
     seed: int | None,
     family: str | None,
     json_file: Path | None,
@@ -67,7 +70,7 @@ def verify(
     and difference; and an evaluation after each.
     """
     task = Task.load(task_name).with_overrides(
-        core=core, lanes=lanes, method=method, seed=seed, steps=steps
+        core=core, lanes=lanes, method=method, fixed=fixed, seed=seed, steps=steps
     )
     for_core(task)
     if json_file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,9 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.
     if task.core == "spatial":
         design = netlist.spatial_design_for(family, task.network(), task.settings(), words)
     else:
-        design = netlist.design_for(family, task.network(), task.lanes, words + words % 2)
+        design = netlist.design_for(
+            family, task.network(), task.lanes, words + words % 2, task.fixed
+        )
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()
     program = netlist.compiled(made, notify)
@@ -136,6 +139,9 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
         tau_x=2 if settings.tau_x == 1 else 1,
         tau_p=3 if settings.tau_p == 1 else 1,
     )
+    if task.core == "folded":
+        wired: dict[str, Any] = dict(task.fixed)
+        others = replace(others, **wired)
     return [(settings, CHUNK_STEPS), (settings, steps), (others, steps)]
 
 
