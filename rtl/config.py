@@ -14,6 +14,7 @@ import numpy as np
 
 from golden_model.errors import UserError
 from golden_model.network import Network
+from rtl.activations import KINDS, Tabulated
 
 
 def change_bits(network: Network) -> int:
@@ -95,7 +96,8 @@ class CoreConfig:
         the cross-entropy begins behind the last output, which comes after all hidden nodes' values,
         and the next of those only when its result is there."""
         net = self.network
-        return net.cost == "cross_entropy" and net.depth > 1 and net.hidden == "tanh"
+        has_table = isinstance(KINDS[net.hidden], Tabulated)
+        return net.cost == "cross_entropy" and net.depth > 1 and has_table
 
     @property
     def activation_dsp(self) -> bool:

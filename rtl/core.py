@@ -12,7 +12,7 @@ from rtl.activation import Activation
 from rtl.broadcast import Broadcast
 from rtl.collector import Collector, tag_layout
 from rtl.config import CoreConfig, CoreLayout
-from rtl.cost import cost_unit, result_layout
+from rtl.costs import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.lane import SUM_CONTROL, Lane
 from rtl.loader import Loader
@@ -130,11 +130,14 @@ class FoldedCore(wiring.Component):
         )
         if cfg.shared_tables:
             m.submodules.tables = tables = SharedTables(
-                activation.position_bits, cost.position_bits, dsp=cfg.cost_dsp
+                activation.tables[0].table,
+                activation.position_bits,
+                cost.position_bits,
+                dsp=cfg.cost_dsp,
             )
             m.d.comb += [
-                tables.tanh.eq(activation.i.valid),
-                tables.tanh_position.eq(activation.table_position),
+                tables.activates.eq(activation.i.valid),
+                tables.position.eq(activation.table_position),
                 tables.cost_position.eq(cost.table_position),
                 tables.logarithm.eq(cost.table_logarithm),
                 activation.table_value.eq(tables.value),
@@ -377,8 +380,8 @@ class FoldedCore(wiring.Component):
             activation.i.payload.output.eq(z.payload.output),
             activation.i.payload.tag.eq(z.payload.tag),
         ]
-        # Cross-entropy reads the outputs' pre-activations, mean squared error their activations.
-        source = z if net.cost == "cross_entropy" else activation.o
+        # Some costs read the outputs' pre-activations, the others their activations.
+        source = z if net.reads_sums else activation.o
         m.d.comb += [
             cost.i.payload.value.eq(source.payload.value),
             cost.i.payload.node.eq(source.payload.tag.node),
@@ -386,7 +389,7 @@ class FoldedCore(wiring.Component):
             cost.i.payload.last.eq(source.payload.tag.last),
             cost.i.valid.eq(source.valid & source.payload.output),
         ]
-        if net.cost == "cross_entropy":
+        if net.reads_sums:
             m.d.comb += [
                 activation.i.valid.eq(z.valid & ~z.payload.output),
                 z.ready.eq(Mux(z.payload.output, cost.i.ready, activation.i.ready)),

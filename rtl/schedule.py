@@ -14,7 +14,7 @@ from golden_model.network import DELTA_EXP_MAX, ROUND_BITS, TAU_MAX, Network
 from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig, CoreLayout
-from rtl.cost import result_layout
+from rtl.costs import result_layout
 from rtl.protocol import Command
 
 STEP_BITS = STEPS_MAX.bit_length()

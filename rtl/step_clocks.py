@@ -9,7 +9,7 @@ from __future__ import annotations
 from rtl.activation import Activation
 from rtl.collector import Collector
 from rtl.config import CoreConfig
-from rtl.cost import SOON, cost_kind
+from rtl.costs import SOON, cost_kind
 from rtl.lane import Lane
 from rtl.signs import SignGenerator
 
@@ -59,7 +59,7 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                     outputs[which] = first_sum + active - 1 + Collector.LATENCY
         there = arriving
     unit = cost_kind(network)
-    way = Activation.LATENCY if network.cost == "mse" else 0
+    way = 0 if network.reads_sums else Activation.LATENCY
     started = [outputs[which] + way for which in wanted]
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(network))

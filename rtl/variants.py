@@ -9,6 +9,8 @@ from typing import Any
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
+from rtl.activations import KINDS
+from rtl.costs import UNITS
 
 REGISTERS = {
     "method",
@@ -24,10 +26,9 @@ REGISTERS = {
 """Settings that a core has for every value; it works as if the others had their default."""
 CHOICES: dict[str, tuple[Any, ...]] = {
     "difference": ("antithetic", "forward"),
-    "hidden": ("tanh", "relu", "identity"),
-    "output": ("tanh", "relu", "identity"),
-    "cost": ("mse", "cross_entropy"),
-    "smoothing_exp": (0,),
+    "hidden": tuple(KINDS),
+    "output": tuple(KINDS),
+    "cost": tuple(UNITS),
 }
 """Fields of network and settings of which a core has these values only."""
 

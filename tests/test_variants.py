@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from golden_model.errors import UserError
-from golden_model.network import Network
+from golden_model.network import ACTIVATIONS, COSTS, Network
 from golden_model.settings import FIRST_VARIANT, Settings
 from host.task import Task
 from rtl.variants import REGISTERS, check_core, missing
@@ -77,29 +77,13 @@ def test_the_golden_model_trains_and_a_board_refuses(here, key, shown):
     assert "--backend golden" in refused.output
 
 
-@pytest.mark.parametrize(
-    ("key", "shown"),
-    [
-        ('hidden = "sigmoid"', "hidden = 'sigmoid'"),
-        ('output = "hard_tanh"', "output = 'hard_tanh'"),
-        ('cost = "l1"', "cost = 'l1'"),
-        ('cost = "hinge"', "cost = 'hinge'"),
-    ],
-)
-def test_networks_too(here, key, shown):
-    (here / "my.toml").write_text(TOML.replace("[training]", f"{key}\n[training]"))
-    done = run("train", "my.toml", "--backend", "golden", "--out", "out")
-    assert done.exit_code == 0, done.output
-    refused = run("train", "my.toml")
-    assert refused.exit_code == 2
-    assert f"my.toml: {shown}: no core has it yet" in refused.output
-
-
-def test_smoothed_labels_too():
-    text = TOML.replace("[2, 2, 1]", '[2, 2, 2]\ncost = "cross_entropy"\nsmoothing_exp = 4')
-    task = Task.parse(text, "my.toml", Path())
-    assert task.network().smoothing_exp == 4
-    assert missing(task.network(), task.settings()) == [("smoothing_exp", 4)]
+def test_every_network_has_a_core():
+    for activation in ACTIVATIONS:
+        for cost in COSTS:
+            network = Network((2, 2, 2), activation, activation, cost, sample_bits=2)
+            check_core(network, Settings())
+    smoothed = Network((2, 2, 2), cost="cross_entropy", smoothing_exp=4)
+    check_core(smoothed, Settings())
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden_model.network import ONE, ROUND_BITS
 from rtl.core import weight_request_layout
-from rtl.cost import result_layout
+from rtl.costs import cost_latency, parallel_cost, result_layout
 from rtl.delay import delayed
 from rtl.schedule import (
     CLOCK_BITS,
@@ -21,7 +21,6 @@ from rtl.schedule import (
     evaluation_layout,
 )
 from rtl.spatial.config import SpatialConfig
-from rtl.spatial.costs import cost_latency, parallel_cost
 from rtl.spatial.delay_line import DelayLine
 from rtl.spatial.layer import Layer
 from rtl.spatial.record_memory import record_layout
