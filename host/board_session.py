@@ -69,6 +69,8 @@ class BoardSession(Session):
         self._settings: Settings | None = None
         self._before = State(0, [], [])
         """What the run had done when it was restored: the board counts from 0."""
+        self._next_rate: int | None = None
+        """The step at which the schedule of the learning rate changes it next."""
         self._periods: dict[Register, tuple[int, int]] = {}
         """Time constants that were shortened for the period that a restored run was in: the step
         at which that ends, and the value from there on."""
@@ -184,6 +186,7 @@ class BoardSession(Session):
         if first != self._first:
             self.load_samples(self._sets["train"], self._sets["test"], first)
         self._before, self._periods = state, {}
+        self._next_rate = settings.next_rate(state.step, self.network)
         (layer, start), *others = sign_starts(self.network, settings, seed, state.step)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))
@@ -194,7 +197,7 @@ class BoardSession(Session):
             Register.STEP_TARGET: 0,
             Register.MODE: int(mode),
             Register.DELTA_EXP: settings.delta_exp,
-            Register.ETA_EXP: settings.eta_exp,
+            Register.ETA_EXP: settings.eta_exp_at(state.step, self.network),
             Register.INPUT_SHIFT: settings.input_shift,
             Register.TAU_X: settings.tau_x,
             Register.TAU_P: settings.tau_p,
@@ -222,17 +225,29 @@ class BoardSession(Session):
             self._run(Command.INIT, passes=100)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
-        while self._periods:
-            end = min(end for end, _ in self._periods.values())
-            if end <= until_step:
-                self._train(end, on_progress)
-            else:
+        while True:
+            ends = [end for end, _ in self._periods.values()]
+            if self._next_rate is not None:
+                ends.append(self._next_rate)
+            end = min(ends, default=until_step + 1)
+            if end > until_step:
                 break
+            self._train(end, on_progress)
             for register, (last, period) in list(self._periods.items()):
                 if last == end:
                     self.link.write_register(register, period)
                     del self._periods[register]
+            if self._next_rate == end:
+                self._change_rate(end)
         self._train(until_step, on_progress)
+
+    def _change_rate(self, step: int) -> None:
+        """The learning rate of `step`, once the update of the step before has had its own."""
+        settings = self._settings
+        assert settings is not None
+        self._run(Command.FLUSH, passes=1)
+        self.link.write_register(Register.ETA_EXP, settings.eta_exp_at(step, self.network))
+        self._next_rate = settings.next_rate(step, self.network)
 
     def _train(self, until_step: int, on_progress: Callable[[int], None] | None) -> None:
         target = until_step - self._before.step

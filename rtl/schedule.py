@@ -46,7 +46,8 @@ that is changed holds for the period under way as well, which must not have last
 
 
 def register_fields(settings: Settings) -> dict[str, int]:
-    """The fields of SETTINGS_LAYOUT that `settings` decides."""
+    """The fields of SETTINGS_LAYOUT that `settings` decides, in a step without a schedule of the
+    learning rate (Settings.eta_exp_at)."""
     return {
         "nodes": int(settings.perturbs_nodes),
         "antithetic": int(settings.antithetic),

@@ -11,6 +11,7 @@ from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.activations import KINDS
 from rtl.costs import UNITS
+from rtl.schedule import SETTINGS_LAYOUT
 
 REGISTERS = {
     "method",
@@ -24,6 +25,10 @@ REGISTERS = {
     "input_shift",
 }
 """Settings that a core has for every value; it works as if the others had their default."""
+BY_HOST = {"halve_every", "warmup_exp", "warmup_every"}
+"""Settings that the host sees to: it changes a register between two steps."""
+HAS = REGISTERS | BY_HOST
+ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
     "difference": ("antithetic", "forward"),
     "hidden": tuple(KINDS),
@@ -45,7 +50,7 @@ def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
             if field.name in CHOICES:
                 if value not in CHOICES[field.name]:
                     yield field.name, value
-            elif owner is settings and field.name not in REGISTERS and value != field.default:
+            elif owner is settings and field.name not in HAS and value != field.default:
                 yield field.name, value
 
 
@@ -55,6 +60,18 @@ def check_core(network: Network, settings: Settings) -> None:
         raise UserError(
             f"{name} = {_shown(value)}: no core has it yet, only the golden model does; train with "
             f"--backend golden, or leave {name} out of the task file"
+        )
+    name, slowest = "warmup_exp", settings.eta_exp_at(0, network)
+    if settings.halve_every:
+        name, slowest = (
+            "halve_every",
+            settings.eta_exp + network.shift_max - settings.shift(network),
+        )
+    if slowest > ETA_EXP_MAX:
+        raise UserError(
+            f"{name} = {getattr(settings, name)}: with shift_max = {network.shift_max} the "
+            f"learning rate may be 2^-{slowest}, and a core's register ends at 2^-{ETA_EXP_MAX}; "
+            f"lower shift_max to {network.shift_max - slowest + ETA_EXP_MAX} or leave {name} out"
         )
 
 

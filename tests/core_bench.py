@@ -81,19 +81,29 @@ class CoreBench:
                 await self._request(lane=lane, word=word, write=1, data=int(value))
         await self._command(Command.INIT)
         self._lockstep = lockstep = Lockstep(self.config, trainer)
-        await self._command(Command.TRAIN, step_target=steps // 2)
+        await self._train(settings, 0, steps // 2)
         await self._command(Command.EVALUATE)
         correct, cost = trainer.evaluate(codes, labels)
         results = [self._fields(self.core.evaluation, raw) for raw in self._evaluations]
         assert sum(result["cost"] for result in results) == cost[0]
         assert sum(result["correct"] for result in results) == correct[0]
-        await self._command(Command.TRAIN, step_target=steps)
+        await self._train(settings, steps // 2, steps)
         await self._command(Command.FLUSH)
         assert lockstep.steps == steps
         lockstep.finish(await self._read_weights())
         for name in ("cost_sum", "weight_saturations", "activation_saturations"):
             lockstep.equal(name, int(getattr(trainer, name)[0]), self._get(name))
         self.values_compared += lockstep.values_compared
+
+    async def _train(self, settings: Settings, step: int, until: int) -> None:
+        """As host.board_session: a new learning rate between two steps, behind a flush."""
+        while step < until:
+            change = settings.next_rate(step, self.config.network)
+            self._set("settings", eta_exp=settings.eta_exp_at(step, self.config.network))
+            step = until if change is None else min(change, until)
+            await self._command(Command.TRAIN, step_target=step)
+            if step == change:
+                await self._command(Command.FLUSH)
 
     async def _command(self, code: Command, **settings: int) -> None:
         core, ctx = self.core, self._ctx

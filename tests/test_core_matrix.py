@@ -43,6 +43,8 @@ RUN: dict[str, tuple[Any, ...]] = {
     "tau_x": (1, 3),
     "tau_p": (1, 2),
     "tau_theta": (1, 3),
+    "halve_every": (0, 4),
+    "warmup_exp": (0, 2),
 }
 """Registers of a folded core; method, difference and rounding are wiring in a spatial one."""
 CHOICES = {**CORE, **RUN}
@@ -60,9 +62,11 @@ def possible(row: Row) -> bool:
         given["rounding"] == "residual" or given["tau_theta"] == 3
     ):
         return False
-    # The weights of a spatial core take from their accumulators alone.
+    # The weights of a spatial core take from their accumulators alone, which have one unit.
     direct = given["accumulators"] and given["rounding"] == "stochastic"
-    return not (given["core"] == SPATIAL and direct)
+    changes = given["halve_every"] or given["warmup_exp"]
+    sums = given["accumulators"] or given["rounding"] == "residual" or given["tau_theta"] == 3
+    return not (given["core"] == SPATIAL and (direct or (sums and changes)))
 
 
 def wanted() -> set[tuple]:
@@ -90,7 +94,7 @@ def network_of(row: Row) -> Network:
 def settings_of(row: Row) -> Settings:
     shift = 15 - row["sample_bits"] if row["layers"] != (3, 2, 2) else 14 - row["sample_bits"]
     fields = {name: row[name] for name in RUN}
-    return Settings(delta_exp=4, eta_exp=5, input_shift=shift, **fields)
+    return Settings(delta_exp=4, eta_exp=5, warmup_every=3, input_shift=shift, **fields)
 
 
 ROWS = covering(CHOICES, wanted(), possible, SEED)

@@ -37,8 +37,6 @@ KEYS = [
     ('optimizer = "adam"', "optimizer = 'adam'"),
     ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
     ("decay_exp = 10", "decay_exp = 10"),
-    ("halve_every = 30", "halve_every = 30"),
-    ("warmup_exp = 3", "warmup_exp = 3"),
 ]
 COMMANDS = [
     ["train"],
@@ -101,10 +99,28 @@ def test_what_a_core_has():
     check_core(network, Settings("wp", "forward", delta_exp=3, tau_x=7, tau_p=2, input_shift=14))
     names = list(Settings.__dataclass_fields__)
     assert set(names[:FIRST_VARIANT]) == REGISTERS
+    check_core(network, Settings(halve_every=3, warmup_exp=4, warmup_every=7))
     fields = {"perturbation": "square", "scope": "layer", "trainable": (False, True)}
     assert missing(network, Settings(**fields)) == list(fields.items())
     with pytest.raises(UserError, match=r"trainable = \[true\]: no core"):
         check_core(network, Settings(trainable=(True,)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"halve_every": 9}, "halve_every = 9: with shift_max = 32 the learning rate may be 2^-39"),
+        ({"warmup_exp": 12}, "warmup_exp = 12: with shift_max = 32 the learning rate may be 2^-32"),
+    ],
+)
+def test_a_rate_below_the_register(fields, part):
+    network = Network((2, 2, 1), shift_max=32)
+    settings = Settings(delta_exp=8, eta_exp=20, **fields)
+    settings.check(network)
+    with pytest.raises(UserError) as caught:
+        check_core(network, settings)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_default_that_is_written_out_changes_no_digest():

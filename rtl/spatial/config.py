@@ -37,7 +37,7 @@ class SpatialConfig:
     shift_low: int
     shift_high: int
     """0 or more: the accumulators hold G·2^(shift_high − S), so that the part that a weight
-    takes is always the same bits."""
+    takes is always the same bits.  Without accumulators any S goes."""
     product_dsp: bool = True
     """Weights times activations in DSP blocks; else in logic."""
     table_dsp: bool = True
@@ -60,6 +60,7 @@ class SpatialConfig:
     def of(cls, network: Network, settings: Settings, **options: bool) -> SpatialConfig:
         """The core for a network with these settings, and others of the same update shift S."""
         shift = settings.shift(network)
+        cls._check_rate(network, settings)
         if network.accumulators and not settings.accumulates:
             raise UserError(
                 "core = 'spatial' with accumulators and rounding = 'stochastic': its weights take "
@@ -93,12 +94,23 @@ class SpatialConfig:
                     f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
                     "wiring there; build it for this task, or use a folded core, which takes both"
                 )
-        if not self.shift_low <= shift <= self.shift_high:
+        self._check_rate(self.network, settings)
+        if self.network.accumulators and not self.shift_low <= shift <= self.shift_high:
             raise UserError(
                 f"eta_exp = {settings.eta_exp} with delta_exp = {settings.delta_exp} makes an "
                 f"update shift of {shift}; this spatial core was built for {self.shift_low} to "
                 f"{self.shift_high}: change both together, or build it for this task"
             )
+
+    @staticmethod
+    def _check_rate(network: Network, settings: Settings) -> None:
+        for name in ("halve_every", "warmup_exp"):
+            if network.accumulators and (value := getattr(settings, name)):
+                raise UserError(
+                    f"{name} = {value}: the accumulators of a spatial core hold what the weights "
+                    "leave over in units of one learning rate, so it cannot change in a run; use "
+                    f"the folded core, rounding = 'stochastic', or leave {name} out"
+                )
 
     @property
     def passes(self) -> int:
