@@ -34,6 +34,7 @@ from rtl.protocol import (
     Status,
 )
 from rtl.spatial.config import SpatialConfig
+from rtl.variant import Variant
 from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
@@ -85,10 +86,11 @@ class BoardSession(Session):
         self.identity = self.link.identify()
         check_identity(self.identity, self.network, self.backend)
         wiring, self.lanes = self.identity.wiring, self.identity.lanes
+        variant = Variant.from_word(self.identity.variant, self.network.depth)
         self.config: CoreConfig | SpatialConfig = (
-            SpatialConfig.wired(self.network, wiring)
+            SpatialConfig.wired(self.network, wiring, variant)
             if wiring
-            else CoreConfig(self.network, self.lanes)
+            else CoreConfig(self.network, self.lanes, variant=variant)
         )
         # The board's counter outlives sessions, and trying baud rates adds to it.
         self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
@@ -182,6 +184,7 @@ class BoardSession(Session):
         if isinstance(self.config, SpatialConfig):
             self.config.check(settings)
         check_core(self.network, settings)
+        self.config.variant.check(settings)
         first = state.sample(settings, len(self._sets["train"]))
         if first != self._first:
             self.load_samples(self._sets["train"], self._sets["test"], first)

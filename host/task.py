@@ -23,6 +23,7 @@ from host.task_file import Overrides, TaskFile
 from host.task_names import find_task, read_task
 from rtl.config import CoreConfig
 from rtl.spatial.config import SpatialConfig
+from rtl.variant import Variant
 
 DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
@@ -173,7 +174,7 @@ class Task:
         """The core that trains this task."""
         if self.core == "spatial":
             return SpatialConfig.of(self._network, self.settings())
-        return CoreConfig(self._network, self.lanes)
+        return CoreConfig(self._network, self.lanes, variant=Variant.of(self.settings()))
 
     @property
     def seed(self) -> int:

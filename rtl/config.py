@@ -15,6 +15,7 @@ import numpy as np
 from golden_model.errors import UserError
 from golden_model.network import Network
 from rtl.activations import KINDS, Tabulated
+from rtl.variant import PLAIN, Variant
 
 
 def change_bits(network: Network) -> int:
@@ -42,6 +43,9 @@ class CoreLayout(Protocol):
 
     @property
     def record_stride(self) -> int: ...
+
+    @property
+    def variant(self) -> Variant: ...
 
     @property
     def wiring(self) -> tuple[int, ...]: ...
@@ -72,7 +76,11 @@ class CoreConfig:
     """A register follows each of the lanes' memories.  Without, the address has one, which is once
     for all lanes: smaller, and on an iCE40 no slower than the rest."""
 
+    variant: Variant = PLAIN
+    """Which of the family of methods it is built for."""
+
     def __post_init__(self) -> None:
+        self.variant.layers(self.network)
         widest = max(self.network.layers[1:])
         if not 1 <= self.lanes <= 256:
             raise UserError(f"lanes = {self.lanes}: must be between 1 and 256")
@@ -137,8 +145,9 @@ class CoreConfig:
 
     @cached_property
     def group_table(self) -> tuple[dict[str, int], ...]:
-        """Of each group, counted through the whole network: `node`, its first node among all
-        hidden ones or the outputs; `active`; `last` of its layer; `output`, of the last one."""
+        """Of each group, counted through the whole network: its `layer`; `node`, its first
+        one among all hidden nodes or the outputs; `active`; `last` of its layer; `output`, of the
+        last layer."""
         return tuple(
             {
                 "node": (self.hidden_offset(layer) if layer < self.network.depth - 1 else 0)
@@ -146,6 +155,7 @@ class CoreConfig:
                 "active": self.active(layer, group),
                 "last": int(group == groups - 1),
                 "output": int(layer == self.network.depth - 1),
+                "layer": layer,
             }
             for layer, groups in enumerate(self.groups)
             for group in range(groups)

@@ -190,7 +190,7 @@ class FoldedCore(wiring.Component):
         )
         m.d.comb += [
             broadcast.x.eq(x_before),
-            broadcast.delta.eq(schedule.delta),
+            broadcast.delta.eq(self._delta(m, schedule, token)),
             broadcast.random.eq(schedule.step_random),
             broadcast.nodes.eq(s.nodes),
             broadcast.accumulates.eq(s.accumulates),
@@ -200,7 +200,7 @@ class FoldedCore(wiring.Component):
         update_0 = Signal()
         m.d.comb += update_0.eq(valid & token.lead & schedule.update)
         updates = delayed(m, update_0, shared - 1)
-        m.d.comb += broadcast.update.eq(updates)
+        m.d.comb += broadcast.update.eq(updates & delayed(m, self._trained(token), shared - 1))
         update = delayed(m, updates, 1)
         written = delayed(m, update, use - shared)
         word = delayed(m, token.word, address_clock)
@@ -305,6 +305,9 @@ class FoldedCore(wiring.Component):
             m.d.comb += [lane.signs.eq(of_signs), lane.products.eq(of_products)]
         for name in ("node", "active", "last", "output"):
             m.d.comb += collector.group[name].eq(self._of_group(taken_group, name))
+        if cfg.variant.selects:
+            layer = self._of_group(taken_group, "layer")
+            m.d.comb += collector.group.plain.eq(~schedule.perturbed.bit_select(layer, 1))
 
         # Saturations, and the host's way to the weights.
         clipped = Cat(*(lane.clipped & (active > p) for p, lane in enumerate(lanes)))
@@ -365,6 +368,20 @@ class FoldedCore(wiring.Component):
     def _of_group(self, number, name: str):
         """A field of rtl.collector.group_layout that is the same for both passes."""
         return Array([group[name] for group in self.config.group_table])[number]
+
+    def _trained(self, token):
+        """Whether the token's layer takes its share of the cost change."""
+        if not self.config.variant.trainable:
+            return Const(1)
+        layers = self.config.variant.layers(self.config.network)
+        flags = [group["layer"] in layers for group in self.config.group_table]
+        return Array([Const(flag, 1) for flag in flags])[token.group]
+
+    def _delta(self, m, schedule, token):
+        """D of the token's layer, in the clock behind its x."""
+        if not self.config.variant.by_layer:
+            return schedule.delta
+        return Array(schedule.deltas)[self._of_group(delayed(m, token.group, 2), "layer")]
 
     def _results(self, m, schedule, sweeper, collector, activation, cost, lanes) -> None:
         """Sums to pre-activations, to activations, to the cost."""

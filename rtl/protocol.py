@@ -182,6 +182,8 @@ class Identity:
     accumulators: bool
     tau_theta_max: int
     clock_hz: int
+    variant: int = 0
+    """What it was built for beside its network: rtl.variant.Variant.word()."""
     wiring: tuple[int, ...] = ()
     """Of a spatial core what is no register there: WIRING, in this order; of a folded one
     nothing."""
@@ -195,6 +197,7 @@ class Identity:
         sample_memory: int,
         clock_hz: int,
         wiring: tuple[int, ...] = (),
+        variant: int = 0,
     ):
         """The identity record of a core for `network`."""
         return cls(
@@ -210,6 +213,7 @@ class Identity:
             accumulators=network.accumulators,
             tau_theta_max=network.tau_theta_max,
             clock_hz=clock_hz,
+            variant=variant,
             wiring=wiring,
         )
 
@@ -226,7 +230,7 @@ class Identity:
             self.lanes,
             *_halves(self.lane_words, 2),
             *_halves(self.sample_memory, 2),
-            int(self.accumulators),
+            int(self.accumulators) | self.variant,
             *_halves(self.tau_theta_max, 2),
             *_halves(self.clock_hz, 2),
             len(self.layers),
@@ -259,7 +263,8 @@ class Identity:
             lanes=f[7],
             lane_words=wide(8, 2),
             sample_memory=wide(10, 2),
-            accumulators=bool(f[12]),
+            accumulators=bool(f[12] & 1),
+            variant=f[12] & ~1,
             tau_theta_max=wide(13, 2),
             clock_hz=wide(15, 2),
         )

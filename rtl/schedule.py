@@ -15,6 +15,7 @@ from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig, CoreLayout
 from rtl.costs import result_layout
+from rtl.layers import Layers
 from rtl.protocol import Command
 
 STEP_BITS = STEPS_MAX.bit_length()
@@ -94,6 +95,10 @@ class Schedule(wiring.Component):
     update is pending.  `cost_soon` announces the second pass's cost (rtl.cost.SOON clocks ahead):
     the next sweep starts in the clock after, and its first share needs D when it is there.
     `step` counts the steps begun; it is the number of steps done when the core is idle.
+
+    `perturbed` has a bit per layer of weights.  In a core with scope = "layer" a step is a sweep
+    after the other, one for each layer that is trained, lowest first: `perturbed` tells which,
+    the pending update rides on the first one, and `deltas` has a D for each layer.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -145,6 +150,12 @@ class Schedule(wiring.Component):
                 "cost": In(stream.Signature(result_layout(net))),
                 "cost_soon": In(1),
                 "delta": Out(signed(net.delta_cost_bits)),
+                "deltas": Out(
+                    data.ArrayLayout(
+                        signed(net.delta_cost_bits), net.depth if config.variant.by_layer else 0
+                    )
+                ),
+                "perturbed": Out(net.depth),
                 "delta_valid": Out(1),
                 "step_random": Out(ROUND_BITS),
                 # status
@@ -193,6 +204,8 @@ class Schedule(wiring.Component):
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
+        layers = Layers(m, cfg)
+        m.d.comb += self.perturbed.eq(layers.perturbed)
         # The phases of the time constants, from 1 up to each; a core without accumulators knows
         # tau_theta = 1 only.  A phase is compared a clock later than it is counted, and asked for
         # many clocks after that.
@@ -233,6 +246,7 @@ class Schedule(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
                 m.d.sync += [evaluating.eq(0), self.training.eq(0), then_evaluate.eq(0)]
+                layers.reset(m)
                 with m.If(self.command.valid), m.Switch(self.command.payload.code):
                     with m.Case(Command.INIT):
                         m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
@@ -270,7 +284,13 @@ class Schedule(wiring.Component):
                 m.d.sync += self.training.eq(1)
                 # A sample that was fetched ahead would be missing from the next command.
                 ends = finished & ~self.loaded & ~self.loading
-                with m.If(ends & ~awaits_cost):
+                with m.If(layers.more):
+                    # Another layer of the same step.
+                    m.d.comb += self.sweep.eq(1)
+                    m.d.sync += [self.passes.eq(2 | s.antithetic), self.update.eq(0)]
+                    layers.advance(m)
+                    m.next = "COUNTED"
+                with m.Elif(ends & ~awaits_cost):
                     m.next = "IDLE"
                 with m.Elif(~ends & new_sample & ~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)
@@ -293,6 +313,7 @@ class Schedule(wiring.Component):
                         new_draw.eq(last_of_draw),
                     ]
                     next_phases()
+                    layers.begin(m)
                     with m.If(new_sample):
                         m.d.sync += [
                             label_train.eq(self.next_label),
@@ -378,9 +399,10 @@ class Schedule(wiring.Component):
         m.d.comb += [
             arrives.eq(self.training & self.cost.valid),
             self.delta_valid.eq(arrives & result.second),
-            self.next_random.eq(self.delta_valid),
+            self.next_random.eq(self.delta_valid & layers.last_measured),
         ]
-        with m.If(arrives):
+        layers.follow(m, awaits_cost)
+        with m.If(arrives & layers.first_measured):
             both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
             m.d.sync += cost_sum.eq(cost_sum + both)
         # One adder for both differences: with n = ~C₀ (or ~C⁺), C − C0 = C + n + 1, and
@@ -390,12 +412,14 @@ class Schedule(wiring.Component):
             m.d.sync += negative.eq(~Cat(result.cost, 0))
         total = Cat(1, negative).as_signed() + Cat(~s.antithetic, result.cost, 0).as_signed()
         total = total[1:].as_signed()
+        delta = Mux(s.antithetic, ~total, total << 1)
         with m.If(self.delta_valid):
-            m.d.sync += [
-                awaits_cost.eq(0),
-                self.step_random.eq(self.random),
-                self.delta.eq(Mux(s.antithetic, ~total, total << 1)),
-            ]
+            m.d.sync += [awaits_cost.eq(0), self.delta.eq(delta)]
+            with m.If(layers.last_measured):
+                m.d.sync += self.step_random.eq(self.random)
+            for k in range(len(self.deltas)):
+                with m.If(layers.measured[k]):
+                    m.d.sync += self.deltas[k].eq(delta)
         with m.If(self.weights_written):
             m.d.sync += dirty.eq(1)
         with m.If(self.training):

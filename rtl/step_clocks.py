@@ -17,7 +17,8 @@ FIRST, SECOND = 0, 1
 
 
 def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
-    """Clocks of a training step whose sample is loaded in time.
+    """Clocks of a training step whose sample is loaded in time; with scope = "layer", of all its
+    parts, each of so many passes.
 
     passes: 2 for the antithetic difference, and for the forward difference where C0 is
     renewed; 1 for a step that uses the C0 of the step before.
@@ -64,4 +65,6 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(network))
     # The next step begins in the clock after `soon`.
-    return started[-1] + unit.latency(network) - SOON + 1
+    clocks = started[-1] + unit.latency(network) - SOON + 1
+    variant = config.variant
+    return clocks * (len(variant.layers(network)) if variant.by_layer else 1)

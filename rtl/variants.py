@@ -12,6 +12,7 @@ from golden_model.settings import Settings
 from rtl.activations import KINDS
 from rtl.costs import UNITS
 from rtl.schedule import SETTINGS_LAYOUT
+from rtl.variant import FIELDS, shown
 
 REGISTERS = {
     "method",
@@ -27,7 +28,7 @@ REGISTERS = {
 """Settings that a core has for every value; it works as if the others had their default."""
 BY_HOST = {"halve_every", "warmup_exp", "warmup_every"}
 """Settings that the host sees to: it changes a register between two steps."""
-HAS = REGISTERS | BY_HOST
+HAS = REGISTERS | BY_HOST | set(FIELDS)
 ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
     "difference": ("antithetic", "forward"),
@@ -58,7 +59,7 @@ def check_core(network: Network, settings: Settings) -> None:
     """Raise UserError where only the golden model can do what is asked for."""
     for name, value in missing(network, settings):
         raise UserError(
-            f"{name} = {_shown(value)}: no core has it yet, only the golden model does; train with "
+            f"{name} = {shown(value)}: no core has it yet, only the golden model does; train with "
             f"--backend golden, or leave {name} out of the task file"
         )
     name, slowest = "warmup_exp", settings.eta_exp_at(0, network)
@@ -73,9 +74,3 @@ def check_core(network: Network, settings: Settings) -> None:
             f"learning rate may be 2^-{slowest}, and a core's register ends at 2^-{ETA_EXP_MAX}; "
             f"lower shift_max to {network.shift_max - slowest + ETA_EXP_MAX} or leave {name} out"
         )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple | bool):
-        return repr(value).replace("(", "[").replace(",)", "]").replace(")", "]").lower()
-    return repr(value)

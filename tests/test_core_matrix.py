@@ -16,6 +16,7 @@ from golden_model.network import ACTIVATIONS, COSTS, ONE, Network
 from golden_model.settings import Settings
 from rtl.config import CoreConfig
 from rtl.spatial.config import SpatialConfig
+from rtl.variant import Variant
 from rtl.variants import missing
 from tests.core_bench import CoreBench
 from tests.pairs import Row, covering, drawn, wanted_pairs
@@ -34,6 +35,8 @@ CORE: dict[str, tuple[Any, ...]] = {
     "cost": (*COSTS, "smoothed"),
     "sample_bits": (1, 3),
     "accumulators": (False, True),
+    "scope": ("network", "layer"),
+    "trainable": ("all", "first", "last"),
 }
 """What a core is built for."""
 RUN: dict[str, tuple[Any, ...]] = {
@@ -55,6 +58,8 @@ def possible(row: Row) -> bool:
     given = {**dict.fromkeys(CHOICES), **row}
     entropy = given["cost"] in ("cross_entropy", "smoothed")
     if entropy and given["layers"] == (2, 2, 1):
+        return False
+    if given["core"] == SPATIAL and given["scope"] == "layer":
         return False
     if given["rounding"] == "stochastic" and given["tau_theta"] == 3:
         return False
@@ -93,7 +98,11 @@ def network_of(row: Row) -> Network:
 
 def settings_of(row: Row) -> Settings:
     shift = 15 - row["sample_bits"] if row["layers"] != (3, 2, 2) else 14 - row["sample_bits"]
-    fields = {name: row[name] for name in RUN}
+    fields = {name: row[name] for name in (*RUN, "scope")}
+    depth = len(row["layers"]) - 1
+    if row["trainable"] != "all" and depth > 1:
+        frozen = depth - 1 if row["trainable"] == "first" else 0
+        fields["trainable"] = tuple(layer != frozen for layer in range(depth))
     return Settings(delta_exp=4, eta_exp=5, warmup_every=3, input_shift=shift, **fields)
 
 
@@ -114,6 +123,7 @@ def test_row(number):
         more = [run for run in others if possible({**row, **run})][:MORE]
         print(f"and {more}")
         runs += [settings_of({**row, **run}) for run in more]
-        bench = CoreBench(CoreConfig(network, int(random.integers(1, max(network.layers[1:]) + 1))))
+        lanes = int(random.integers(1, max(network.layers[1:]) + 1))
+        bench = CoreBench(CoreConfig(network, lanes, variant=Variant.of(runs[0])))
     bench.run(runs, seed=SEED + number, steps=STEPS)
     assert bench.values_compared > len(runs) * STEPS * (2 + network.parameters)

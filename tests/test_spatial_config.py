@@ -140,6 +140,17 @@ def test_settings_that_stay_registers():
         config.check(dataclasses.replace(BUILT, **changes))
 
 
+def test_variants():
+    with pytest.raises(UserError, match="scope = 'layer' with core = 'spatial'"):
+        SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, scope="layer"))
+    frozen = dataclasses.replace(BUILT, trainable=(True, False))
+    config = SpatialConfig.of(RESIDUAL, frozen)
+    config.check(frozen)
+    assert SpatialConfig.wired(RESIDUAL, config.wiring, config.variant) == config
+    with pytest.raises(UserError, match=r"trainable = \[\]: this core was built for \[true, false"):
+        config.check(BUILT)
+
+
 @pytest.mark.parametrize("fields", [{"halve_every": 9}, {"warmup_exp": 2}])
 def test_a_schedule_of_the_learning_rate(fields):
     """Not where accumulators hold what was left over; elsewhere the shift is a register."""

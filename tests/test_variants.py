@@ -12,6 +12,8 @@ from golden_model.errors import UserError
 from golden_model.network import ACTIVATIONS, COSTS, Network
 from golden_model.settings import FIRST_VARIANT, Settings
 from host.task import Task
+from rtl.protocol import Identity
+from rtl.variant import Variant
 from rtl.variants import REGISTERS, check_core, missing
 from scripts.cli import main
 
@@ -29,8 +31,6 @@ eval_every = 20
 KEYS = [
     ('perturbation = "walsh"', "perturbation = 'walsh'"),
     ('perturbation = "sine"', "perturbation = 'sine'"),
-    ('scope = "layer"', "scope = 'layer'"),
-    ("trainable = [true, false]", "trainable = [true, false]"),
     ("gate_zeros = true", "gate_zeros = true"),
     ('difference = "highpass"', "difference = 'highpass'"),
     ('sample_order = "epoch"', "sample_order = 'epoch'"),
@@ -86,11 +86,11 @@ def test_every_network_has_a_core():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_that_needs_a_core_refuses(here, command):
-    (here / "my.toml").write_text(TOML + 'scope = "layer"\n')
+    (here / "my.toml").write_text(TOML + 'sample_order = "epoch"\n')
     done = run(*command, "my.toml")
     assert done.exit_code == 2, done.output
     assert done.output.count("\n") == 1
-    assert "scope = 'layer'" in done.output
+    assert "sample_order = 'epoch'" in done.output
     assert [p.name for p in here.iterdir()] == ["my.toml"]
 
 
@@ -100,10 +100,48 @@ def test_what_a_core_has():
     names = list(Settings.__dataclass_fields__)
     assert set(names[:FIRST_VARIANT]) == REGISTERS
     check_core(network, Settings(halve_every=3, warmup_exp=4, warmup_every=7))
-    fields = {"perturbation": "square", "scope": "layer", "trainable": (False, True)}
-    assert missing(network, Settings(**fields)) == list(fields.items())
-    with pytest.raises(UserError, match=r"trainable = \[true\]: no core"):
-        check_core(network, Settings(trainable=(True,)))
+    check_core(network, Settings(scope="layer", trainable=(False, True)))
+    fields = {"perturbation": "sine", "rounding": "residual", "gate_zeros": True}
+    assert missing(network, Settings(**fields)) == [
+        (name, fields[name]) for name in ("perturbation", "gate_zeros")
+    ]
+    with pytest.raises(UserError, match="gate_zeros = true: no core"):
+        check_core(network, Settings(gate_zeros=True))
+
+
+VARIANTS = [
+    Variant(),
+    Variant(scope="layer"),
+    Variant(trainable=(True, False)),
+    Variant("layer", (False, True)),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_board_tells_what_it_was_built_for(variant):
+    network = Network((2, 2, 1), accumulators=True)
+    words = Identity.of(network, 1, 9, 10, 1, variant=variant.word()).words()
+    told = Identity.from_words(words)
+    assert told.accumulators
+    assert Variant.from_word(told.variant, network.depth) == variant
+    for other in VARIANTS:
+        settings = Settings(scope=other.scope, trainable=other.trainable)
+        assert Variant.of(settings) == other
+        if other == variant:
+            variant.check(settings)
+            continue
+        with pytest.raises(UserError, match="this core was built for") as caught:
+            variant.check(settings)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_mask_of_a_variant():
+    assert Variant.of(Settings(trainable=(True, True))) == Variant()
+    assert Variant(trainable=(False, True)).layers(Network((2, 2, 1))) == [1]
+    deep = Network((1,) * 10)
+    assert Variant().layers(deep) == list(range(9))
+    with pytest.raises(UserError, match="trainable with 9 layers of weights: a board can tell"):
+        Variant(trainable=(False,) + (True,) * 8).layers(deep)
 
 
 @pytest.mark.parametrize(

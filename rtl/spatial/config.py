@@ -14,6 +14,7 @@ from golden_model.network import Network, signed_bits
 from golden_model.settings import Settings
 from rtl.config import change_bits
 from rtl.protocol import WIRING
+from rtl.variant import PLAIN, Variant
 
 PARAMETERS_MAX = 4096
 """Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
@@ -46,8 +47,11 @@ class SpatialConfig:
     """So the products D·x of node perturbation."""
     ccu2c: bool = False
     """Accumulators add in the ECP5's carry cells, which only a netlist can show."""
+    variant: Variant = PLAIN
+    """Which of the family of methods it is built for."""
 
     def __post_init__(self) -> None:
+        self.variant.layers(self.network)
         count = self.network.parameters
         if count > PARAMETERS_MAX:
             raise UserError(
@@ -73,6 +77,7 @@ class SpatialConfig:
             input_shift=settings.input_shift,
             shift_low=shift,
             shift_high=max(shift, 0),
+            variant=cls._variant(settings),
             **options,
         )
 
@@ -94,6 +99,7 @@ class SpatialConfig:
                     f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
                     "wiring there; build it for this task, or use a folded core, which takes both"
                 )
+        self.variant.check(settings)
         self._check_rate(self.network, settings)
         if self.network.accumulators and not self.shift_low <= shift <= self.shift_high:
             raise UserError(
@@ -101,6 +107,15 @@ class SpatialConfig:
                 f"update shift of {shift}; this spatial core was built for {self.shift_low} to "
                 f"{self.shift_high}: change both together, or build it for this task"
             )
+
+    @staticmethod
+    def _variant(settings: Settings) -> Variant:
+        if settings.by_layer:
+            raise UserError(
+                "scope = 'layer' with core = 'spatial': it measures all layers' changes at once, "
+                "in one clock; use the folded core, or scope = 'network'"
+            )
+        return Variant.of(settings)
 
     @staticmethod
     def _check_rate(network: Network, settings: Settings) -> None:
@@ -162,7 +177,9 @@ class SpatialConfig:
         return tuple(int(getattr(self, name)) for name in WIRING)
 
     @classmethod
-    def wired(cls, network: Network, wiring: Sequence[int]) -> SpatialConfig:
+    def wired(
+        cls, network: Network, wiring: Sequence[int], variant: Variant = PLAIN
+    ) -> SpatialConfig:
         """The inverse of `wiring`: the core that a board says it holds."""
         fields = dict(zip(WIRING, wiring, strict=True))
         return cls(
@@ -172,6 +189,7 @@ class SpatialConfig:
             input_shift=fields["input_shift"],
             shift_low=fields["shift_low"],
             shift_high=fields["shift_high"],
+            variant=variant,
         )
 
     def place(self, _lane: int, word: int) -> tuple[int, int, int]:
