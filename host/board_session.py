@@ -21,6 +21,7 @@ from host.state import State, sign_starts
 from host.transfer import RefusedError
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
+from rtl.perturbations import FAMILIES
 from rtl.protocol import (
     EPOCH_BITS,
     EPOCH_SHIFT,
@@ -226,6 +227,11 @@ class BoardSession(Session):
             self.link.write(Space.REGISTERS, Register.SEED, [start & 0xFFFFFFFF, start >> 32])
             self.link.write_register(Register.SIGN_LAYER, layer)
             self._run(Command.INIT, passes=100)
+        if self.config.variant.perturbation != "random":
+            family, draw = FAMILIES[settings.perturbation], state.step // settings.tau_p
+            codes = family.codes(self.network, settings, seed, draw)
+            self.link.write(Space.REGISTERS, Register.SEED, [codes & 0xFFFFFFFF, codes >> 32])
+            self._run(Command.CODES, passes=100)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
         while True:

@@ -16,6 +16,7 @@ from rtl.costs import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.lane import SUM_CONTROL, Lane
 from rtl.loader import Loader
+from rtl.perturbations import FAMILIES, Family
 from rtl.piecewise import SharedTables
 from rtl.samples import WORD_BITS
 from rtl.schedule import (
@@ -207,7 +208,14 @@ class FoldedCore(wiring.Component):
         written_word = delayed(m, word, use - address_clock)
         bias = delayed(m, token.bias, use)
         accumulate = delayed(m, valid & ~schedule.flush, use)
-        current_signs = delayed(m, signs.signs, use - SignGenerator.SIGNS_LATENCY)
+        drawn = signs
+        allows, adds_sign = Const(~0, cfg.lanes), Const(~0, cfg.lanes)
+        if cfg.variant.perturbation != "random":
+            drawn = self._family(m, schedule, token, valid)
+            # The host's writes are shares too.
+            allows = drawn.previous_active | (~schedule.busy).replicate(cfg.lanes)
+            adds_sign = delayed(m, drawn.active, use - drawn.SIGNS_LATENCY)
+        current_signs = delayed(m, drawn.signs, use - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
@@ -256,8 +264,8 @@ class FoldedCore(wiring.Component):
             following = lanes[(p + 1) % len(lanes)]
             m.d.comb += [
                 lane.address.eq(Mux(host_access, host.word, word)),
-                lane.share.eq(broadcast.share),
-                lane.previous_sign.eq(signs.previous_signs[p]),
+                lane.share.eq(Mux(allows[p], broadcast.share, 0)),
+                lane.previous_sign.eq(drawn.previous_signs[p]),
                 lane.plus.eq(adds),
                 lane.gives.eq(update & s.accumulates & schedule.change),
                 lane.accumulates.eq(s.accumulates & ~host_access),
@@ -280,7 +288,7 @@ class FoldedCore(wiring.Component):
                 lane.clear.eq(schedule.clear),
                 lane.x.eq(x),
                 lane.sign.eq(current_signs[p]),
-                lane.add_sign.eq(~s.nodes | bias),
+                lane.add_sign.eq((~s.nodes | bias) & adds_sign[p]),
                 lane.chain_sum.eq(following.sum),
                 lane.chain_sign_sum.eq(following.sign_sum),
             ]
@@ -376,6 +384,22 @@ class FoldedCore(wiring.Component):
         layers = self.config.variant.layers(self.config.network)
         flags = [group["layer"] in layers for group in self.config.group_table]
         return Array([Const(flag, 1) for flag in flags])[token.group]
+
+    def _family(self, m, schedule, token, valid) -> Family:
+        """The perturbation in place of random signs."""
+        m.submodules.family = family = FAMILIES[self.config.variant.perturbation](self.config)
+        m.d.comb += [
+            family.data.eq(self.settings.seed),
+            family.nodes.eq(self.settings.nodes),
+            family.load.eq(schedule.codes),
+            schedule.codes_ready.eq(family.ready),
+            family.keep.eq(schedule.keeps_draw),
+            family.take.eq(schedule.takes_draw),
+            family.valid.eq(valid),
+            family.group.eq(token.group),
+            family.input.eq(token.input),
+        ]
+        return family
 
     def _delta(self, m, schedule, token):
         """D of the token's layer, in the clock behind its x."""

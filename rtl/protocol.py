@@ -94,6 +94,9 @@ class Command(IntEnum):
     """Flush, then run EVAL_COUNT samples from EVAL_BASE without perturbation."""
     FLUSH = 4
     """Apply the pending update."""
+    CODES = 5
+    """Of a core whose perturbation is not random: SEED holds what it needs for its next draw
+    (rtl.perturbations.base.Family.codes).  After INIT, before TRAIN."""
 
 
 class Flag(IntFlag):

@@ -99,6 +99,9 @@ class Schedule(wiring.Component):
     `perturbed` has a bit per layer of weights.  In a core with scope = "layer" a step is a sweep
     after the other, one for each layer that is trained, lowest first: `perturbed` tells which,
     the pending update rides on the first one, and `deltas` has a D for each layer.
+
+    keeps_draw, takes_draw, codes and codes_ready: rtl.perturbations.base.Family, where the core
+    has one.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -141,6 +144,10 @@ class Schedule(wiring.Component):
                 "signs_ready": In(1),
                 "slot": Out(1),
                 "previous_slot": Out(1),
+                "keeps_draw": Out(1),
+                "takes_draw": Out(1),
+                "codes": Out(1),
+                "codes_ready": In(1),
                 "random": In(ROUND_BITS),
                 "next_random": Out(1),
                 # accumulators
@@ -271,6 +278,13 @@ class Schedule(wiring.Component):
                         m.next = "FLUSH"
                     with m.Case(Command.FLUSH):
                         m.next = "FLUSH"
+                    if cfg.variant.perturbation != "random":
+                        with m.Case(Command.CODES):
+                            m.d.comb += self.codes.eq(1)
+                            m.next = "CODES"
+            if cfg.variant.perturbation != "random":
+                with m.State("CODES"), m.If(self.codes_ready):
+                    m.next = "IDLE"
 
             with m.State("CLEAR"):
                 m.d.comb += self.clear.eq(1)
@@ -295,7 +309,12 @@ class Schedule(wiring.Component):
                 with m.Elif(~ends & new_sample & ~self.loaded):
                     m.d.comb += self.load.eq(~self.loading)
                 with m.Elif(~ends):
-                    m.d.comb += [self.taken.eq(new_sample), self.sweep.eq(1)]
+                    m.d.comb += [
+                        self.taken.eq(new_sample),
+                        self.sweep.eq(1),
+                        self.keeps_draw.eq(1),
+                        self.takes_draw.eq(new_draw),
+                    ]
                     m.d.sync += [
                         self.passes.eq(2 | (s.antithetic | renew)),
                         self.flush.eq(0),
@@ -336,6 +355,7 @@ class Schedule(wiring.Component):
                     m.next = "STEP"
 
             with m.State("FLUSH"):
+                m.d.comb += self.keeps_draw.eq(1)
                 m.d.sync += [
                     self.flush.eq(1),
                     self.update.eq(pending),

@@ -14,7 +14,10 @@ MASK_BITS = 8
 """Layers of weights that the identity record can mark as not trained."""
 MASK_SHIFT = 8
 SCOPE_SHIFT = 1
-FIELDS = ("scope", "trainable")
+PERTURBATION_SHIFT, PERTURBATION_BITS = 4, 4
+FIELDS = ("perturbation", "scope", "trainable")
+PERTURBATIONS = ("random", "sequential")
+"""Those that a folded core may have; the identity record sends the number."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,20 @@ class Variant:
     scope: str = "network"
     trainable: tuple[bool, ...] = ()
     """(): all."""
+    perturbation: str = "random"
+
+    def __post_init__(self) -> None:
+        if self.by_layer and self.perturbation != "random":
+            raise UserError(
+                f"perturbation = {self.perturbation!r} with scope = 'layer': a core numbers the "
+                "quantities of all layers in one; use scope = 'network' or perturbation = 'random'"
+            )
 
     @classmethod
     def of(cls, settings: Settings) -> Variant:
-        """That of these settings."""
+        """That of these settings.  Raises UserError where no core has both of two of them."""
         trainable = () if all(settings.trainable) else settings.trainable
-        return cls(settings.scope, trainable)
+        return cls(settings.scope, trainable, settings.perturbation)
 
     def layers(self, network: Network) -> list[int]:
         """Numbers of the layers of weights that are trained.
@@ -71,16 +82,27 @@ class Variant:
     # -- in the identity record ---------------------------------------------------------------
 
     def word(self) -> int:
-        """16 bits, 0 in bit 0: bit 1 the scope, from bit 8 on a 1 for each layer not trained."""
+        """16 bits, 0 in bit 0: bit 1 the scope, bits 4 to 7 the perturbation, from bit 8 on a 1 for
+        each layer not trained."""
         frozen = sum((not flag) << k for k, flag in enumerate(self.trainable))
-        return SCOPES.index(self.scope) << SCOPE_SHIFT | frozen << MASK_SHIFT
+        number = PERTURBATIONS.index(self.perturbation) << PERTURBATION_SHIFT
+        return SCOPES.index(self.scope) << SCOPE_SHIFT | number | frozen << MASK_SHIFT
 
     @classmethod
     def from_word(cls, word: int, depth: int) -> Variant:
-        """The inverse of word(), for a network of so many layers of weights."""
+        """The inverse of word(), for a network of so many layers of weights.
+
+        Raises UserError where the board has a perturbation that came later.
+        """
+        number = word >> PERTURBATION_SHIFT & ((1 << PERTURBATION_BITS) - 1)
+        if number >= len(PERTURBATIONS):
+            raise UserError(
+                f"the board's core has perturbation number {number}, this program knows "
+                f"{len(PERTURBATIONS)}; use the version that built it, or build it anew"
+            )
         frozen = word >> MASK_SHIFT
         trainable = tuple(not frozen >> k & 1 for k in range(depth)) if frozen else ()
-        return cls(SCOPES[word >> SCOPE_SHIFT & 1], trainable)
+        return cls(SCOPES[word >> SCOPE_SHIFT & 1], trainable, PERTURBATIONS[number])
 
 
 PLAIN = Variant()

@@ -12,7 +12,7 @@ from golden_model.settings import Settings
 from rtl.activations import KINDS
 from rtl.costs import UNITS
 from rtl.schedule import SETTINGS_LAYOUT
-from rtl.variant import FIELDS, shown
+from rtl.variant import FIELDS, PERTURBATIONS, Variant, shown
 
 REGISTERS = {
     "method",
@@ -35,6 +35,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hidden": tuple(KINDS),
     "output": tuple(KINDS),
     "cost": tuple(UNITS),
+    "perturbation": PERTURBATIONS,
 }
 """Fields of network and settings of which a core has these values only."""
 
@@ -62,6 +63,7 @@ def check_core(network: Network, settings: Settings) -> None:
             f"{name} = {shown(value)}: no core has it yet, only the golden model does; train with "
             f"--backend golden, or leave {name} out of the task file"
         )
+    Variant.of(settings)
     name, slowest = "warmup_exp", settings.eta_exp_at(0, network)
     if settings.halve_every:
         name, slowest = (

@@ -21,6 +21,7 @@ from host.session import Samples
 from rtl.config import CoreConfig
 from rtl.core import FoldedCore
 from rtl.lockstep import Lockstep, signed_fields
+from rtl.perturbations import FAMILIES
 from rtl.protocol import Command
 from rtl.schedule import packed_fields, register_fields
 from rtl.spatial.config import SpatialConfig
@@ -80,6 +81,10 @@ class CoreBench:
             for word, value in enumerate(row):
                 await self._request(lane=lane, word=word, write=1, data=int(value))
         await self._command(Command.INIT)
+        if settings.perturbation != "random":
+            family = FAMILIES[settings.perturbation]
+            self._set("settings", seed=family.codes(net, settings, seed, 0))
+            await self._command(Command.CODES)
         self._lockstep = lockstep = Lockstep(self.config, trainer)
         await self._train(settings, 0, steps // 2)
         await self._command(Command.EVALUATE)

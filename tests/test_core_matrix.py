@@ -16,7 +16,7 @@ from golden_model.network import ACTIVATIONS, COSTS, ONE, Network
 from golden_model.settings import Settings
 from rtl.config import CoreConfig
 from rtl.spatial.config import SpatialConfig
-from rtl.variant import Variant
+from rtl.variant import PERTURBATIONS, Variant
 from rtl.variants import missing
 from tests.core_bench import CoreBench
 from tests.pairs import Row, covering, drawn, wanted_pairs
@@ -35,6 +35,7 @@ CORE: dict[str, tuple[Any, ...]] = {
     "cost": (*COSTS, "smoothed"),
     "sample_bits": (1, 3),
     "accumulators": (False, True),
+    "perturbation": PERTURBATIONS,
     "scope": ("network", "layer"),
     "trainable": ("all", "first", "last"),
 }
@@ -59,7 +60,8 @@ def possible(row: Row) -> bool:
     entropy = given["cost"] in ("cross_entropy", "smoothed")
     if entropy and given["layers"] == (2, 2, 1):
         return False
-    if given["core"] == SPATIAL and given["scope"] == "layer":
+    variants = given["scope"] == "layer", given["perturbation"] not in (None, "random")
+    if all(variants) or (given["core"] == SPATIAL and any(variants)):
         return False
     if given["rounding"] == "stochastic" and given["tau_theta"] == 3:
         return False
@@ -98,7 +100,7 @@ def network_of(row: Row) -> Network:
 
 def settings_of(row: Row) -> Settings:
     shift = 15 - row["sample_bits"] if row["layers"] != (3, 2, 2) else 14 - row["sample_bits"]
-    fields = {name: row[name] for name in (*RUN, "scope")}
+    fields = {name: row[name] for name in (*RUN, "perturbation", "scope")}
     depth = len(row["layers"]) - 1
     if row["trainable"] != "all" and depth > 1:
         frozen = depth - 1 if row["trainable"] == "first" else 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from boards import simulated
 from golden_model.errors import UserError
+from golden_model.seeds import initial_weights
 from host.board_session import BoardSession
 from host.task import Task
 from scripts.cli import main
@@ -18,8 +20,9 @@ from tests.test_spatial_core import fast_build
 
 CASES = {
     "layers": ('scope = "layer"\nhalve_every = 8\n', ("--lanes", "3")),
+    "sequential": ('perturbation = "sequential"\n', ("--lanes", "3")),
 }
-OTHER = {"layers": "scope = 'network'"}
+OTHER = {"layers": "scope = 'network'", "sequential": "perturbation = 'random'"}
 
 
 @pytest.fixture(params=CASES)
@@ -51,5 +54,23 @@ def test_verify(case):
             session.load_samples(*task.datasets())
             with pytest.raises(UserError, match=f"{OTHER[case]}: this core was built for"):
                 session.start(plain.settings(), 1)
+            _goes_on(session, task)
     finally:
         board.close()
+
+
+def _goes_on(session: BoardSession, task: Task) -> None:
+    """In the midst of a sample and a window, from what the board itself shows."""
+    weights = initial_weights(task.network(), task.seed, task.init_gain)
+    session.write_weights(weights)
+    session.start(task.settings(), task.seed)
+    session.train(17)
+    state = session.read_state()
+    session.train(40)
+    wanted = session.read_weights()
+    session.start(task.settings(), task.seed + 1)
+    session.train(5)
+    session.restore(task.settings(), task.seed, state)
+    session.train(40)
+    for got, right in zip(session.read_weights(), wanted, strict=True):
+        np.testing.assert_array_equal(got, right)

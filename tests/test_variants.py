@@ -12,8 +12,9 @@ from golden_model.errors import UserError
 from golden_model.network import ACTIVATIONS, COSTS, Network
 from golden_model.settings import FIRST_VARIANT, Settings
 from host.task import Task
+from rtl.perturbations import FAMILIES
 from rtl.protocol import Identity
-from rtl.variant import Variant
+from rtl.variant import PERTURBATIONS, Variant
 from rtl.variants import REGISTERS, check_core, missing
 from scripts.cli import main
 
@@ -29,7 +30,7 @@ steps = 40
 eval_every = 20
 """
 KEYS = [
-    ('perturbation = "walsh"', "perturbation = 'walsh'"),
+    ('perturbation = "square"', "perturbation = 'square'"),
     ('perturbation = "sine"', "perturbation = 'sine'"),
     ("gate_zeros = true", "gate_zeros = true"),
     ('difference = "highpass"', "difference = 'highpass'"),
@@ -114,6 +115,8 @@ VARIANTS = [
     Variant(scope="layer"),
     Variant(trainable=(True, False)),
     Variant("layer", (False, True)),
+    *(Variant(perturbation=name) for name in FAMILIES),
+    Variant("network", (False, True), "sequential"),
 ]
 
 
@@ -125,7 +128,9 @@ def test_a_board_tells_what_it_was_built_for(variant):
     assert told.accumulators
     assert Variant.from_word(told.variant, network.depth) == variant
     for other in VARIANTS:
-        settings = Settings(scope=other.scope, trainable=other.trainable)
+        settings = Settings(
+            scope=other.scope, trainable=other.trainable, perturbation=other.perturbation
+        )
         assert Variant.of(settings) == other
         if other == variant:
             variant.check(settings)
@@ -133,6 +138,14 @@ def test_a_board_tells_what_it_was_built_for(variant):
         with pytest.raises(UserError, match="this core was built for") as caught:
             variant.check(settings)
         assert "\n" not in str(caught.value)
+
+
+def test_what_no_board_can_be():
+    with pytest.raises(UserError, match="perturbation = 'sequential' with scope = 'layer'"):
+        check_core(Network((2, 2, 1)), Settings(perturbation="sequential", scope="layer"))
+    with pytest.raises(UserError, match="perturbation number 15, this program knows"):
+        Variant.from_word(15 << 4, 2)
+    assert {"random", *FAMILIES} == set(PERTURBATIONS)
 
 
 def test_the_mask_of_a_variant():

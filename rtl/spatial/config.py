@@ -115,6 +115,11 @@ class SpatialConfig:
                 "scope = 'layer' with core = 'spatial': it measures all layers' changes at once, "
                 "in one clock; use the folded core, or scope = 'network'"
             )
+        if settings.perturbation != "random":
+            raise UserError(
+                f"perturbation = {settings.perturbation!r} with core = 'spatial': its synapses "
+                "have random signs; use the folded core, or perturbation = 'random'"
+            )
         return Variant.of(settings)
 
     @staticmethod
