@@ -12,11 +12,12 @@ from golden_model.network import Network
 from rtl.config import CoreConfig
 from rtl.mac16 import OPERAND_BITS
 from rtl.samples import SPRAM_DEPTHS, WORD_BITS
+from rtl.variant import PLAIN, Variant
 
 FIT_HINT = "`mgd fit TASK` shows what fits where"
 
 
-def core_config(board: Board, network: Network, lanes: int) -> CoreConfig:
+def core_config(board: Board, network: Network, lanes: int, variant: Variant = PLAIN) -> CoreConfig:
     """A core's layout: what the lanes leave of the DSP blocks is for the other units.
 
     Raises UserError where the network cannot use so many lanes.
@@ -28,6 +29,7 @@ def core_config(board: Board, network: Network, lanes: int) -> CoreConfig:
         shared_dsps=min(max(device.dsps - lanes, 0), 4),
         mac16=device.family == ICE40 and network.weight_bits <= OPERAND_BITS,
         memory_register=device.family != ICE40,
+        variant=variant,
     )
 
 
@@ -102,7 +104,12 @@ def _groups(network: Network, lanes: int) -> tuple[int, ...]:
 
 
 def make_design(
-    board: Board, network: Network, lanes: int | None, sample_memory: int, baud: int | None
+    board: Board,
+    network: Network,
+    lanes: int | None,
+    sample_memory: int,
+    baud: int | None,
+    variant: Variant = PLAIN,
 ) -> Design:
     """The design of a network on a board: how much memory for samples, and who gets the DSPs.
 
@@ -117,7 +124,7 @@ def make_design(
             f"lanes = {count}: {board.name} has {device.dsps} multipliers and each lane takes "
             f"one; lower lanes or use a larger board ({FIT_HINT})"
         )
-    config = core_config(board, network, count)
+    config = core_config(board, network, count, variant)
     words = sample_depth(board, config, sample_memory)
     least = 2 * network.sample_words
     takes = core_blocks(board, config)

@@ -15,6 +15,7 @@ from golden_model.settings import Settings
 from rtl.config import CoreConfig
 from rtl.spram import WORDS as SPRAM_WORDS
 from rtl.step_clocks import step_clocks
+from rtl.variant import PLAIN, Variant
 
 ERROR = 0.15
 """How far the estimate of logic cells may be off; tests/test_fit.py holds it to that."""
@@ -72,14 +73,16 @@ class Fit:
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(board: Board, network: Network, lanes: int, wanted: int) -> Fit:
-    """What a network on `lanes` lanes takes of a board, estimated.
+def assess(
+    board: Board, network: Network, lanes: int, wanted: int, variant: Variant = PLAIN
+) -> Fit:
+    """What a network on `lanes` lanes takes of a board, estimated; without a variant's own gates.
 
     wanted: 16-bit words of the task's data.  Raises UserError where the network cannot use so
     many lanes, or the estimate's coefficients cannot be read.
     """
     device = board.device
-    config = core_config(board, network, lanes)
+    config = core_config(board, network, lanes, variant)
     words = sample_depth(board, config, wanted)
     blocks = core_blocks(board, config) + sample_memories(device, words).blocks
     sprams = -(-words // SPRAM_WORDS) if device.sprams else 0

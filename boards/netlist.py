@@ -34,6 +34,7 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.top import Top, probe_layout
+from rtl.variant import PLAIN, Variant
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
 """The families whose netlists can be simulated, and the board whose build is taken for them."""
@@ -84,14 +85,17 @@ class BoardPins(wiring.Component):
         return m
 
 
-def design_for(family: str, network: Network, lanes: int, sample_words: int) -> Design:
+def design_for(
+    family: str, network: Network, lanes: int, sample_words: int, variant: Variant = PLAIN
+) -> Design:
     """What `mgd build` would build for the family's board of FAMILIES.
 
     Raises UserError for another family, or where the board has not the room.
     """
     if family not in FAMILIES:
         raise UserError(f"netlist {family!r} is unknown: there are {', '.join(FAMILIES)}")
-    design = make_design(find_board(FAMILIES[family]), network, lanes, sample_words, None)
+    board = find_board(FAMILIES[family])
+    design = make_design(board, network, lanes, sample_words, None, variant)
     if design.sample_memory < sample_words:
         raise UserError(
             f"{sample_words:,} words of samples: {FAMILIES[family]} has room for "

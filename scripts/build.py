@@ -18,6 +18,7 @@ from boards.spatial import spatial_config, spatial_design
 from golden_model.errors import UserError
 from host.task import Task
 from rtl.spatial.config import SpatialConfig
+from rtl.variant import Variant
 from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
 from scripts.clocks import measured_clocks
@@ -145,7 +146,8 @@ def task_design(board: Board, task: Task, lanes: int | None, baud: int | None) -
     if task.core == "spatial":
         config = spatial_config(board, network, task.settings())
         return spatial_design(board, config, wanted, baud)
-    return make_design(board, network, lanes, wanted, baud)
+    variant = Variant.of(task.settings())
+    return make_design(board, network, lanes, wanted, baud, variant)
 
 
 def core_name(design: Design) -> str:

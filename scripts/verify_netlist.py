@@ -21,6 +21,7 @@ from host.board_session import BoardSession
 from host.session import Samples, Session
 from host.task import Task
 from rtl.lockstep import MismatchError
+from rtl.variant import Variant
 
 FAMILIES = tuple(netlist.FAMILIES)
 
@@ -63,7 +64,8 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.
     if task.core == "spatial":
         design = netlist.spatial_design_for(family, task.network(), task.settings(), words)
     else:
-        design = netlist.design_for(family, task.network(), task.lanes, words + words % 2)
+        variant = Variant.of(task.settings())
+        design = netlist.design_for(family, task.network(), task.lanes, words + words % 2, variant)
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()
     program = netlist.compiled(made, notify)
