@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from boards import board_top, cache, closing, flow, pll
+from boards import board_top, cache, closing, ecp5_netlist, flow, pll
 from boards.cache import kept
 from boards.closing import Attempt, Options, clock_text, fastest
 from boards.devices import GOWIN
@@ -177,4 +177,5 @@ def _digest(sources: Sources, options: Options, tools: dict[str, str]) -> str:
     parts += [f"{name} {version}" for name, version in sorted(tools.items())]
     # What the clock is and how the tools are called decides as well.
     parts += [inspect.getsource(module) for module in (flow, pll, board_top, closing)]
+    parts.append(ecp5_netlist.SOURCES)
     return cache.digest(parts)

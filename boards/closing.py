@@ -127,7 +127,7 @@ def _round(
     design = sources.design
     flow.write_sources(sources, folder)
     with timed(progress, "synthesise", clock_text(sources.setting)) as said:
-        flow.synthesise(folder)
+        flow.synthesise(folder, sources.family)
         cells = read_cells(folder / flow.CELLS)
         if design.board.family != GOWIN:
             check_cells(cells, design.config, design.sample_memory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from boards import dfu, pll, yosys
+from boards import dfu, ecp5_netlist, pll, yosys
 from boards.board import Board
 from boards.board_top import BoardTop
 from boards.devices import ECP5, GOWIN, ICE40
@@ -134,9 +134,11 @@ def write_sources(sources: Sources, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def synthesise(folder: Path) -> None:
+def synthesise(folder: Path, family: str) -> None:
     """Yosys.  Leaves the netlist, the count of its cells and a log without a bad word."""
     yosys.run_yosys(folder, (NETLIST, CELLS))
+    if family == ECP5:
+        ecp5_netlist.finish(folder / NETLIST)
 
 
 def place_and_route(sources: Sources, folder: Path, seed: int) -> None:

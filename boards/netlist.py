@@ -18,7 +18,7 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards import simulated, yosys
+from boards import ecp5_netlist, simulated, yosys
 from boards.build_report import read_cells
 from boards.cache import digest, kept
 from boards.capacity import make_design
@@ -40,7 +40,7 @@ FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
 """The families whose netlists can be simulated, and the board whose build is taken for them."""
 POWER_UP_SEED = 1
 
-_VERILOG, _CELLS = "netlist.v", "cells.json"
+_VERILOG, _CELLS, _JSON = "netlist.v", "cells.json", "netlist.json"
 
 
 @dataclass(frozen=True)
@@ -122,20 +122,34 @@ def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
     # Bits instead of vectors, and wires with short names: much less C++.  No cell is changed.
     script = (
         f"read_rtlil top.il\n{SYNTHESIS[family]}\ncheck\nrename top netlist\n"
-        f"tee -q -o {_CELLS} stat -json\nsplitnets\nopt_clean -purge\n"
+        f"tee -q -o {_CELLS} stat -json\nwrite_json {_JSON}\n"
+    )
+    finished = (
+        f"read_json {_JSON}\nsplitnets\nopt_clean -purge\n"
         f"rename -hide */w:*\nwrite_verilog -noattr -noexpr {_VERILOG}\n"
     )
     text = rtlil.convert(BoardPins(design), name="top", emit_src=False)
-    parts = [text, script, fpga_program("yosys"), fpga_program_version("yosys")]
+    parts = [
+        text,
+        script,
+        finished,
+        ecp5_netlist.SOURCES,
+        fpga_program("yosys"),
+        fpga_program_version("yosys"),
+    ]
 
     def make(folder: Path, final: Path) -> Path:
         notify(f"synthesising for {family}, once; the netlist is kept in {final.parent}")
         (folder / "top.il").write_text(text)
         (folder / yosys.SCRIPT).write_text(script)
-        yosys.run_yosys(folder, (_VERILOG, _CELLS))
+        yosys.run_yosys(folder, (_JSON, _CELLS))
+        if family == ECP5:
+            ecp5_netlist.finish(folder / _JSON, simulated=True)
+        (folder / yosys.SCRIPT).write_text(finished)
+        yosys.run_yosys(folder, (_VERILOG,))
         made = {"verilog": (folder / _VERILOG).read_text(), "cells": read_cells(folder / _CELLS)}
-        (folder / "netlist.json").write_text(json.dumps(made))
-        return folder / "netlist.json"
+        (folder / "made.json").write_text(json.dumps(made))
+        return folder / "made.json"
 
     found = kept("netlists", digest(parts), "netlists", make)
     netlist = Netlist(design, **json.loads(found.read_text()))

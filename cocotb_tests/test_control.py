@@ -80,9 +80,11 @@ class Host:
     def __init__(self, dut, config, random):
         self.dut, self.config, self.random = dut, config, random
         self.samples: dict[int, int] = {}
+        self.sample_writes = 0
         self.weights: dict[tuple[int, int], int] = {}
         self.accumulators: dict[tuple[int, int], int] = {}
         self.delay = 0
+        """More than 0: the memories do not take everything at once."""
         self.latency: int = params()["sample_latency"]
         self.clocks = 0
 
@@ -133,10 +135,13 @@ class Host:
     async def _sample_memory(self) -> None:
         dut, reads = self.dut, []
         while True:
+            ready = not self.delay or self.random.random() < 0.3
+            dut.sample_ready.value = int(ready)
             await ReadOnly()
             address = int(dut.sample_address.value)
-            if int(dut.sample_write.value):
+            if int(dut.sample_write.value) and ready:
                 self.samples[address] = int(dut.sample_write_data.value)
+                self.sample_writes += 1
             await FallingEdge(dut.clk)
             reads = [self.samples.get(address, 0), *reads[: self.latency - 1]]
             dut.sample_read_data.value = reads[-1]
@@ -295,6 +300,27 @@ async def reaches_the_samples(dut):
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
+async def writes_samples_while_the_core_runs(dut):
+    """Each word once, when the memory takes it, and no clock is lost where it does at once."""
+    host = await ready_host(dut)
+    dut.status.value = packed_fields(status_layout(host.config), busy=1)
+    written = {}
+    for host.delay in (0, 1):
+        longest = 0
+        for _ in range(40):
+            address = host.random.randrange(SAMPLE_MEMORY // 2)
+            written[address] = host.random.getrandbits(32)
+            await host.access(Space.SAMPLES, address, written[address])
+            longest = max(longest, host.clocks)
+            await host.access(Space.SAMPLES, address, expect=Status.BUSY)
+        assert (longest == LATENCY) == (not host.delay)
+    assert host.samples == written
+    assert host.sample_writes == 80
+    await host.access(Space.SAMPLES, SAMPLE_MEMORY // 2, 1, expect=Status.BAD_ADDRESS)
+    dut.status.value = 0  # the other tests go on with this simulation
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def reaches_the_weights(dut):
     host = await ready_host(dut)
     config, bits = host.config, host.config.network.weight_bits
@@ -379,7 +405,8 @@ async def is_busy_while_the_core_is(dut):
             memories.append(Space.ACCUMULATORS_HIGH)
         for space in memories:
             for data in (None, 7):
-                await host.access(space, 0, data, expect=Status.BUSY)
+                if (space, data) != (Space.SAMPLES, 7):
+                    await host.access(space, 0, data, expect=Status.BUSY)
         assert kept() == before
         # But for the one that ends a run.
         target = host.random.getrandbits(32)

@@ -52,7 +52,12 @@ class Memory:
         dut.host_address.value = address // 2
         dut.host_write_data.value = pair[0] | pair[1] << 16
         dut.host_write.value = 1
-        await FallingEdge(dut.clk)
+        while True:
+            await ReadOnly()
+            ready = int(dut.host_ready.value)
+            await FallingEdge(dut.clk)
+            if ready:
+                break
         dut.host_write.value = 0
         dut.host_write_data.value = self.random.getrandbits(32)
         dut.host_address.value = self.random.getrandbits(len(dut.host_address))
@@ -133,6 +138,55 @@ async def brings_records(dut):
             dut.request__valid.value = 0
             await receive(dut, "record", stride, stall=stall, rng=random)
             await memory.check(range(0, depth, 2))
+
+
+@pytest.mark.parametrize("storage", ["block", "spram-model"])
+@pytest.mark.parametrize("name", MEMORIES)
+def test_sample_memory_that_is_written_meanwhile(name, storage):
+    network, depth = MEMORIES[name]
+    memory = SampleMemory(network_of(network), depth, storage)
+    given = {"network": network, "depth": depth, "latency": memory.latency}
+    simulate(memory, __name__, "brings_records_between_writes", given)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def brings_records_between_writes(dut):
+    """The host writes anywhere but into the record under way, as often as the bus can: no word is
+    lost, doubled or taken from the wrong place."""
+    net, depth, random = network_of(params()["network"]), params()["depth"], rng()
+    stride = net.sample_words
+    await start_clock(dut)
+    memory = Memory(dut, random)
+    for address in range(0, depth, 2):
+        await memory.write(address, (random.getrandbits(16), random.getrandbits(16)))
+    records = depth // stride
+    dut.train_end.value = records * stride % (1 << len(dut.train_end))
+    dut.restart_train.value = 1
+    await FallingEdge(dut.clk)
+    dut.restart_train.value = 0
+    number, under_way = 0, False
+
+    async def writes(density):
+        while under_way:
+            # Not the record under way, nor one that shares a pair of words with it.
+            near = range(number * stride - 1, (number + 1) * stride + 1)
+            address = random.randrange(depth // 2) * 2
+            if random.random() < density and address not in near and address + 1 not in near:
+                await memory.write(address, (random.getrandbits(16), random.getrandbits(16)))
+            await FallingEdge(dut.clk)
+
+    for density in (0.2, 0.6, 1.0):
+        for stall in (0.0, 0.5):
+            for _ in range(2 * records + 1):
+                under_way = True
+                writer = cocotb.start_soon(writes(density))
+                await send(dut, "request", [0], rng=random)
+                got = await receive(dut, "record", stride, stall=stall, rng=random)
+                assert got == memory.record(number * stride, stride), f"record {number}"
+                under_way = False
+                await writer
+                number = (number + 1) % records
+    await memory.check(range(0, depth, 2))
 
 
 DEEP = {"layers": (7, 3), "sample_bits": 2}

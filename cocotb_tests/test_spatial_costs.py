@@ -14,8 +14,8 @@ from cocotb_tests.streams import start_clock
 from cocotb_tests.test_cost import cases
 from cocotb_tests.values import network_of, packed_array
 from golden_model import costs
-from golden_model.network import ACT_BITS, ACT_MAX, ACT_MIN, ONE
-from rtl.costs import UNITS, cost_latency, parallel_cost
+from golden_model.network import ACT_MAX, ACT_MIN, ONE
+from rtl.costs import UNITS, cost_latency, parallel_cost, value_bits
 
 ENTROPY = {"cost": "cross_entropy"}
 CASES: dict[str, tuple[dict[str, Any], bool, int]] = {
@@ -71,7 +71,7 @@ async def equals_golden_cost(dut):
 async def costs_in_a_row(dut, name: str) -> None:
     net, random = network_of(CASES[name][0]), rng()
     latency = CASES[name][2]
-    bits = net.pre_bits if net.reads_sums else ACT_BITS
+    bits = value_bits(net)
     found = cases(net, random)
     random.shuffle(found)
     expected = []

@@ -80,7 +80,8 @@ def shifts(config: SpatialConfig) -> list[tuple[int, int, int]]:
 async def shares(dut, name: str) -> None:
     config, random = configured(name), rng()
     net, lanes = config.network, count(name)
-    latency, bound, clips = CASES[name][-1], 2 * net.cost_bound, 1 << net.weight_bits
+    latency, bound, clips = CASES[name][-1], config.delta_bound, 1 << net.weight_bits
+    low, high = max(-config.x_bound, ACT_MIN), min(config.x_bound, ACT_MAX)
     steps = 0
     for shift, delta_exp, eta_exp in shifts(config):
         dut.delta_exp.value, dut.eta_exp.value = delta_exp, eta_exp
@@ -94,10 +95,7 @@ async def shares(dut, name: str) -> None:
             (
                 int(random.random() < 0.8),
                 spread(random, -bound, bound),
-                [
-                    random.choice((ACT_MIN, ACT_MAX, ONE, spread(random, ACT_MIN, ACT_MAX)))
-                    for _ in range(lanes)
-                ],
+                [random.choice((low, high, ONE, spread(random, low, high))) for _ in range(lanes)],
                 random.getrandbits(ROUND_BITS),
             )
             for _ in range(each)
@@ -110,7 +108,7 @@ async def shares(dut, name: str) -> None:
         for clock in range(-1, each + latency):
             valid, delta, _, _ = at(clock)
             dut.valid.value = valid
-            dut.delta.value = delta & ((1 << net.delta_cost_bits) - 1)
+            dut.delta.value = delta & ((1 << config.delta_bits) - 1)
             dut.x.value = packed_array(at(clock + 1)[2], ACT_BITS)
             dut.random.value = at(clock - Shares.RANDOM_AFTER)[3]
             await ReadOnly()

@@ -59,7 +59,7 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
     share_bound = (1 << (config.share_bits - 1)) - 1
     if accumulates:
         # What the width is derived from: tau_theta_max contributions between two changes.
-        share_bound = ((4 if config.nodes else 2) * net.cost_bound + 1) << config.align_max
+        share_bound = config.contribution_bound << config.align_max
     weight = gradient = 0
     since = net.tau_theta_max
     moves: list[int | None] = [None]  # of the change a clock ago

@@ -56,7 +56,9 @@ class FloatTrainer:
         )
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
         states = [start_state(s) for s in seeds]
-        self.sample_order = SampleOrder(settings.sample_order, network, states, len(self.labels))
+        self.sample_order = SampleOrder(
+            settings.sample_order, network, states, len(self.labels), settings.window
+        )
         self._trained = trained
         self._groups = [[layer] for layer in trained] if settings.by_layer else [trained]
         self.delta = 2.0**-settings.delta_exp

@@ -207,13 +207,14 @@ class Network:
     @cached_property
     def sum_bound(self) -> int:
         """Largest |W·x + δ·Σs·x| of any neuron, in accumulator units."""
-        return max(self._layer_bound(k) for k in range(self.depth))
+        return max(self.layer_bound(k) for k in range(self.depth))
 
-    def _layer_bound(self, layer: int) -> int:
-        """The same of the neurons of one layer."""
+    def layer_bound(self, layer: int, inputs: int | None = None) -> int:
+        """The same of the neurons of one layer; inputs: the largest |x|, where less is known."""
         weight = -self.weight_min << (self.grid_frac - self.weight_frac)
         delta = 1 << (self.grid_frac - 1)
-        return (weight + delta) * (self.layers[layer] * self.input_bound(layer) + ONE)
+        inputs = self.input_bound(layer) if inputs is None else inputs
+        return (weight + delta) * (self.layers[layer] * inputs + ONE)
 
     @property
     def acc_bits(self) -> int:
@@ -244,7 +245,7 @@ class Network:
     @property
     def output_bound(self) -> int:
         """Largest |pre-activation| of an output node; those of other layers may be larger."""
-        return (self._layer_bound(self.depth - 1) >> self.pre_shift) + 1
+        return (self.layer_bound(self.depth - 1) >> self.pre_shift) + 1
 
     @cached_property
     def cost_bound(self) -> int:

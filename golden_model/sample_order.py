@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from golden_model.network import Network
+from golden_model.sample_window import SampleWindow
 from golden_model.signs import BitReader, jump, spacing
 
 CYCLE, EPOCH, RANDOM = ORDERS = ("cycle", "epoch", "random")
@@ -43,12 +44,20 @@ class SampleOrder:
     """Places of consecutive samples in the order of the memory, for several seeds.
 
     Random words are 32 bits of the sign sequence each, from the middle of stretch K on.
+    window: with the order "cycle", what of the set is resident; None: all of it.
     """
 
     def __init__(
-        self, kind: str, network: Network, start_states: Sequence[int], count: int
+        self,
+        kind: str,
+        network: Network,
+        start_states: Sequence[int],
+        count: int,
+        window: SampleWindow | None = None,
     ) -> None:
-        self.kind, self.count = kind, count
+        if window is not None:
+            window.check(count)
+        self.kind, self.count, self.window = kind, count, window
         self._number = 0
         self._epoch = np.zeros((len(start_states), 0), dtype=np.int64)
         distance = spacing(network.neurons)
@@ -61,6 +70,8 @@ class SampleOrder:
         """The next place: one for all seeds, or (seeds,)."""
         place = self._number % self.count
         self._number += 1
+        if self.window is not None:
+            return int(self.window.places(np.array(self._number - 1), self.count))
         if self.kind == CYCLE:
             return place
         if self.kind == RANDOM:

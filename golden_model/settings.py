@@ -18,6 +18,7 @@ from golden_model.network import (
 )
 from golden_model.perturbations import FAMILIES, Numbering, number_parameters
 from golden_model.sample_order import ORDERS
+from golden_model.sample_window import SampleWindow, check_window
 
 METHODS = ("wp", "np")
 DIFFERENCES = ("antithetic", "forward", "highpass")
@@ -79,6 +80,11 @@ class Settings:
     """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
     adam_square_exp: int = 10
     """The same for its square; β2 = 0.999."""
+    resident: int = 0
+    """Training samples in the core's memory at a time, a window that slides through the set; 0:
+    all of them."""
+    passes: int = 1
+    """Passes over a resident sample until another one takes its place."""
 
     def __post_init__(self) -> None:
         for name, choice, allowed in (
@@ -142,6 +148,7 @@ class Settings:
                 f"{name} = {getattr(self, name)} with optimizer = 'adam', which has averages of "
                 f"its own; leave {name} out, or use optimizer = 'sgd'"
             )
+        check_window(self.resident, self.passes, self.sample_order)
         if self.trainable and not any(self.trainable):
             raise UserError(
                 f"trainable = {_flags(self.trainable)}: no layer would ever change; "
@@ -160,6 +167,11 @@ class Settings:
                     f"{name}: a run cannot go on from its middle, as {keeps} would be missing; "
                     "run it from its first step, without checkpoints"
                 )
+
+    @property
+    def window(self) -> SampleWindow | None:
+        """What of the training set is resident; None: all of it."""
+        return SampleWindow(self.resident, self.passes) if self.resident else None
 
     @property
     def perturbs_nodes(self) -> bool:

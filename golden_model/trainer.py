@@ -53,9 +53,10 @@ class Step:
 class Trainer:
     """A core in NumPy.  All arrays have the seeds as first axis.
 
-    codes: (samples, inputs) integers; labels: (samples,); weights: per layer
-    (seeds, nodes, fan_in+1) integers, the bias last; order: (seeds, samples) permutations, or
-    None for the order given.  Raises UserError where the settings do not suit the network.
+    codes: (samples, inputs) integers, an array or what is indexed like one; labels: (samples,);
+    weights: per layer (seeds, nodes, fan_in+1) integers, the bias last; order: (seeds, samples)
+    permutations, or None for the order given.  Raises UserError where the settings do not suit
+    the network or the number of samples.
 
     weights and accumulators hold what a core's memories hold after the last step; they change
     in place, so copy what you keep.  With updates=False weights stay as they are and accumulators
@@ -78,7 +79,7 @@ class Trainer:
         self.network = network
         self.settings = settings
         self.shift = settings.shift_at(0, network)
-        self.inputs = np.asarray(codes, dtype=np.int64) << settings.input_shift
+        self.codes = codes
         self.labels = np.asarray(labels, dtype=np.int64)
         self.order = order
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
@@ -94,7 +95,9 @@ class Trainer:
             network, numbering, settings.perturbs_nodes, seeds
         )
         self._start_states = states = [start_state(s) for s in seeds]
-        self.sample_order = SampleOrder(settings.sample_order, network, states, len(self.labels))
+        self.sample_order = SampleOrder(
+            settings.sample_order, network, states, len(self.labels), settings.window
+        )
         self.passes = Passes([n is not None for n in numbering], settings.by_layer)
         self.random = RandomBytes(network, states)
         seeds_count = len(seeds)
@@ -193,13 +196,22 @@ class Trainer:
         labels = np.asarray(labels, dtype=np.int64)
         return evaluate(self.weights, inputs, labels, self.network, self.hardware)
 
+    @property
+    def inputs(self) -> np.ndarray:
+        """All training samples' input activations, (samples, inputs) int64."""
+        return self._inputs(slice(None))
+
     # -- parts of a step --------------------------------------------------------------------
+
+    def _inputs(self, index: np.ndarray | int | slice) -> np.ndarray:
+        # Sample by sample: a large set may be a mapped file.
+        return np.asarray(self.codes[index], dtype=np.int64) << self.settings.input_shift
 
     def _next_sample(self) -> None:
         index, seeds = self.sample_order.take(), len(self.cost_sum)
         if self.order is not None:
             index = self.order[self._seed_numbers, index]
-        x = np.broadcast_to(self.inputs[index], (seeds, self.inputs.shape[1]))
+        x = np.broadcast_to(self._inputs(index), (seeds, self.codes.shape[1]))
         self._label = np.broadcast_to(self.labels[index], seeds)
         self._x = with_bias(x)
 

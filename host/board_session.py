@@ -15,9 +15,10 @@ from golden_model.network import Network
 from golden_model.settings import Settings
 from host import core_memory
 from host.link import Link
-from host.records import paired, sample_records
+from host.sample_store import SampleStore
 from host.session import BoardLostError, Counters, Evaluation, Samples, Session
 from host.state import State, sign_starts
+from host.streaming import Streaming
 from host.transfer import RefusedError
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
@@ -44,6 +45,8 @@ FRAME_ERRORS_MASK = 0xFFFF
 """The board counts them in 16 bits."""
 STOP_CLOCKS = 1_000_000_000
 """What an earlier program started is done or stopped by then."""
+CARRY_MARGIN = 1 << 20
+"""Clocks, more than between the reading of two words."""
 CLOCK_MARGIN = 4
 """A command may take this many times the clocks it should; then the core is said to hang."""
 
@@ -65,9 +68,10 @@ class BoardSession(Session):
         self._errors_earlier = self._errors_here = 0
         """Frame errors that the board counted in this session, before and since its last reset, as
         far as they were read."""
-        self._sets: dict[str, Samples] = {}
-        self._first = 0
-        """The training sample that stands first in the sample memory."""
+        self._store: SampleStore | None = None
+        """The sample memory, once samples were loaded."""
+        self._streaming: Streaming | None = None
+        """Of a run whose training set is not resident as a whole."""
         self._settings: Settings | None = None
         self._before = State(0, [], [])
         """What the run had done when it was restored: the board counts from 0."""
@@ -119,20 +123,13 @@ class BoardSession(Session):
         self._errors_earlier += self._errors_here
         self._errors_here = 0
 
-    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
-        ahead = Samples(np.roll(train.codes, -first, axis=0), np.roll(train.labels, -first))
-        stride = self.config.record_stride
-        records = [sample_records(samples, self.network, stride) for samples in (ahead, test)]
-        words = paired(np.concatenate(records))
-        if 2 * len(words) > self.identity.sample_memory:
-            raise UserError(
-                f"{len(train)} training and {len(test)} test samples take {2 * len(words)} words "
-                f"of 16 bits, the board's sample memory has {self.identity.sample_memory}; use "
-                "fewer samples or a board built with more sample memory"
-            )
-        self.link.write(Space.SAMPLES, 0, words)
-        self._sets = {"train": train, "test": test}
-        self._first = first
+    def load_samples(
+        self, train: Samples, test: Samples, settings: Settings | None = None, first: int = 0
+    ) -> None:
+        stride, memory = self.config.record_stride, self.identity.sample_memory
+        store = SampleStore(self.link, self.network, stride, memory, train, test)
+        store.load(settings.window if settings else None, first)
+        self._store = store
 
     def write_weights(self, weights: list[np.ndarray]) -> None:
         core_memory.write_weights(self.link, self.config, weights)
@@ -140,7 +137,7 @@ class BoardSession(Session):
     def read_weights(self) -> list[np.ndarray]:
         self._run(Command.FLUSH, passes=1)
         weights = core_memory.read_weights(self.link, self.config)
-        self._look()
+        self.look()
         return weights
 
     def check_resumable(self, settings: Settings) -> None:
@@ -166,6 +163,7 @@ class BoardSession(Session):
             counters.weight_saturations,
             counters.activation_saturations,
             counters.train_clocks,
+            counters.wait_clocks,
         )
 
     def start(self, settings: Settings, seed: int) -> None:
@@ -176,7 +174,7 @@ class BoardSession(Session):
         self._begin(settings, seed, state)
         self.write_weights(state.weights)
         core_memory.write_accumulators(self.link, self.config, state.accumulators)
-        self._look()
+        self.look()
 
     def _begin(self, settings: Settings, seed: int, state: State) -> None:
         """INIT, so that the next step is that after `state`: all but weights and accumulators."""
@@ -186,11 +184,16 @@ class BoardSession(Session):
             self.config.check(settings)
         check_core(self.network, settings)
         self.config.variant.check(settings)
-        first = state.sample(settings, len(self._sets["train"]))
-        if first != self._first:
-            self.load_samples(self._sets["train"], self._sets["test"], first)
+        store, first = self._samples, state.take(settings)
+        if not store.is_loaded(settings.window, first):
+            store.load(settings.window, first)
         self._before, self._periods = state, {}
         self._next_rate = settings.next_rate(state.step, self.network)
+        self._streaming = None
+        if store.ring is not None and store.ring.moves:
+            self._streaming = Streaming(
+                self, store, settings.tau_x, state.step, self._clock_limit(passes=2), self.backend
+            )
         (layer, start), *others = sign_starts(self.network, settings, seed, state.step)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))
@@ -208,7 +211,7 @@ class BoardSession(Session):
             Register.TAU_THETA: settings.tau_theta,
             Register.SEED: start & 0xFFFFFFFF,
             Register.SEED + 1: start >> 32,
-            Register.TRAIN_END: len(self._sets["train"]) * self.config.record_stride,
+            Register.TRAIN_END: store.train_end,
             Register.EVAL_TEST: 0,
             Register.EVAL_COUNT: 0,
             Register.SIGN_LAYER: layer,
@@ -259,11 +262,14 @@ class BoardSession(Session):
         self._next_rate = settings.next_rate(step, self.network)
 
     def _train(self, until_step: int, on_progress: Callable[[int], None] | None) -> None:
+        if self._streaming is not None:
+            self._streaming.train(until_step, on_progress)
+            return
         target = until_step - self._before.step
         self.link.write_register(Register.STEP_TARGET, target)
         step = self.link.read_register(Register.STEP)
         self._run(Command.TRAIN, passes=2 * (target - step) + 1, on_progress=on_progress)
-        _, step = self._look()
+        _, step = self.look()
         if step < target:
             raise BoardLostError(
                 f"{self.backend}: training ended at step {step + self._before.step} instead of "
@@ -271,12 +277,15 @@ class BoardSession(Session):
             )
 
     def evaluate(self, on: str = "test") -> Evaluation:
-        count = len(self._sets[on])
-        self.link.write(Space.REGISTERS, Register.EVAL_TEST, [int(on == "test"), count])
-        self._run(Command.EVALUATE, passes=count + 1)
-        correct, low, high = self.link.read(Space.REGISTERS, Register.EVAL_CORRECT, 3)
-        self._look()
-        return Evaluation(correct, low | high << 32, count, self.network.cost_frac)
+        correct = cost = 0
+        for behind, count in self._samples.parts(on):
+            self.link.write(Space.REGISTERS, Register.EVAL_TEST, [int(behind), count])
+            self._run(Command.EVALUATE, passes=count + 1)
+            right, low, high = self.link.read(Space.REGISTERS, Register.EVAL_CORRECT, 3)
+            self.look()
+            correct, cost = correct + right, cost + (low | high << 32)
+        samples = len(self._samples.sets[on])
+        return Evaluation(correct, cost, samples, self.network.cost_frac)
 
     def counters(self) -> Counters:
         count = REGISTERS - FIRST_READABLE
@@ -298,6 +307,8 @@ class BoardSession(Session):
             + word(Register.ACTIVATION_SATURATIONS),
             clocks=self._clocks(),
             train_clocks=before.train_clocks + wide(Register.TRAIN_CLOCKS),
+            wait_clocks=before.wait_clocks
+            + (self._streaming.wait_clocks if self._streaming else 0),
             link_errors=self._errors(word(Register.FRAME_ERRORS)),
             link_repeats=self.link.repeats,
         )
@@ -317,13 +328,12 @@ class BoardSession(Session):
 
         passes: forward passes it may take, for the bound on its clocks.
         """
-        per_pass = 2 * self.config.lane_words + 2 * self.network.layers[0] + 1000
-        limit = CLOCK_MARGIN * (passes + 1) * per_pass + 1_000_000
+        limit = self._clock_limit(passes)
         begin = self._clocks()
         self._send(command)
         pause = POLL_SECONDS[0]
         while True:
-            busy, step = self._look()
+            busy, step = self.look()
             if on_progress:
                 on_progress(self._before.step + step)
             if not busy:
@@ -336,7 +346,12 @@ class BoardSession(Session):
             time.sleep(pause)
             pause = min(2 * pause, POLL_SECONDS[1])
 
-    def _look(self) -> tuple[bool, int]:
+    def _clock_limit(self, passes: int) -> int:
+        """More clocks than so many passes take."""
+        per_pass = 2 * self.config.lane_words + 2 * self.network.layers[0] + 1000
+        return CLOCK_MARGIN * (passes + 1) * per_pass + 1_000_000
+
+    def look(self) -> tuple[bool, int]:
         """Whether the core is busy, and the steps since INIT.
 
         Raises BoardLostError where the board is not this session's any more.
@@ -363,8 +378,33 @@ class BoardSession(Session):
             if refusal.status is not Status.BUSY or self.link.repeats == repeats:
                 raise
 
+    def set_target(self, step: int) -> None:
+        """Let the core train up to this step since INIT, whether it does already or not."""
+        self.link.write_register(Register.STEP_TARGET, step)
+
+    def send_train(self) -> None:
+        """Have the core train up to its target, where it does not already."""
+        self._send(Command.TRAIN)
+
+    def clocks(self) -> tuple[int, int]:
+        """CLOCKS and TRAIN_CLOCKS, one soon after the other."""
+        before = None
+        while True:
+            # A carry may pass between the two words of one.
+            low, high, low_train, high_train = self.link.read(Space.REGISTERS, Register.CLOCKS, 4)
+            sure = max(low, low_train) < (1 << 32) - CARRY_MARGIN
+            if sure or before == (high, high_train):
+                return low | high << 32, low_train | high_train << 32
+            before = high, high_train
+
     def _clocks(self) -> int:
         return self.link.read_register64(Register.CLOCKS)
+
+    @property
+    def _samples(self) -> SampleStore:
+        if self._store is None:
+            raise RuntimeError("load_samples() comes first")
+        return self._store
 
 
 def check_identity(identity: Identity, network: Network, port: str) -> None:

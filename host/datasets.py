@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,12 @@ import numpy as np
 from golden_model.errors import UserError
 from golden_model.network import ACT_FRAC, Network
 from golden_model.seeds import permutation
+from host import idx
+from host.conversion import LARGE, converted
 from host.encoding import Scaling, class_numbers, class_order
 from host.generators import GENERATORS
+from host.packed import PackedSamples
+from host.prepared import Prepared
 from host.session import Samples
 from host.tables import Table, read_csv, read_npz
 from host.task_errors import near
@@ -20,23 +24,11 @@ from host.task_file import DataSection
 SOURCES = tuple(GENERATORS)
 """Names of the built-in sources."""
 SUFFIXES = (".csv", ".npz")
+FOLDER = "/"
+"""What the path of a folder with IDX files ends with."""
 TEST_FRACTION = 0.2
 TABLE_SAMPLE_BITS = 8
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Both sets, ready to load, and what a person should know of them."""
-
-    train: Samples
-    """In training order."""
-    test: Samples
-    class_names: tuple[str, ...]
-    """Name of each class number."""
-    scaling: Scaling | None
-    """How the features of a CSV or NPZ file became codes."""
-    notes: tuple[str, ...]
-    """Remarks such as constant columns, a line each."""
+"""Of tables and of pixels."""
 
 
 def check_options(data: DataSection) -> None:
@@ -45,7 +37,7 @@ def check_options(data: DataSection) -> None:
     for name, value, allowed in (
         ("variant", data.variant, kind == "nist7x7"),
         ("label_column", data.label_column, kind == ".csv"),
-        ("test_fraction", data.test_fraction, kind not in ("xor", "parity4")),
+        ("test_fraction", data.test_fraction, kind not in ("xor", "parity4", FOLDER)),
     ):
         if value is not None and not allowed:
             raise UserError(
@@ -58,7 +50,8 @@ def default_format(
 ) -> tuple[int, bool, int]:
     """(sample_bits, sample_signed, input_shift) with the source's own where None is given.
 
-    Tables default to 8-bit signed codes, shifted so that the codes span [−1, 1) or [0, 1).
+    Tables default to 8-bit signed codes, images to 8-bit unsigned ones, shifted so that the codes
+    span [−1, 1) or [0, 1).
     """
     generator = GENERATORS.get(source)
     if generator is not None:
@@ -68,7 +61,7 @@ def default_format(
             generator.input_shift if shift is None else shift,
         )
     bits = TABLE_SAMPLE_BITS if bits is None else bits
-    signed = True if signed is None else signed
+    signed = not source.endswith(FOLDER) if signed is None else signed
     if shift is None:
         shift = min(max(ACT_FRAC - bits + int(signed), 0), ACT_FRAC)
     return bits, signed, shift
@@ -86,20 +79,41 @@ def prepare(
     if data.source in GENERATORS:
         prepared = _built_in(data, network, origin)
     else:
-        prepared = _from_file(data, network, folder)
+        prepared = _from_path(data, network, folder)
+    test = prepared.test if data.test_samples is None else _some(prepared.test, data, origin)
     order = permutation(len(prepared.train), order_seed, "order")
-    train = Samples(prepared.train.codes[order], prepared.train.labels[order])
-    return Prepared(train, prepared.test, prepared.class_names, prepared.scaling, prepared.notes)
+    train = _picked(prepared.train, order)
+    return Prepared(train, test, prepared.class_names, prepared.scaling, prepared.notes)
+
+
+def _some(test: Samples, data: DataSection, origin: str) -> Samples:
+    """data.test_samples of the test set, in its order."""
+    assert data.test_samples is not None
+    if data.test_samples > len(test):
+        raise UserError(
+            f"{origin}: [data] test_samples = {data.test_samples}, but the test set has only "
+            f"{len(test)}; lower it or leave it out"
+        )
+    return _picked(test, np.sort(permutation(len(test), data.seed, "split")[: data.test_samples]))
+
+
+def _picked(samples: Samples, numbers: np.ndarray) -> Samples:
+    if isinstance(samples, PackedSamples):
+        return samples.ordered(numbers)
+    return Samples(samples.codes[numbers], samples.labels[numbers])
 
 
 def _kind(source: str) -> str:
     if source in GENERATORS:
         return source
+    if source.endswith(FOLDER):
+        return FOLDER
     suffix = Path(source).suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
             f"[data] source = {source!r}: unknown{near(source, SOURCES)}; it must be one of "
-            f"{', '.join(SOURCES)}, or the path of a .csv or .npz file"
+            f"{', '.join(SOURCES)}, the path of a .csv or .npz file, or a folder of IDX files with "
+            "a / at its end"
         )
     return suffix
 
@@ -137,6 +151,61 @@ def _built_in(data: DataSection, network: Network, origin: str) -> Prepared:
         None,
         (),
     )
+
+
+def source_digest(path: Path, source: str) -> str:
+    """SHA-256 of the contents of a file, or of a folder's IDX files.
+
+    path: where `source` is.  Raises OSError or UserError where it cannot be read.
+    """
+    if source.endswith(FOLDER):
+        return idx.digest(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_path(data: DataSection, network: Network, folder: Path) -> Prepared:
+    """From a file or a folder; converted once where that takes long."""
+    path, read = folder / data.source, _from_file
+    if _kind(data.source) == FOLDER:
+        read = _from_folder
+        size = sum(file.stat().st_size for file in idx.find(path).values())
+    else:
+        size = path.stat().st_size if path.is_file() else 0
+    if size < LARGE:
+        return read(data, network, folder)
+    key = {**data.model_dump(exclude={"test_samples"}), "source": source_digest(path, data.source)}
+    return converted(str(sorted(key.items())), network, lambda: read(data, network, folder))
+
+
+def _from_folder(data: DataSection, network: Network, folder: Path) -> Prepared:
+    """IDX images.  The code of a pixel is its sample_bits upper bits."""
+    path = folder / data.source
+    arrays = idx.read(path)
+    inputs = arrays["images"].shape[1]
+    if inputs != network.layers[0]:
+        raise UserError(
+            f"{path}: has images of {inputs} pixels, but [network] layers starts with "
+            f"{network.layers[0]}; start layers with {inputs}"
+        )
+    if network.sample_bits > 8 or network.sample_signed:
+        raise UserError(
+            f"{path}: sample_bits = {network.sample_bits}, sample_signed = "
+            f"{str(network.sample_signed).lower()}: a pixel has 8 bits and no sign; use "
+            "sample_bits = 8 or less, sample_signed = false"
+        )
+    classes = int(max(arrays["labels"].max(), arrays["test labels"].max())) + 1
+    if classes > network.classes:
+        raise UserError(
+            f"{path}: has labels up to {classes - 1}, but [network] layers ends with "
+            f"{network.outputs}; end layers with {classes}"
+        )
+    shift = 8 - network.sample_bits
+    train, test = (
+        Samples(arrays[f"{name}images"] >> shift, arrays[f"{name}labels"].astype(np.int64))
+        for name in ("", "test ")
+    )
+    return Prepared(train, test, tuple(map(str, range(classes))), None, ())
 
 
 def _from_file(data: DataSection, network: Network, folder: Path) -> Prepared:

@@ -15,6 +15,8 @@ from host.session import Counters, Evaluation, Samples, Session
 from host.state import State
 
 PROGRESS_SECONDS = 0.1
+EVALUATED_AT_ONCE = 4096
+"""Samples: a large set need not be in this machine's memory as a whole."""
 
 
 class GoldenSession(Session):
@@ -31,7 +33,9 @@ class GoldenSession(Session):
         self._before = State(0, [], [])
         """Its counters are those of the run before it was restored."""
 
-    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
+    def load_samples(
+        self, train: Samples, test: Samples, settings: Settings | None = None, first: int = 0
+    ) -> None:
         self._samples = {"train": train, "test": test}
 
     def write_weights(self, weights: list[np.ndarray]) -> None:
@@ -64,6 +68,7 @@ class GoldenSession(Session):
             counters.weight_saturations,
             counters.activation_saturations,
             counters.train_clocks,
+            counters.wait_clocks,
         )
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
@@ -76,9 +81,13 @@ class GoldenSession(Session):
 
     def evaluate(self, on: str = "test") -> Evaluation:
         trainer, samples = self._running, self._samples[on]
-        inputs = samples.codes.astype(np.int64) << trainer.settings.input_shift
-        correct, cost = evaluate(trainer.weights, inputs, samples.labels, self.network)
-        return Evaluation(int(correct[0]), int(cost[0]), len(samples), self.network.cost_frac)
+        correct = cost = 0
+        for first in range(0, len(samples), EVALUATED_AT_ONCE):
+            part = slice(first, first + EVALUATED_AT_ONCE)
+            inputs = samples.codes[part].astype(np.int64) << trainer.settings.input_shift
+            found = evaluate(trainer.weights, inputs, samples.labels[part], self.network)
+            correct, cost = correct + int(found[0][0]), cost + int(found[1][0])
+        return Evaluation(correct, cost, len(samples), self.network.cost_frac)
 
     def counters(self) -> Counters:
         trainer, before = self._running, self._before
@@ -91,6 +100,7 @@ class GoldenSession(Session):
             clocks=0,
             train_clocks=before.train_clocks,
             link_errors=0,
+            wait_clocks=before.wait_clocks,
         )
 
     def close(self) -> None:

@@ -191,6 +191,7 @@ def _resources(run: StoredRun, build: Mapping[str, Any] | None) -> str:
         ("clocks per step", _or_dash(values["clocks_per_step"], "{:,.1f}")),
         ("clocks of training", f"{values['train_clocks']:,}" if values["train_clocks"] else "–"),
         ("clocks in all", f"{values['clocks']:,}" if values["clocks"] else "–"),
+        *_waits(values),
         ("time of training and evaluation", f"{seconds:,.1f} s"),
         ("steps per second in that time", f"{values['steps'] / max(seconds, 1e-9):,.0f}"),
     ]
@@ -212,6 +213,14 @@ def _resources(run: StoredRun, build: Mapping[str, Any] | None) -> str:
         ("steps per second at this clock", _or_dash(_rate(values, build), "{:,.0f}")),
     ]
     return f'<div class="columns"><div>{text}</div><div>{_table("The build", rows)}</div></div>'
+
+
+def _waits(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """For a run that was streamed."""
+    if values.get("wait_share") is None:
+        return []
+    share = f"{100 * values['wait_share']:.1f} %, bound by the {values['bound_by']}"
+    return [("waited for samples", f"{values['wait_clocks']:,} clocks, {share}")]
 
 
 def _rate(values: Mapping[str, Any], build: Mapping[str, Any]) -> float | None:

@@ -129,6 +129,9 @@ def summary(result: RunResult) -> dict[str, Any]:
         "clocks": counters.clocks,
         "train_clocks": counters.train_clocks,
         "clocks_per_step": result.clocks_per_step,
+        "wait_clocks": counters.wait_clocks,
+        "wait_share": result.wait_share,
+        "bound_by": result.bound_by,
         "saturations": {
             "weights": counters.weight_saturations,
             "activations": counters.activation_saturations,

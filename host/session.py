@@ -65,6 +65,8 @@ class Counters:
     """Frames that arrived damaged, at the board or here."""
     link_repeats: int = 0
     """Requests sent again because no answer came."""
+    wait_clocks: int = 0
+    """In which the core could have trained, but a sample had not arrived; since start()."""
 
 
 class BoardLostError(UserError):
@@ -84,11 +86,14 @@ class Session(ABC):
     lanes: int
 
     @abstractmethod
-    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
+    def load_samples(
+        self, train: Samples, test: Samples, settings: Settings | None = None, first: int = 0
+    ) -> None:
         """Write both sets to the sample memory, training samples first.
 
-        first: the number of the training sample that a run to be restored takes next; it saves
-        restore() from writing them again.
+        settings: of the run that follows; without them the training set must fit as a whole.
+        first: State.take() of a run that is to be restored.  Both save start() and restore() from
+        writing again.
         """
 
     @abstractmethod

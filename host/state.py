@@ -29,11 +29,13 @@ class State:
     weight_saturations: int = 0
     activation_saturations: int = 0
     train_clocks: int = 0
+    wait_clocks: int = 0
     """Counters from step 0 on, see host.session.Counters."""
 
-    def sample(self, settings: Settings, samples: int) -> int:
-        """Which of the training samples is in use, or is next if a new one is due."""
-        return self.step // settings.tau_x % samples
+    def take(self, settings: Settings) -> int:
+        """Number of the sample, counted through the run, that is in use, or is next if a new one
+        is due."""
+        return self.step // settings.tau_x
 
 
 def sign_starts(

@@ -16,7 +16,8 @@ from golden_model.errors import UserError
 from golden_model.network import ONE, TAU_MAX, Network
 from golden_model.perturbations import FAMILIES, number_parameters
 from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
-from host.datasets import SOURCES, Prepared, check_options, default_format, prepare
+from host.datasets import SOURCES, check_options, default_format, prepare, source_digest
+from host.prepared import Prepared
 from host.session import Samples
 from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
@@ -74,6 +75,8 @@ class Plan:
     sample_order: str
     adam_mean_exp: int
     adam_square_exp: int
+    resident: int
+    passes: int
     tau_x: int
     tau_p: int
     tau_theta: int
@@ -314,6 +317,10 @@ class Task:
         """The data sets with class names, scaling and remarks about the data."""
         return prepare(self.file.data, self._network, self.folder, self.origin, self.seed)
 
+    def whole(self) -> Task:
+        """This task with all training samples resident, for what uses a few of them only."""
+        return self.with_overrides(resident=0, passes=1)
+
     def config_digest(self) -> str:
         """Hexadecimal SHA-256 of all that decides a run's result except its seed.
 
@@ -324,8 +331,8 @@ class Task:
         source = self.folder / self.file.data.source
         if self.file.data.source not in SOURCES:
             try:
-                data["source"] = hashlib.sha256(source.read_bytes()).hexdigest()
-            except OSError:
+                data["source"] = source_digest(source, self.file.data.source)
+            except (OSError, UserError):
                 data["source"] = source.name
         parts = {
             "network": asdict(self._network),

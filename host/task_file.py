@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, TAU_MAX
 from golden_model.perturbations import FAMILIES
+from golden_model.sample_window import RESIDENT_MAX
 from golden_model.settings import STEPS_MAX
 from host.task_errors import near
 
@@ -48,11 +49,14 @@ class TaskSection(Section):
 
 class DataSection(Section):
     source: str
-    """A generator's name, or the path of a .csv or .npz file, relative to the task file."""
+    """A generator's name, or the path of a .csv or .npz file or, with a / at its end, of a folder
+    of IDX files, relative to the task file."""
     variant: Literal["easy", "full"] | None = None
     """nist7x7 only."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Part of the samples that is kept for testing; 0.2 where the source has no test set."""
+    test_samples: Annotated[int, Field(ge=1)] | None = None
+    """Only so many of the test set, drawn by `seed`: samples to evaluate must be streamed, too."""
     seed: Seed = 0
     """Draws the split and generated noise.  Apart from the training seed, so that every
     training seed is judged on the same test set."""
@@ -103,6 +107,10 @@ class MethodSection(Section):
     warmup_every: Steps | None = None
     highpass_exp: Annotated[int, Field(ge=1, le=16)] | None = None
     sample_order: Literal["cycle", "epoch", "random"] | None = None
+    resident: Annotated[int, Field(ge=0, le=RESIDENT_MAX)] | None = None
+    """Training samples in the core's memory at a time; 0: all of them."""
+    passes: Annotated[int, Field(ge=1, le=RESIDENT_MAX)] | None = None
+    """Passes over a resident sample."""
     adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None

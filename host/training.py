@@ -21,6 +21,8 @@ from host.session import BoardLostError, Counters, Session
 from host.state import State
 from host.task import Task
 
+LINK_BOUND = 0.05
+"""A core that waited for samples for more than this part of its time is bound by the link."""
 LOSSES_MAX = 3
 """Times that a board may lose the run without getting to another checkpoint."""
 
@@ -69,6 +71,19 @@ class RunResult:
     def cost(self) -> float:
         """Mean test cost at the end."""
         return self.curve[-1].test_cost
+
+    @property
+    def wait_share(self) -> float | None:
+        """Part of its time that the core stood still for lack of samples; None where there are no
+        clocks, or all training samples were resident."""
+        clocks, waited = self.counters.train_clocks, self.counters.wait_clocks
+        return waited / (clocks + waited) if clocks and self.settings.resident else None
+
+    @property
+    def bound_by(self) -> str | None:
+        """'link' or 'core': which of the two was what the run could not go faster for."""
+        share = self.wait_share
+        return None if share is None else "link" if share > LINK_BOUND else "core"
 
     @property
     def clocks_per_step(self) -> float | None:
@@ -160,7 +175,8 @@ class _Run:
         """What other programs did."""
         self.losses = self.kept.board_losses
         self.vain_losses = 0
-        samples = len(task.prepared.train) + len(task.prepared.test)
+        train = len(task.prepared.train)
+        samples = (self.settings.resident or train) + len(task.prepared.test)
         reporter.loading(samples, session)
         self._load()
         reporter.started(task, session)
@@ -232,12 +248,11 @@ class _Run:
     def _load(self) -> None:
         """Put `kept` into the session."""
         session, prepared, state = self.session, self.task.prepared, self.kept.state
+        first = state.take(self.settings)
+        session.load_samples(prepared.train, prepared.test, self.settings, first)
         if state.step:
-            first = state.sample(self.settings, len(prepared.train))
-            session.load_samples(prepared.train, prepared.test, first)
             session.restore(self.settings, self.task.seed, state)
         else:
-            session.load_samples(prepared.train, prepared.test)
             session.write_weights(state.weights)
             session.start(self.settings, self.task.seed)
         self.step, self.cost_sum = state.step, self.kept.cost_sum

@@ -101,7 +101,7 @@ class TestRun:
         return Check("counters", True, detail, measured=measured)
 
     def _run(self, session: Session) -> _Result:
-        task, network = self.task, self.session.network
+        task, network = self.task.whole(), self.session.network
         train, test = task.datasets()
         session.load_samples(self._some(train), self._some(test))
         session.write_weights(initial_weights(network, task.seed, task.init_gain))

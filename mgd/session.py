@@ -75,7 +75,7 @@ class TrainingSession:
         """Name of each class number."""
         self._core = core
         self._data = {"train": task.prepared.train, "test": task.prepared.test}
-        core.load_samples(self._data["train"], self._data["test"])
+        core.load_samples(self._data["train"], self._data["test"], task.settings())
         self._start(initial_weights(self.network, task.seed, task.init_gain))
 
     # -- before the training ----------------------------------------------------------------
@@ -131,7 +131,7 @@ class TrainingSession:
         test = train if test_x is None else self._samples("test_", test_x, test_labels)
         names = tuple(class_names or map(str, range(self.network.classes)))
         weights = self._core.read_weights()
-        self._core.load_samples(train, test)
+        self._core.load_samples(train, test, self.settings)
         self._data = {"train": train, "test": test}
         self.class_names = names
         self._start(weights)

@@ -55,8 +55,9 @@ class Control(wiring.Component):
 
     Two clocks to the acknowledge, to read a sample one more than the memory's `sample_latency`
     and an identity word as many, to read a weight or an accumulator two more than the core takes.
-    While the core is busy only the identity, the registers that are read and STEP_TARGET are
-    there; everything else answers BUSY, so a run can be ended but not disturbed.
+    While the core is busy only the identity, the registers that are read, STEP_TARGET and, for
+    writing, the samples are there; everything else answers BUSY.  A sample that is written then
+    waits until the memory takes it.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Control(wiring.Component):
                 "eval_test": Out(1),
                 "sample_address": Out(range(max(sample_memory // 2, 2))),
                 "sample_write": Out(1),
+                "sample_ready": In(1),
                 "sample_write_data": Out(WORD),
                 "sample_read_data": In(WORD),
             }
@@ -136,7 +138,7 @@ class Control(wiring.Component):
                 m.d.comb += [found.eq(address < len(identity)), known.eq(~bus.write)]
             with m.Case(Space.SAMPLES):
                 m.d.comb += [found.eq(address < self.sample_memory // 2), known.eq(1)]
-                m.d.comb += blocked.eq(1)
+                m.d.comb += blocked.eq(~bus.write)
             with m.Case(*self._core_spaces()):
                 exists = (lane < self.config.lanes) & (word < self.config.lane_words)
                 m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1), in_core.eq(1)]
@@ -171,8 +173,9 @@ class Control(wiring.Component):
                     m.d.comb += self.sample_write.eq(space == Space.SAMPLES)
                     with m.If(writes_high):
                         m.d.sync += high.eq(bus.write_data)
-                m.d.comb += bus.ack.eq(1)
-                m.next = "IDLE"
+                with m.If(~self.sample_write | self.sample_ready):
+                    m.d.comb += bus.ack.eq(1)
+                    m.next = "IDLE"
             with m.State("WEIGHT"):
                 m.d.comb += self.weight_request.valid.eq(1)
                 with m.If(self.weight_request.ready):

@@ -55,7 +55,8 @@ def _interpolate(m: Module, tables: Sequence[PiecewiseLinear], index, offset, *,
     slopes = [b - a for table in tables for a, b in itertools.pairwise(table.values)]
     slope_shape = Shape.cast(range(min(*slopes, 0), max(*slopes, 0) + 1))
     index0 = Signal(range(len(values)))
-    index1, slope1, base2 = Signal.like(index0), Signal(slope_shape), Signal(signed(ACT_BITS))
+    index1, base2 = Signal.like(index0), Signal(signed(ACT_BITS))
+    slope1 = Signal(slope_shape, reset_less=True)
     m.d.comb += index0.eq(index)
     with m.If(enable):
         m.d.sync += [

@@ -25,9 +25,10 @@ def product(m: Module, a, b, *, dsp: bool, enable=1):
     Cost: about (bits of a + 2)·(bits of b + 1) LUTs.
     """
     exact = a * b
-    result = Signal.like(exact)
+    result = Signal.like(exact, reset_less=True)
     if dsp:
-        later = Signal.like(b)
+        # Without a reset they can be the multiplier's own registers.
+        later = Signal.like(b, reset_less=True)
         if len(a) <= DSP_BITS:
             with m.If(enable):
                 m.d.sync += [later.eq(b), result.eq(a * later)]
@@ -35,7 +36,10 @@ def product(m: Module, a, b, *, dsp: bool, enable=1):
         # Two blocks: the sum of the two products is behind the register.
         cut = LOW_BITS
         a_low, a_high = a[:cut], as_signed(a)[cut:].as_signed()
-        low, high = Signal.like(a_low * b), Signal.like(a_high * b)
+        low, high = (
+            Signal.like(part * b, reset_less=True, name=name)
+            for part, name in ((a_low, "low"), (a_high, "high"))
+        )
         with m.If(enable):
             m.d.sync += [
                 later.eq(b),

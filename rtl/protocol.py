@@ -26,7 +26,7 @@ from golden_model.network import ACTIVATIONS, COSTS, Network
 
 MAGIC = 0x3144474D
 """'MGD1' read as a little-endian word."""
-VERSION = 3
+VERSION = 4
 """Protocol version; host and board must have the same."""
 
 FLAG = 0x7E
@@ -62,14 +62,16 @@ class Status(IntEnum):
     or only be written."""
     BAD_ADDRESS = 2
     BUSY = 3
-    """The core is running: memories and settings are not accessible, STATUS and STEP are."""
+    """The core is running: what is read of the registers and the identity is there, and STEP_TARGET
+    and samples may be written."""
 
 
 class Space(IntEnum):
     REGISTERS = 0
     IDENTITY = 1
     SAMPLES = 2
-    """Sample memory: word k holds the 16-bit words 2k (lower half) and 2k + 1."""
+    """Sample memory: word k holds the 16-bit words 2k (lower half) and 2k + 1.  It may be written
+    while the core is busy."""
     WEIGHTS = 3
     """Weight memories: address = lane << 16 | word; two's complement in the low weight_bits,
     the bits above are read as 0."""

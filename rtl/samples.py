@@ -42,8 +42,9 @@ class SampleMemory(wiring.Component):
     after training ones; the training samples then go on where they were.
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
-    first.  host_read_data is valid `latency` clocks after the address (read_latency).  Use it only
-    while no request is under way.
+    first.  host_read_data is valid `latency` clocks after the address (read_latency), while no
+    request is under way.  A write is done in the clock in which host_write and host_ready are high,
+    and may come at any time: it takes a clock from a record that is being read.
 
     depth: 16-bit words, even.  storage: "block" RAM, the iCE40 UltraPlus' "spram", or
     "spram-model", which behaves as that one everywhere.  Raises UserError for more words than
@@ -73,6 +74,7 @@ class SampleMemory(wiring.Component):
                 "record": Out(stream.Signature(WORD_BITS)),
                 "host_address": In(range(max(depth // 2, 2))),
                 "host_write": In(1),
+                "host_ready": Out(1),
                 "host_write_data": In(2 * WORD_BITS),
                 "host_read_data": Out(2 * WORD_BITS),
             }
@@ -93,7 +95,7 @@ class SampleMemory(wiring.Component):
         """A training sample was read to its end."""
         # What is on its way out of the memory, the last to be read first.
         valid, half = Signal(self.latency), Signal(self.latency)
-        reading, advance, write = Signal(), Signal(), Signal()
+        reading, reads, advance, write = Signal(), Signal(), Signal(), Signal()
         row = Signal(range(max(self.depth // 2, 2)))
 
         m.d.comb += [
@@ -101,13 +103,16 @@ class SampleMemory(wiring.Component):
             self.request.ready.eq(~reading & ~valid.any()),
             self.record.valid.eq(valid[-1]),
             self.record.payload.eq(self.host_read_data.word_select(half[-1], WORD_BITS)),
-            row.eq(Mux(reading, address[1:], self.host_address)),
-            write.eq(self.host_write),
+            reads.eq(reading & ~self.host_write),
+            row.eq(Mux(reads, address[1:], self.host_address)),
+            # Only where the word behind it is taken: a single-ported memory loses its output.
+            write.eq(self.host_write & advance),
+            self.host_ready.eq(advance),
         ]
         m.d.sync += trained.eq(0)
         with m.If(advance):
-            m.d.sync += [valid.eq(Cat(reading, valid)), half.eq(Cat(address[0], half))]
-            with m.If(reading):
+            m.d.sync += [valid.eq(Cat(reads, valid)), half.eq(Cat(address[0], half))]
+            with m.If(reads):
                 m.d.sync += [
                     address.eq(address + 1),
                     left.eq(left - 1),

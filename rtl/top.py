@@ -111,6 +111,7 @@ class Top(wiring.Component):
             samples.host_address.eq(control.sample_address),
             samples.host_write.eq(control.sample_write),
             samples.host_write_data.eq(control.sample_write_data),
+            control.sample_ready.eq(samples.host_ready),
             control.sample_read_data.eq(samples.host_read_data),
         ]
         m.d.comb += self.probe.eq(core.probe)

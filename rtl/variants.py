@@ -26,8 +26,9 @@ REGISTERS = {
     "input_shift",
 }
 """Settings that a core has for every value; it works as if the others had their default."""
-BY_HOST = {"halve_every", "warmup_exp", "warmup_every"}
-"""Settings that the host sees to: it changes a register between two steps."""
+BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
+"""Settings that the host sees to: it changes a register between two steps, or keeps the sample
+memory filled."""
 HAS = REGISTERS | BY_HOST | set(FIELDS)
 ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {

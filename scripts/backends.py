@@ -86,10 +86,16 @@ def for_core(task: Task) -> Task:
 
 
 def sample_words(task: Task) -> int:
-    """16-bit words of sample memory that the task's data sets take, each from an even word on."""
+    """16-bit words of sample memory that the task's data sets take, each from an even word on.
+
+    Of a task with a resident window that is the window, and as much for samples to evaluate.
+    """
     # A test set that is the training set (xor) is written twice all the same.
-    record = task.core_config().record_stride
-    return sum(-(-len(samples) * record // 2) * 2 for samples in task.datasets())
+    record, resident = task.core_config().record_stride, task.settings().resident
+    counts = [len(samples) for samples in task.datasets()]
+    if resident:
+        counts = [min(count, resident) for count in counts]
+    return sum(-(-count * record // 2) * 2 for count in counts)
 
 
 def check_port(name: str, what: str = "backend", others: tuple[str, ...] = BACKENDS) -> None:

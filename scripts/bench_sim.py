@@ -37,7 +37,7 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
     rows = []
     try:
         with BoardSession(board.port, network, backend="sim") as session:
-            session.load_samples(train, test)
+            session.load_samples(train, test, task.settings())
             session.write_weights(initial_weights(network, task.seed, task.init_gain))
             session.start(task.settings(), task.seed)
             session.train(100)

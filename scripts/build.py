@@ -119,7 +119,8 @@ def build_command(
     if design.sample_memory < wanted:
         progress.note(
             f"note: {board.name} has room for {design.sample_memory:,} words of samples beside "
-            f"the core, the task's data takes {wanted:,}; train on fewer samples there"
+            f"the core, the task's data takes {wanted:,}; stream it (--resident N), or train on "
+            "fewer samples there"
         )
     built = build(design, options, progress)
     if built.cached:

@@ -31,7 +31,7 @@ def measured_clocks(task: Task, config: AnyConfig) -> float:
     They do not depend on the data, but for its shape.  Raises UserError where the simulated board
     cannot be built.
     """
-    network, settings = task.network(), task.settings()
+    network, settings = task.network(), task.whole().settings()
     train, test = task.datasets()
     few = Samples(train.codes[:SAMPLES], train.labels[:SAMPLES])
     one = Samples(test.codes[:1], test.labels[:1])

@@ -9,6 +9,7 @@ import click
 STUDIES = {
     "angle": ("scripts.study_angle:angle", "The measured gradient against the true one."),
     "steps": ("scripts.study_steps:steps", "Steps to a solution, of a task and its variants."),
+    "stream": ("scripts.study_stream:stream", "Steps and time by resident window and passes."),
     "noise": ("scripts.study_noise:noise", "Accuracy against each imperfection of hardware."),
 }
 """Name: (module:function, line in --help)."""

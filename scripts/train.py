@@ -58,6 +58,11 @@ record_option = click.option(
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
 @click.option("--tau-theta", type=int, metavar="N", help="Steps between updates of the weights.")
+@click.option("--tau-x", type=int, metavar="N", help="Steps that a sample is used for.")
+@click.option(
+    "--resident", type=int, metavar="N", help="Stream: samples in memory at a time.  0: all of them"
+)
+@click.option("--passes", type=int, metavar="K", help="Stream: passes over a resident sample.")
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
 @click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
@@ -77,6 +82,9 @@ def train(
     core: str | None,
     lanes: int | None,
     tau_theta: int | None,
+    tau_x: int | None,
+    resident: int | None,
+    passes: int | None,
     steps: int | None,
     target: float | None,
     seed: int | None,
@@ -94,6 +102,9 @@ def train(
         core=core,
         lanes=lanes,
         tau_theta=tau_theta,
+        tau_x=tau_x,
+        resident=resident,
+        passes=passes,
         steps=steps,
         target=target,
         seed=seed,
@@ -227,6 +238,11 @@ def report(result: RunResult, folder: Path) -> str:
     if result.clocks_per_step is not None:
         lines.append(
             f"  clocks     {result.clocks_per_step:.1f} per step, {counters.clocks:,} in all"
+        )
+    if result.wait_share is not None:
+        lines.append(
+            f"  stream     {result.settings.resident} samples resident, the core waited "
+            f"{100 * result.wait_share:.1f} % of its time for more: bound by the {result.bound_by}"
         )
     if counters.weight_saturations or counters.activation_saturations:
         lines.append(

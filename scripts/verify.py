@@ -146,7 +146,7 @@ def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
     board = simulated.start(config, sample_words(task), trace_file, say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
-            session.load_samples(train, test)
+            session.load_samples(train, test, task.settings())
             session.write_weights(initial_weights(network, task.seed, task.init_gain))
             session.start(task.settings(), task.seed)
             chunk = max(1, CHUNK_EVENTS // config.lane_words)

@@ -125,7 +125,7 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
     the task does not use: the other method and difference, where they are not wiring, samples and
     signs that stay.
     """
-    settings = task.settings()
+    settings = task.whole().settings()
     others = settings
     if task.core == "folded":
         others = replace(

@@ -22,7 +22,7 @@ class FakeSession(Session):
         self.closed = False
         self.on_train = lambda step: None
 
-    def load_samples(self, train: Samples, test: Samples, first: int = 0) -> None:
+    def load_samples(self, train: Samples, test: Samples, settings=None, first=0) -> None:
         self.calls.append("load_samples")
         self.loaded = (train, test)
 

@@ -6,6 +6,7 @@ have tests of their own.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from golden_model.imperfections import Imperfections
@@ -228,6 +229,8 @@ class Oracle:
     def place(self, n: int) -> int:
         """Place of sample n in the order given."""
         count, kind = len(self.labels), self.set.sample_order
+        if self.set.resident:
+            return self.windowed(n)
         if kind == "cycle":
             return n % count
         if kind == "random":
@@ -242,6 +245,19 @@ class Oracle:
                 x ^= x // 2 ** math.ceil(bits / 2)
             if x < count:
                 return x
+
+    def windowed(self, n: int) -> int:
+        """Sample n's place: the slots are filled, gone through, and changed, as a core's are."""
+        resident, passes = self.set.resident, self.set.passes
+        fresh = itertools.count()
+        slots = [0] * resident
+        for turn in range(passes):
+            for slot in range(turn, resident, passes):
+                slots[slot] = next(fresh)
+        for whole in range(n // resident):
+            for slot in range(whole % passes, resident, passes):
+                slots[slot] = next(fresh)
+        return slots[n % resident] % len(self.labels)
 
     def word(self, n: int) -> int:
         """32 bits of the second half of stretch K."""

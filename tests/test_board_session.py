@@ -188,9 +188,10 @@ def test_too_many_samples(session, task):
     train, test = task.datasets()
     more = Samples(np.tile(train.codes, (2, 1)), np.tile(train.labels, 2))
     before = session.link.read(Space.SAMPLES, 0, 4)
-    with pytest.raises(UserError, match="64 training and 8 test samples take") as error:
+    with pytest.raises(UserError, match="64 training samples and one to evaluate take") as error:
         session.load_samples(more, test)
     assert str(session.identity.sample_memory) in one_line(error)
+    assert "--resident 39" in one_line(error)
     assert session.link.read(Space.SAMPLES, 0, 4) == before  # nothing was sent
 
 
@@ -324,3 +325,26 @@ def test_a_port_that_echoes(terminal):
             other.write(b"x")  # wakes the reader
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([(5, 1, 7, 0)], (5 + (1 << 32), 7)),
+        # The carry passed between the words of the first answer.
+        ([(0xFFFF_FFFF, 2, 7, 0), (90, 2, 7, 0)], (90 + (2 << 32), 7)),
+        # And here it is about to: the second answer says that it did not yet.
+        ([(0xFFFF_0000, 1, 7, 0), (0xFFFF_F000, 1, 7, 0)], (0xFFFF_F000 + (1 << 32), 7)),
+        # A counter that stands still just below a carry is no reason to ask for ever.
+        ([(5, 1, 0xFFFF_FFFF, 0), (80, 1, 0xFFFF_FFFF, 0)], (80 + (1 << 32), 0xFFFF_FFFF)),
+        (
+            [(0xFFFF_FFF0, 1, 7, 0), (0xFFFF_FFFF, 2, 7, 0), (70, 2, 7, 0)],
+            (70 + (2 << 32), 7),
+        ),
+    ],
+)
+def test_counters_that_carry_while_they_are_read(session, monkeypatch, answers, expected):
+    left = [list(words) for words in answers]
+    monkeypatch.setattr(session.link, "read", lambda *_place: left.pop(0))
+    assert session.clocks() == expected
+    assert left == []

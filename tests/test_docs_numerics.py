@@ -35,6 +35,7 @@ from golden_model.perturbations.sequential import stride_and_start
 from golden_model.perturbations.sine import SINE
 from golden_model.perturbations.walsh import rows
 from golden_model.sample_order import SampleOrder
+from golden_model.sample_window import SampleWindow
 from golden_model.settings import Settings
 from golden_model.trainer import SignSource, Trainer
 from host.datasets import default_format, split
@@ -451,6 +452,22 @@ def _(b):
         "highpass_exp": b["highpass_exp"],
         "costs": b["costs"],
         "D": [highpass.delta(array([cost]))[0] for cost in b["costs"]],
+    }
+
+
+@vector("window")
+def _(b):
+    return {
+        **{key: b[key] for key in ("samples", "resident")},
+        "rows": [
+            {
+                "passes": row["passes"],
+                "places": SampleWindow(b["resident"], row["passes"])
+                .places(np.arange(len(row["places"])), b["samples"])
+                .tolist(),
+            }
+            for row in b["rows"]
+        ],
     }
 
 

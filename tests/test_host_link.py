@@ -141,7 +141,7 @@ def test_a_board_of_an_older_protocol(board, link):
     board.spoil = lambda number, _reply: encode(
         bytes([board.requests[number][0], Op.READ]) + bytes(4) + b"\0"
     )
-    with pytest.raises(UserError, match="answers in another way than version 3") as error:
+    with pytest.raises(UserError, match="answers in another way than version 4") as error:
         link.read(Space.WEIGHTS, 0, 1)
     assert "\n" not in str(error.value)
 

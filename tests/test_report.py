@@ -62,6 +62,7 @@ def digits(tmp_path_factory) -> Path:
     values |= {"clocks_per_step": 427.125, "train_clocks": 1_708_500, "clocks": 2_000_001}
     values["saturations"] = {"weights": 1234, "activations": 56_789}
     values |= {"link_errors": 42, "link_repeats": 43, "board_losses": 2}
+    values |= {"wait_clocks": 569_500, "wait_share": 0.25, "bound_by": "link"}
     (folder / "run.json").write_text(json.dumps(values))
     build = folder.parent / "build"
     build.mkdir()
@@ -120,6 +121,7 @@ def test_the_page_says_what_the_run_says(digits, page):
     facts = {row[0]: row[1] for row in outline.rows if len(row) == 2}
     assert facts["clocks per step"] == "427.1"
     assert facts["clocks of training"] == "1,708,500"
+    assert facts["waited for samples"] == "569,500 clocks, 25.0 %, bound by the link"
     assert facts["clocks in all"] == "2,000,001"
     assert facts["LUT"] == "5,032 of 5,280"
     assert facts["DSP"] == "8 of 8"

@@ -174,8 +174,8 @@ def test_a_run_that_somebody_else_stops(task, sessions, monkeypatch):
         looks.append(1)
         if len(looks) == 1:
             session.link.write(Space.REGISTERS, Register.STEP_TARGET, [0])
-        return type(session)._look(session)
+        return type(session).look(session)
 
-    monkeypatch.setattr(session, "_look", look)
+    monkeypatch.setattr(session, "look", look)
     with pytest.raises(BoardLostError, match=r"training ended at step \d+ instead of 1000000"):
         session.train(1_000_000)

@@ -183,13 +183,13 @@ def test_a_range_of_shifts(shift):
 # -- widths -----------------------------------------------------------------------------------
 
 WIDTHS = {
-    "wp": (RESIDUAL, False, 5, 5),
-    "np": (RESIDUAL, True, 5, 5),
-    "range": (RESIDUAL, True, -4, 6),
-    "no_residual": (dataclasses.replace(RESIDUAL, tau_theta_max=1), False, -4, 0),
+    "wp": (RESIDUAL, False, True, 5, 5),
+    "np": (RESIDUAL, True, False, 5, 5),
+    "range": (dataclasses.replace(RESIDUAL, hidden="relu"), True, True, -4, 6),
+    "no_residual": (dataclasses.replace(RESIDUAL, tau_theta_max=1), False, False, -4, 0),
     "entropy": (
         Network((6, 10), cost="cross_entropy", weight_bits=8, accumulators=True, tau_theta_max=300),
-        *(True, 0, 12),
+        *(True, True, 0, 12),
     ),
 }
 
@@ -201,16 +201,19 @@ def fits(value: int, bits: int) -> bool:
 @pytest.mark.parametrize("name", WIDTHS)
 def test_shares_and_accumulators_fit(name):
     """The worst that costs and inputs can do, at each shift; and not a bit to spare."""
-    net, nodes, low, high = WIDTHS[name]
-    config = SpatialConfig(net, nodes, True, 0, low, high)
+    net, nodes, antithetic, low, high = WIDTHS[name]
+    config = SpatialConfig(net, nodes, antithetic, 0, low, high)
     largest_share = largest = 0
+    ends = (-ONE, ONE) if config.x_bound == ONE else (ACT_MIN, ACT_MAX)
+    # C⁺ − C⁻, or twice C − C0: a cost is 0 or more.
+    bound = net.cost_bound * (1 if antithetic else 2)
     for shift in range(low, high + 1):
-        for delta in (2 * net.cost_bound, -2 * net.cost_bound):
+        for delta in (bound, -bound):
             shares = [delta]
             if nodes:
                 shares = [
                     int(stochastic_round(delta * x, ACT_FRAC, byte, ROUND_BITS))
-                    for x in (ACT_MIN, ACT_MAX, ONE)
+                    for x in (*ends, ONE)
                     for byte in (0, (1 << ROUND_BITS) - 1)
                 ]
             for share in shares:

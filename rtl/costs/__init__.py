@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from golden_model.network import Network
-from rtl.costs.base import SOON, Cost, ParallelCost, result_layout
+from rtl.costs.base import SOON, Cost, ParallelCost, result_layout, value_bits
 
 __all__ = [
     "SOON",
@@ -23,6 +23,7 @@ __all__ = [
     "parallel_cost",
     "parallel_kind",
     "result_layout",
+    "value_bits",
 ]
 
 

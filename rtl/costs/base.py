@@ -50,8 +50,8 @@ class Cost(wiring.Component):
             "table_logarithm": Out(1),
             "table_value": In(signed(ACT_BITS)),
         }
-        bound = network.output_bound
-        self.value_bits = signed_bits(-bound, bound) if network.reads_sums else ACT_BITS
+        self.value_bits = value_bits(network)
+        bits = network.pre_bits if network.reads_sums else ACT_BITS
         super().__init__(
             {
                 "label": In(range(network.classes)),
@@ -59,7 +59,7 @@ class Cost(wiring.Component):
                     stream.Signature(
                         data.StructLayout(
                             {
-                                "value": signed(output_bits(network)),
+                                "value": signed(bits),
                                 "node": range(max(network.outputs, 2)),
                                 "second": 1,
                                 "last": 1,
@@ -176,7 +176,7 @@ class ParallelCost(wiring.Component):
         self.network, self.dsp = network, dsp
         super().__init__(
             {
-                "values": In(data.ArrayLayout(signed(output_bits(network)), network.outputs)),
+                "values": In(data.ArrayLayout(signed(value_bits(network)), network.outputs)),
                 "label": In(range(network.classes)),
                 "cost": Out(unsigned(network.cost_bits)),
                 "category": Out(range(network.classes)),
@@ -203,9 +203,10 @@ class ParallelCost(wiring.Component):
         m.d.comb += self.category.eq(delayed(m, category, latency - clocks))
 
 
-def output_bits(network: Network) -> int:
-    """Width of what a cost reads of an output node."""
-    return network.pre_bits if network.reads_sums else ACT_BITS
+def value_bits(network: Network) -> int:
+    """Width of what a cost reads of an output: its pre-activation or its activation."""
+    bound = network.output_bound
+    return signed_bits(-bound, bound) if network.reads_sums else ACT_BITS
 
 
 def single_category(network: Network, value):

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from golden_model.costs import exp_sum_bits
 from golden_model.network import Network
 from golden_model.tables import EXP2, LOG2, TABLE_FRAC
-from rtl.costs.base import SOON, Cost, ParallelCost, largest
+from rtl.costs.base import SOON, Cost, ParallelCost, largest, value_bits
 from rtl.costs.smoothing import distance_sum_bits, smoothing, smoothing_latency
 from rtl.delay import delayed
 from rtl.piecewise import LATENCY as TABLE_LATENCY
@@ -194,7 +194,7 @@ class ParallelCrossEntropy(ParallelCost):
         net = self.network
         values = [self.values[k] for k in range(net.outputs)]
         top, category, clocks = largest(m, values)
-        bits = net.pre_bits
+        bits = value_bits(net)
         distances, terms = [], []
         for k, value in enumerate(values):
             distance = Signal(unsigned(bits), name=f"distance_{k}")

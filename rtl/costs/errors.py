@@ -81,7 +81,7 @@ class ParallelErrorSum(Term, ParallelCost):
         for k, value in enumerate(values):
             wanted = target(net, self.label == (k + (net.outputs == 1)))
             difference = Signal(signed(ERROR_BITS), name=f"difference_{k}")
-            error = Signal.like(difference, name=f"error_{k}")
+            error = Signal.like(difference, name=f"error_{k}", reset_less=True)
             m.d.comb += difference.eq(value - wanted)
             m.d.sync += error.eq(difference)
             terms.append(self.term(m, error, difference, dsp=self.dsp))

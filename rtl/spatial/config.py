@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from golden_model.errors import UserError
-from golden_model.network import Network, signed_bits
+from golden_model.network import ONE, Network, signed_bits
 from golden_model.settings import Settings
 from rtl.config import change_bits
 from rtl.protocol import WIRING
@@ -206,6 +206,57 @@ class SpatialConfig:
         raise IndexError(word)
 
     # -- widths -----------------------------------------------------------------------------
+    # Those of golden_model.network.Network hold for any layer, input and method; here each layer
+    # has its own, and what is wiring makes them narrower.
+
+    def input_bound(self, layer: int) -> int:
+        """Largest |x| that enters a layer of weights."""
+        net = self.network
+        if layer:
+            return net.input_bound(layer)
+        return max(-net.code_min, net.code_max) << self.input_shift
+
+    def sum_bits(self, layer: int) -> int:
+        """Width of the perturbed sums of a layer, in accumulator units."""
+        return _signed(self._layer_bound(layer))
+
+    def acc_bits(self, layer: int) -> int:
+        """Width of a layer's sums of products in weight units (no perturbation)."""
+        net = self.network
+        return _signed(self._layer_bound(layer) >> (net.grid_frac - net.weight_frac))
+
+    def sign_sum_bits(self, layer: int) -> int:
+        """Width of Σ s·x over the inputs and the bias of a layer's neuron."""
+        return _signed(self.network.layers[layer] * self.input_bound(layer) + ONE)
+
+    def pre_bits(self, layer: int) -> int:
+        """Width of a layer's pre-activations."""
+        return _signed((self._layer_bound(layer) >> self.network.pre_shift) + 1)
+
+    def _layer_bound(self, layer: int) -> int:
+        return self.network.layer_bound(layer, self.input_bound(layer))
+
+    @property
+    def delta_bound(self) -> int:
+        """Largest |D|: C⁺ − C⁻, or twice C − C0."""
+        return self.network.cost_bound * (1 if self.antithetic else 2)
+
+    @property
+    def delta_bits(self) -> int:
+        """Width of D."""
+        return _signed(self.delta_bound)
+
+    @cached_property
+    def contribution_bound(self) -> int:
+        """Largest |contribution| to an accumulator: D, or D·x rounded."""
+        if not self.nodes:
+            return self.delta_bound
+        return -(-self.delta_bound * self.x_bound // ONE)
+
+    @cached_property
+    def x_bound(self) -> int:
+        """Largest |x| of a synapse, the bias among them."""
+        return max(ONE, *(self.input_bound(k) for k in range(self.network.depth)))
 
     @property
     def align_max(self) -> int:
@@ -218,8 +269,7 @@ class SpatialConfig:
         net = self.network
         if not net.accumulators:
             return self.change_bits
-        plain = net.contribution_bits if self.nodes else net.delta_cost_bits
-        return plain + self.align_max
+        return _signed(self.contribution_bound) + self.align_max
 
     @property
     def change_bits(self) -> int:
@@ -232,9 +282,8 @@ class SpatialConfig:
         net = self.network
         if not net.accumulators:
             return 0
-        largest = (4 if self.nodes else 2) * net.cost_bound + 1
-        bound = (1 << self.shift_high) + (net.tau_theta_max * largest << self.align_max)
-        return signed_bits(-bound, bound)
+        window = net.tau_theta_max * self.contribution_bound
+        return _signed((1 << self.shift_high) + (window << self.align_max))
 
     def gradient_scale(self, settings: Settings) -> int:
         """An accumulator holds G times this."""
@@ -253,3 +302,8 @@ class SpatialConfig:
         """16-bit words from one sample's record to the next, as the host counts: a power of two,
         so that the number of a record is some of its address' bits."""
         return 1 << max((self.network.sample_words - 1).bit_length(), 1)
+
+
+def _signed(bound: int) -> int:
+    """Bits of a signed number of at most this size."""
+    return signed_bits(-bound, bound)

@@ -211,10 +211,11 @@ class SpatialCore(wiring.Component):
         units = []
         for k in range(cfg.passes):
             m.submodules[f"cost_{k}"] = unit = parallel_cost(net, dsp=cfg.table_dsp)
-            m.d.comb += [unit.values.eq(outputs[k]), unit.label.eq(label)]
+            m.d.comb += [unit.values[n].eq(outputs[k][n]) for n in range(net.outputs)]
+            m.d.comb += unit.label.eq(label)
             units.append(unit)
         first, last = units[0].cost, units[-1].cost
-        delta = Signal(signed(net.delta_cost_bits), reset_less=True)
+        delta = Signal(signed(cfg.delta_bits), reset_less=True)
         # What a step adds to the sum of all costs: both passes', or twice that of its one.
         both = Signal(net.cost_bits + 1, reset_less=True)
         m.d.sync += both.eq(Mux(token("step", at.cost), first + last, 0))

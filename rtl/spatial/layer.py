@@ -46,7 +46,9 @@ class Layer(wiring.Component):
         members = self._sums[0].signature.members
         forward = {name: members[name] for name in FORWARD if name in members}
         weight = signed(net.weight_bits)
-        y = data.ArrayLayout(signed(ACT_BITS if self.activates else net.pre_bits), self.nodes)
+        y = data.ArrayLayout(
+            signed(ACT_BITS if self.activates else config.pre_bits(layer)), self.nodes
+        )
         count = self.nodes * (self.fan_in + 1)
         super().__init__(
             {

@@ -30,11 +30,12 @@ class RecordMemory(wiring.Component):
 
     The host writes the same words (the label, then packed codes), but a record begins every
     SpatialConfig.record_stride words, and what lies between two records is not stored.
-    host_address counts pairs of words; host_read_data is valid READ_LATENCY clocks after it.
+    host_address counts pairs of words; host_read_data is valid READ_LATENCY clocks after it, while
+    no stream is under way.  Writes are done at once, at any time.
 
     `begin` starts a stream of records on `record`: with `evaluate` low the training samples, from
     the current one on and round again; with it high those from 0 or, with `eval_test`, from
-    train_end on.  It ends what was under way, as `stop` does; use the host's port only then.
+    train_end on.  It ends what was under way, as `stop` does.
     `next_sample` makes the following training sample the current one, `restart_train` the first.
     depth: 16-bit words that the host sees.
     """
@@ -58,6 +59,7 @@ class RecordMemory(wiring.Component):
                 "record": Out(stream.Signature(record_layout(config))),
                 "host_address": In(range(max(depth // 2, 2))),
                 "host_write": In(1),
+                "host_ready": Out(1),
                 "host_write_data": In(2 * WORD_BITS),
                 "host_read_data": Out(2 * WORD_BITS),
             }
@@ -72,6 +74,7 @@ class RecordMemory(wiring.Component):
         def following(record):
             return Mux(record + 1 == train_end, 0, record + 1)
 
+        m.d.comb += self.host_ready.eq(1)
         with m.If(self.restart_train):
             m.d.sync += current.eq(0)
         with m.Elif(self.next_sample):

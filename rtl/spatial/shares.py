@@ -65,10 +65,9 @@ class Shares(wiring.Component):
     def __init__(self, config: SpatialConfig, count: int) -> None:
         self.config = config
         self.count = count
-        net = config.network
         super().__init__(
             {
-                "delta": In(signed(net.delta_cost_bits)),
+                "delta": In(signed(config.delta_bits)),
                 "valid": In(1),
                 "x": In(data.ArrayLayout(signed(ACT_BITS), count)),
                 "random": In(ROUND_BITS),

@@ -47,7 +47,7 @@ class FirstSums(wiring.Component):
                 "signs": In(sign_leap(config, self.fan_in)),
                 "plain": In(1),
                 "scale": In(range(net.grid_frac + 1)),
-                "z": Out(data.ArrayLayout(signed(net.pre_bits), config.passes)),
+                "z": Out(data.ArrayLayout(signed(config.pre_bits(0)), config.passes)),
             }
         )
 
@@ -67,7 +67,7 @@ class FirstSums(wiring.Component):
         if net.sample_bits == 1 and net.sample_signed:
             bias = -bias  # The only plane is the one that counts negative.
         weights.append(bias)
-        bits = net.acc_bits
+        bits = cfg.acc_bits(0)
         total = self._gated_tree(m, weights, Cat(self.plane, self.plane_last), bits)
         base = total
         if net.sample_bits > 1:
@@ -91,7 +91,7 @@ class FirstSums(wiring.Component):
             sign_sum = delayed(m, sign_sum, _base_latency(cfg) - tree_latency(count))
         plain = delayed(m, self.plain, _base_latency(cfg))
         z = perturbed(
-            m, cfg, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
+            m, cfg, 0, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
         )
         m.d.comb += [self.z[k].eq(value) for k, value in enumerate(z)]
         return m
@@ -112,7 +112,7 @@ class FirstSums(wiring.Component):
 
     def _sign_sum(self, m: Module, one: int):
         """Σ s·x over inputs and bias in units of one code, tree_latency() clocks later."""
-        bits, count = self.config.network.sign_sum_bits, self.fan_in + 1
+        bits, count = self.config.sign_sum_bits(0), self.fan_in + 1
         codes = [self.codes[j] for j in range(self.fan_in)]
         if self.config.gated_codes:
             # Σ s·x = Σ x − 2·Σ x·(s < 0): two counts of ones.
@@ -151,19 +151,19 @@ class LaterSums(wiring.Component):
                 "signs": In(sign_leap(config, self.fan_in)),
                 "plain": In(1),
                 "scale": In(range(net.grid_frac + 1)),
-                "z": Out(data.ArrayLayout(signed(net.pre_bits), config.passes)),
+                "z": Out(data.ArrayLayout(signed(config.pre_bits(layer)), config.passes)),
             }
         )
 
     @staticmethod
     def latency_of(config: SpatialConfig, layer: int) -> int:
         """Clocks from activations to pre-activations."""
-        return _product_latency(config) + tree_latency(config.network.layers[layer] + 1) + 2
+        return PRODUCT_LATENCY + tree_latency(config.network.layers[layer] + 1) + 2
 
     def elaborate(self, platform):
         m = Module()
-        cfg, net = self.config, self.config.network
-        first, count = _product_latency(cfg), self.fan_in + 1
+        cfg = self.config
+        first, count = PRODUCT_LATENCY, self.fan_in + 1
         sums = first + tree_latency(count)
         plain = delayed(m, self.plain, sums)
         signs = delayed(m, self.signs, first)
@@ -171,37 +171,35 @@ class LaterSums(wiring.Component):
             x = [self.x[k][j] for j in range(self.fan_in)]
             terms = [self._product(m, self.weights[j], x[j]) for j in range(self.fan_in)]
             terms.append(self.weights[self.fan_in] << ACT_FRAC)
-            base = add_tree(m, terms, net.acc_bits)
+            base = add_tree(m, terms, cfg.acc_bits(self.layer))
             one = Const(1 << ACT_FRAC, signed(ACT_BITS))
             if cfg.nodes:
                 sign_sum = delayed(m, sign_of(one, signs[0]), tree_latency(count))
             else:
                 late = [delayed(m, value, first) for value in x]
                 leaves = [sign_of(v, signs[j]) for j, v in enumerate([*late, one])]
-                sign_sum = add_tree(m, leaves, net.sign_sum_bits)
-            z = perturbed(m, cfg, base, sign_sum, plain, self.scale, only=k)
+                sign_sum = add_tree(m, leaves, cfg.sign_sum_bits(self.layer))
+            z = perturbed(m, cfg, self.layer, base, sign_sum, plain, self.scale, only=k)
             m.d.comb += self.z[k].eq(z[0])
         return m
 
     def _product(self, m: Module, weight, x):
-        if not self.config.product_dsp:
-            return product(m, delayed(m, x, 1), weight, dsp=False)
-        exact = Signal(signed(len(weight) + ACT_BITS), name="product")
-        m.d.sync += exact.eq(weight * x)
-        return exact
+        # Without a reset it can be the multiplier's own register.
+        later = Signal(signed(ACT_BITS), name="x_later", reset_less=True)
+        m.d.sync += later.eq(x)
+        return product(m, later, weight, dsp=self.config.product_dsp)
 
 
-def _product_latency(config: SpatialConfig) -> int:
-    return 1 if config.product_dsp else 2
+PRODUCT_LATENCY = 2
 
 
 def perturbed(
-    m: Module, cfg: SpatialConfig, base, sign_sum, plain, scale, only: int | None = None
+    m: Module, cfg: SpatialConfig, layer: int, base, sign_sum, plain, scale, only: int | None = None
 ) -> list:
     """round(W·x ± δ·Σ s·x), 2 clocks later: + for pass 0, − for pass 1; both, or `only` one."""
     net = cfg.network
     place = net.grid_frac - net.weight_frac
-    wide, shifted = Signal(signed(net.sum_bits)), Signal(signed(net.sum_bits))
+    wide, shifted = (Signal(signed(cfg.sum_bits(layer)), name=n) for n in ("wide", "shifted"))
     half = Const(1 << (net.pre_shift - 1), net.pre_shift)
     m.d.sync += [
         wide.eq((base << place) + half),
@@ -209,7 +207,7 @@ def perturbed(
     ]
     results = []
     for k in range(cfg.passes) if only is None else (only,):
-        z = Signal(signed(net.pre_bits), name=f"z_{k}")
+        z = Signal(signed(cfg.pre_bits(layer)), name=f"z_{k}")
         m.d.sync += z.eq((wide - shifted if k else wide + shifted) >> net.pre_shift)
         results.append(z)
     return results

@@ -44,7 +44,7 @@ class Synapse(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cfg = self.config
+        cfg, bits = self.config, self.config.network.weight_bits
         if cfg.gradient_bits:
             cut = cfg.shift_high
             total = gated_sum(m, self.gradient, self.share, self.sign, self.gate, ccu2c=cfg.ccu2c)
@@ -54,30 +54,35 @@ class Synapse(wiring.Component):
                 m.d.sync += self.gradient.eq(Cat(total[:cut], Const(0, cfg.gradient_bits - cut)))
             with m.If(self.clear):
                 m.d.sync += self.gradient.eq(0)
-            moved = self.weight - self.gradient[cut:].as_signed()
+            # No wider adder than it takes: where more is given than all of W's range, W clips.
+            given = self.gradient[cut:]
+            moved, far = self.weight - given[: bits + 1].as_signed(), given[bits:]
+            beyond, up = far.any() & ~far.all(), given[-1]
         else:
             share = Mux(self.gate, self.share, 0)
             moved = add_or_subtract(self.weight, share, ~self.sign)
+            beyond = up = Const(0)
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,
-        # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.
-        bits = cfg.network.weight_bits
-        kept, above = Signal(bits), moved[bits - 1 :]
+        # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.  That
+        # reset must be the only one, and come from a register.
+        above = moved[bits - 1 :]
+        kept = Signal(bits, reset_less=True)
         high, low, changes = Signal(), Signal(), Signal()
         m.d.sync += [
-            kept.eq(Cat(moved[: bits - 1], above[-1])),
-            high.eq(~above[-1] & above.any()),
-            low.eq(above[-1] & ~above.all()),
+            kept.eq(Cat(moved[: bits - 1], Mux(beyond, ~up, above[-1]))),
+            high.eq(self.change & Mux(beyond, up, ~above[-1] & above.any())),
+            low.eq(self.change & Mux(beyond, ~up, above[-1] & ~above.all())),
             changes.eq(self.change),
+            self.clipped.eq(high | low),
         ]
-        rest, sign = Signal(bits - 1), Signal()
+        rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
         with m.If(changes | self.turn):
             m.d.sync += [
                 rest.eq(Mux(self.turn, self.before, kept[:-1] | high.replicate(bits - 1))),
                 sign.eq(Mux(self.turn, self.before[-1], kept[-1])),
             ]
-            with m.If(low & changes):
-                m.d.sync += rest.eq(0)
+        with m.If(low):
+            m.d.sync += rest.eq(0)
         m.d.comb += self.weight.eq(Cat(rest, sign))
-        m.d.sync += self.clipped.eq((high | low) & changes)
         return m

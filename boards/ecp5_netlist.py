@@ -1,0 +1,28 @@
+"""What an ECP5 has that Yosys does not use, put into its netlist before it is placed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+from boards import carry_ends, dsp_registers
+
+SOURCES = "".join(inspect.getsource(module) for module in (carry_ends, dsp_registers))
+"""Whatever keeps a finished netlist must look at this."""
+
+
+def finish(netlist: Path, *, simulated: bool = False) -> None:
+    """Rewrite a JSON netlist of Yosys.  Raises OSError.
+
+    simulated: for Verilog, where an output that is left open as nextpnr wants it would be tied to
+    a constant.
+    """
+    design = json.loads(netlist.read_text(encoding="utf-8"))
+    for module in design["modules"].values():
+        # Yosys lists every cell that it knows as a module too.
+        if module["cells"]:
+            dsp_registers.pack(module)
+            if not simulated:
+                carry_ends.leave_open(module)
+    netlist.write_text(json.dumps(design), encoding="utf-8")
