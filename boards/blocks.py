@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from boards.devices import ECP5, GOWIN, ICE40, Device
 from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
+from rtl.activation import has_table
 from rtl.config import CoreConfig
+from rtl.costs import cost_kind
+from rtl.piecewise import TABLE
 from rtl.protocol import FRAME_MAX
 from rtl.samples import BANK_ROWS, WORD_BITS
 
@@ -110,10 +113,6 @@ def lane_dsps(device: Device, network: Network) -> int:
     return _product_blocks(device, network.weight_bits)
 
 
-TABLE = (11, 10)
-"""Slope and offset of an interpolated table, about: one DSP block."""
-
-
 @dataclass(frozen=True)
 class Product:
     """A product outside the lanes: widths of its factors, whether a DSP block may take it."""
@@ -129,13 +128,13 @@ class Product:
 def shared_products(config: CoreConfig) -> list[Product]:
     """The products outside the lanes."""
     network = config.network
-    mse = network.cost == "mse"
     products = []
     if not config.weights_only:
         products.append(Product((network.delta_cost_bits, ACT_BITS), config.broadcast_dsp))
-    products.append(Product((ACT_BITS + 1, ACT_BITS + 1) if mse else TABLE, config.cost_dsp))
-    activations = [network.hidden] * (network.depth > 1) + [network.output] * mse
-    if "tanh" in activations and not config.shared_tables:
+    in_cost = cost_kind(network).product(network)
+    if in_cost is not None:
+        products.append(Product(in_cost, config.cost_dsp))
+    if has_table(network) and not config.shared_tables:
         products.append(Product(TABLE, config.activation_dsp))
     return products
 

@@ -14,11 +14,14 @@ from golden_model.network import Network
 from rtl.config import CoreConfig, Fixed
 from rtl.mac16 import OPERAND_BITS
 from rtl.samples import SPRAM_DEPTHS, WORD_BITS
+from rtl.variant import PLAIN, Variant
 
 FIT_HINT = "`mgd fit TASK` shows what fits where"
 
 
-def core_config(board: Board, network: Network, lanes: int, fixed: Fixed = ()) -> CoreConfig:
+def core_config(
+    board: Board, network: Network, lanes: int, fixed: Fixed = (), variant: Variant = PLAIN
+) -> CoreConfig:
     """A core's layout: what the lanes leave of the DSP blocks is for the other units.
 
     Raises UserError where the network cannot use so many lanes.
@@ -31,6 +34,7 @@ def core_config(board: Board, network: Network, lanes: int, fixed: Fixed = ()) -
         mac16=device.family == ICE40 and network.weight_bits <= OPERAND_BITS,
         memory_register=device.family != ICE40,
         fixed=fixed,
+        variant=variant,
     )
     # Block RAMs that are left beside SPRAM are good for nothing else.
     with_tables = replace(config, table_memory=config.shared_tables)
@@ -116,6 +120,7 @@ def make_design(
     sample_memory: int,
     baud: int | None,
     fixed: Fixed = (),
+    variant: Variant = PLAIN,
 ) -> Design:
     """The design of a network on a board: how much memory for samples, and who gets the DSPs.
 
@@ -131,7 +136,7 @@ def make_design(
             f"lanes = {count}: {board.name} has {device.dsps} multipliers and each lane takes "
             f"one; lower lanes or use a larger board ({FIT_HINT})"
         )
-    config = core_config(board, network, count, fixed)
+    config = core_config(board, network, count, fixed, variant)
     words = sample_depth(board, config, sample_memory)
     least = 2 * network.sample_words
     takes = core_blocks(board, config)

@@ -15,6 +15,7 @@ from golden_model.settings import Settings
 from rtl.config import CoreConfig, Fixed, fixed_settings
 from rtl.spram import WORDS as SPRAM_WORDS
 from rtl.step_clocks import step_clocks
+from rtl.variant import PLAIN, Variant
 
 WORTH_FIXING = ("method", "difference")
 """Settings that save most as wiring."""
@@ -74,14 +75,21 @@ class Fit:
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(board: Board, network: Network, lanes: int, wanted: int, fixed: Fixed = ()) -> Fit:
-    """What a network on `lanes` lanes takes of a board, estimated.
+def assess(
+    board: Board,
+    network: Network,
+    lanes: int,
+    wanted: int,
+    fixed: Fixed = (),
+    variant: Variant = PLAIN,
+) -> Fit:
+    """What a network on `lanes` lanes takes of a board, estimated; without a variant's own gates.
 
     wanted: 16-bit words of the task's data; fixed: what is wiring in the core.  Raises UserError
     where the network cannot use so many lanes, or the estimate's coefficients cannot be read.
     """
     device = board.device
-    config = core_config(board, network, lanes, fixed)
+    config = core_config(board, network, lanes, fixed, variant)
     words = sample_depth(board, config, wanted)
     blocks = core_blocks(board, config) + sample_memories(device, words).blocks
     sprams = -(-words // SPRAM_WORDS) if device.sprams else 0

@@ -35,6 +35,7 @@ from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.config import Fixed
 from rtl.top import Top, probe_layout
+from rtl.variant import PLAIN, Variant
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
 """The families whose netlists can be simulated, and the board whose build is taken for them."""
@@ -86,7 +87,12 @@ class BoardPins(wiring.Component):
 
 
 def design_for(
-    family: str, network: Network, lanes: int, sample_words: int, fixed: Fixed = ()
+    family: str,
+    network: Network,
+    lanes: int,
+    sample_words: int,
+    fixed: Fixed = (),
+    variant: Variant = PLAIN,
 ) -> Design:
     """What `mgd build` would build for the family's board of FAMILIES.
 
@@ -94,7 +100,8 @@ def design_for(
     """
     if family not in FAMILIES:
         raise UserError(f"netlist {family!r} is unknown: there are {', '.join(FAMILIES)}")
-    design = make_design(find_board(FAMILIES[family]), network, lanes, sample_words, None, fixed)
+    board = find_board(FAMILIES[family])
+    design = make_design(board, network, lanes, sample_words, None, fixed, variant)
     if design.sample_memory < sample_words:
         raise UserError(
             f"{sample_words:,} words of samples: {FAMILIES[family]} has room for "

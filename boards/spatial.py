@@ -11,6 +11,8 @@ from boards.devices import ECP5
 from boards.flow import Design
 from golden_model.network import Network
 from golden_model.settings import Settings
+from rtl.activations import KINDS, Tabulated
+from rtl.costs import parallel_kind
 from rtl.product import DSP_BITS
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.shares import Shares, Sources
@@ -41,12 +43,11 @@ def dsp_counts(config: SpatialConfig) -> dict[str, int]:
     layers = list(zip(net.layers, net.layers[1:], strict=False))
     per_weight = 1 if net.weight_bits <= DSP_BITS else 2
     products = sum(fan_in * nodes for fan_in, nodes in layers[1:])
-    activations = sum(nodes for _, nodes in layers[:-1]) if net.hidden == "tanh" else 0
-    if net.cost == "mse":
-        activations += net.outputs * (net.output == "tanh")
-        costs = net.outputs
-    else:
-        costs = net.outputs + 1
+    tabulated = {name for name, kind in KINDS.items() if isinstance(kind, Tabulated)}
+    activations = sum(nodes for _, nodes in layers[:-1]) if net.hidden in tabulated else 0
+    if not net.reads_sums:
+        activations += net.outputs * (net.output in tabulated)
+    costs = parallel_kind(net).products(net)
     shares = 0 if Shares.is_direct(config) else len(Sources.of(config).x)
     return {
         "product_dsp": products * per_weight * passes,

@@ -54,9 +54,9 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
             each = inputs * (2 * weight + 4) + sums + (0 if config.nodes else inputs * 34)
             each += 0 if config.product_dsp else fan_in * weight * 18
             total += nodes * config.passes * each
-        if layer < net.depth - 1 or net.cost == "mse":
+        if layer < net.depth - 1 or not net.reads_sums:
             total += nodes * config.passes * table
-    total += config.passes * net.outputs * (120 if net.cost == "mse" else 240)
+    total += config.passes * net.outputs * (240 if net.cost == "cross_entropy" else 120)
     if not Shares.is_direct(config):
         total += len(Sources.of(config).x) * (130 if config.share_dsp else 500)
     return round(total * (1 if family == ECP5 else OTHER_FAMILIES))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cocotb
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from cocotb_tests.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import around, clocks_until, field, network_of, payload_layout, spread
 from golden_model.activations import activate
-from golden_model.network import ACT_FRAC
-from rtl.activation import Activation
+from golden_model.network import ACT_FRAC, ACTIVATIONS
+from rtl.activation import Activation, used_kinds
+from rtl.activations import KINDS
 from rtl.schedule import packed_fields
 
 TAG_BITS = 7
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "tanh_relu_8": {"layers": (3, 2, 1), "output": "relu", "pre_frac": 8},
     "identity_tanh_12": {"layers": (9, 5, 2), "hidden": "identity", "weight_bits": 18},
     "tanh_identity_14": {
@@ -29,12 +32,42 @@ CASES = {
     },
     "one_layer_relu_14": {"layers": (1, 1), "output": "relu", "pre_frac": 14, "weight_bits": 8},
     "cross_entropy_relu": {"layers": (5, 4, 3), "hidden": "relu", "cost": "cross_entropy"},
+    "sigmoid_tanh_8": {"layers": (3, 2, 1), "hidden": "sigmoid", "pre_frac": 8},
+    "tanh_sigmoid_12": {"layers": (3, 2, 1), "output": "sigmoid", "cost": "l1"},
+    "sigmoid_14": {
+        "layers": (2, 3),
+        "output": "sigmoid",
+        "pre_frac": 14,
+        "cost_frac": 14,
+    },
+    "leaky_relu_hard_tanh_12": {
+        "layers": (9, 5, 2),
+        "hidden": "leaky_relu",
+        "output": "hard_tanh",
+    },
+    "hard_tanh_leaky_relu_8": {
+        "layers": (9, 5, 2),
+        "hidden": "hard_tanh",
+        "output": "leaky_relu",
+        "pre_frac": 8,
+    },
+    "hinge_sigmoid": {"layers": (5, 4, 3), "hidden": "sigmoid", "cost": "hinge"},
 }
+
+
+def test_every_activation_has_a_case():
+    used = {kind.name for c in CASES.values() for kind in used_kinds(network_of(c))}
+    assert used == set(ACTIVATIONS) == set(KINDS)
 
 
 @pytest.mark.parametrize(
     ("name", "dsp"),
-    [(name, dsp) for name in CASES for dsp in (True, False) if dsp or "tanh" in name],
+    [
+        (name, dsp)
+        for name in CASES
+        for dsp in (True, False)
+        if dsp or Activation(network_of(CASES[name]), TAG_BITS).tables
+    ],
 )
 def test_activation(name, dsp):
     network = CASES[name]
@@ -49,16 +82,16 @@ async def equals_activate(dut):
     layout, result = payload_layout(unit, "i"), payload_layout(unit, "o")
     high = (1 << (net.pre_bits - 1)) - 1
     one = 1 << net.pre_frac
-    # Ends of the tanh table's segments, of the activation format, and of the input itself.
-    corners = [k * one // 2 for k in range(-10, 11)]
+    # Ends of the tables' segments, of the activation format, and of the input itself.
+    corners = [k * one // 2 for k in range(-18, 19)]
     corners += [1 << (net.pre_frac + 1), -1 << (net.pre_frac + 1), ~high, high]
     corners += [((1 << 15) - 1) << net.pre_frac >> ACT_FRAC]
     values = around(corners, ~high, high, reach=3)
-    values += [random.randint(-5 * one, 5 * one) for _ in range(400)]
+    values += [random.randint(-9 * one, 9 * one) for _ in range(400)]
     values += [spread(random, ~high, high) for _ in range(200)]
     random.shuffle(values)
-    # Cross-entropy sends no outputs through here.
-    chosen = [0 if net.cost == "cross_entropy" else random.getrandbits(1) for _ in values]
+    # Cross-entropy and hinge send no outputs through here.
+    chosen = [0 if net.reads_sums else random.getrandbits(1) for _ in values]
     if net.depth == 1:
         chosen = [1] * len(values)
     tags = [random.getrandbits(TAG_BITS) for _ in values]

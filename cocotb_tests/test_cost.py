@@ -1,6 +1,8 @@
-"""rtl.cost against golden_model.costs: both cost functions and the class."""
+"""rtl.costs against golden_model.costs: every cost function and the class."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -12,12 +14,14 @@ from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import network_of, payload_layout, spread
 from golden_model import costs
-from golden_model.network import ACT_MAX, ACT_MIN, ONE
+from golden_model.network import ACT_MAX, ACT_MIN, COSTS, ONE
 from golden_model.tables import TABLE_FRAC
-from rtl.cost import SOON, cost_unit
+from rtl.costs import SOON, UNITS, cost_kind, cost_unit
 from rtl.schedule import packed_fields
 
-CASES = {
+ENTROPY = {"cost": "cross_entropy"}
+NARROW = {"layers": (3, 2), "pre_frac": 8, "cost_frac": 16, "weight_bits": 8}
+CASES: dict[str, dict[str, Any]] = {
     "mse_1": {"layers": (3, 1), "target_low": -ONE, "target_high": ONE - 1},
     "mse_1_wide_targets": {
         "layers": (3, 1),
@@ -26,18 +30,38 @@ CASES = {
         "cost_frac": 16,
     },
     "mse_10": {"layers": (4, 10), "target_low": 0, "cost_frac": 8},
-    "entropy_2": {"layers": (3, 2), "pre_frac": 8, "cost_frac": 16, "weight_bits": 8},
-    "entropy_10": {"layers": (32, 10), "pre_frac": 12, "cost_frac": 12},
-    "entropy_3": {"layers": (5, 3), "pre_frac": 14, "cost_frac": 14, "weight_bits": 18},
+    "entropy_2": {**NARROW, **ENTROPY},
+    "entropy_10": {"layers": (32, 10), **ENTROPY},
+    "entropy_3": {"layers": (5, 3), "pre_frac": 14, "cost_frac": 14, "weight_bits": 18, **ENTROPY},
+    "smoothed_2": {**NARROW, **ENTROPY, "smoothing_exp": 1},
+    "smoothed_10": {"layers": (32, 10), **ENTROPY, "smoothing_exp": 5},
+    "smoothed_3": {"layers": (5, 3), "cost_frac": 13, **ENTROPY, "smoothing_exp": 16},
+    "l1_1": {"layers": (3, 1), "cost": "l1", "target_low": ACT_MIN, "target_high": ACT_MAX},
+    "l1_5": {"layers": (4, 5), "cost": "l1", "target_low": 0, "cost_frac": 16},
+    "hinge_1": {"layers": (3, 1), "cost": "hinge"},
+    "hinge_2": {**NARROW, "cost": "hinge"},
+    "hinge_5": {"layers": (4, 5), "cost": "hinge", "weight_bits": 18},
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dsp", [True, False], ids=("dsp", "logic"))
+def choices() -> list[tuple[str, bool]]:
+    """Each case with its multiplier in a DSP block, and in logic, where there is one."""
+    multiplies = {name: cost_kind(network_of(CASES[name])).product for name in CASES}
+    return [
+        (name, dsp)
+        for name in CASES
+        for dsp in (True, False)
+        if dsp or multiplies[name](network_of(CASES[name]))
+    ]
+
+
+def test_every_cost_has_a_case():
+    assert {network_of(case).cost for case in CASES.values()} == set(COSTS) == set(UNITS)
+
+
+@pytest.mark.parametrize(("name", "dsp"), choices())
 def test_cost(name, dsp):
-    network = dict(CASES[name])
-    if name.startswith("entropy"):
-        network["cost"] = "cross_entropy"
+    network = CASES[name]
     unit = cost_unit(network_of(network), dsp=dsp)
     simulate(unit, __name__, "equals_golden_cost", {"network": network, "dsp": dsp})
 
@@ -45,7 +69,7 @@ def test_cost(name, dsp):
 def cases(net, random) -> list[tuple[list[int], int]]:
     """Outputs and a label: ends, ties, near ties, far and near values."""
     n = net.outputs
-    if net.cost == "mse":
+    if not net.reads_sums:
         low, high, unit = ACT_MIN, ACT_MAX, ONE
         points = [net.target_low, net.target_high]
         middle = (net.target_low + net.target_high) // 2
@@ -53,7 +77,7 @@ def cases(net, random) -> list[tuple[list[int], int]]:
     else:
         high = net.output_bound
         low, unit = -high, 1 << net.pre_frac
-        points = [0, unit, 15 * unit, -unit]
+        points = [0, unit, 15 * unit, -unit, -1]
     points = [max(low, min(high, p)) for p in points]
     labels = list(range(net.classes))
     found = [([value] * n, label) for value in (low, high, *points) for label in labels]

@@ -11,17 +11,27 @@ from cocotb_tests.runner import params, rng, simulate
 from cocotb_tests.streams import start_clock
 from cocotb_tests.values import as_signed
 from golden_model.network import ACT_BITS
-from golden_model.tables import EXP2, LOG2, TANH
+from golden_model.tables import EXP2, LOG2, PiecewiseLinear
+from rtl.activations import KINDS, Tabulated
 from rtl.piecewise import LATENCY, SharedTables
 
 CLOCKS = 3000
 
 
 @pytest.mark.parametrize("dsp", [True, False], ids=("dsp", "logic"))
-@pytest.mark.parametrize(("tanh_bits", "cost_bits"), [(11, 17), (17, 15), (15, 14)])
-def test_shared_tables(tanh_bits, cost_bits, dsp):
-    given = {"tanh_bits": tanh_bits, "cost_bits": cost_bits}
-    simulate(SharedTables(**given, dsp=dsp), __name__, "equals_tables", given)
+@pytest.mark.parametrize(
+    ("kind", "bits", "cost_bits"), [("tanh", 11, 17), ("tanh", 17, 15), ("sigmoid", 16, 14)]
+)
+def test_shared_tables(kind, bits, cost_bits, dsp):
+    given = {"kind": kind, "bits": bits, "cost_bits": cost_bits}
+    unit = SharedTables(tabulated(kind), bits, cost_bits, dsp=dsp)
+    simulate(unit, __name__, "equals_tables", given)
+
+
+def tabulated(name: str) -> PiecewiseLinear:
+    kind = KINDS[name]
+    assert isinstance(kind, Tabulated)
+    return kind.table
 
 
 def position(random, bits: int) -> int:
@@ -34,18 +44,19 @@ def position(random, bits: int) -> int:
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def equals_tables(dut):
     given, random = params(), rng()
+    table = tabulated(given["kind"])
     await start_clock(dut)
     expected = []
     for clock in range(CLOCKS):
-        tanh, logarithm = random.getrandbits(1), random.getrandbits(1)
-        at = position(random, given["tanh_bits"]), position(random, given["cost_bits"])
-        dut.tanh.value, dut.logarithm.value = tanh, logarithm
-        dut.tanh_position.value, dut.cost_position.value = at
-        if tanh:
-            wanted = TANH(np.array(at[0]), given["tanh_bits"])
+        activates, logarithm = random.getrandbits(1), random.getrandbits(1)
+        at = position(random, given["bits"]), position(random, given["cost_bits"])
+        dut.activates.value, dut.logarithm.value = activates, logarithm
+        dut.position.value, dut.cost_position.value = at
+        if activates:
+            wanted = table(np.array(at[0]), given["bits"])
         else:
             wanted = (LOG2 if logarithm else EXP2)(np.array(at[1]), given["cost_bits"])
-        expected.append((int(wanted), tanh, logarithm, at))
+        expected.append((int(wanted), activates, logarithm, at))
         await ReadOnly()
         if clock >= LATENCY:
             wanted, *where = expected[clock - LATENCY]

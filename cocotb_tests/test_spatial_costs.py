@@ -1,4 +1,4 @@
-"""rtl.spatial.costs against golden_model.costs: a cost and a class in every clock."""
+"""rtl.costs against golden_model.costs: a cost and a class in every clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cocotb_tests.test_cost import cases
 from cocotb_tests.values import network_of, packed_array
 from golden_model import costs
 from golden_model.network import ACT_MAX, ACT_MIN, ONE
-from rtl.spatial.costs import cost_latency, parallel_cost, value_bits
+from rtl.costs import UNITS, cost_latency, parallel_cost, value_bits
 
 ENTROPY = {"cost": "cross_entropy"}
 CASES: dict[str, tuple[dict[str, Any], bool, int]] = {
@@ -36,7 +36,21 @@ CASES: dict[str, tuple[dict[str, Any], bool, int]] = {
         *(True, 11),
     ),
     "entropy_10": ({"layers": (32, 10), **ENTROPY}, True, 14),
+    "smoothed_2": (
+        {"layers": (3, 2), "pre_frac": 8, "cost_frac": 16, **ENTROPY, "smoothing_exp": 1},
+        *(False, 11),
+    ),
+    "smoothed_10": ({"layers": (32, 10), **ENTROPY, "smoothing_exp": 5}, True, 15),
+    "l1_1": ({"layers": (3, 1), "cost": "l1", "target_low": ACT_MIN}, True, 4),
+    "l1_5": ({"layers": (4, 5), "cost": "l1", "cost_frac": 16}, True, 5),
+    "hinge_1": ({"layers": (3, 1), "cost": "hinge"}, True, 2),
+    "hinge_2": ({"layers": (3, 2), "cost": "hinge", "pre_frac": 8, "cost_frac": 16}, True, 3),
+    "hinge_5": ({"layers": (4, 5), "cost": "hinge", "weight_bits": 18}, True, 5),
 }
+
+
+def test_every_cost_has_a_case():
+    assert {network_of(fields).cost for fields, _, _ in CASES.values()} == set(UNITS)
 
 
 def test_parallel_costs():

@@ -231,6 +231,25 @@ class Settings:
             return min(self.eta_exp + self.slowed(step), 63)
         return min(self.shift(network) + self.slowed(step), network.shift_max - self.gain_bits)
 
+    def eta_exp_at(self, step: int, network: Network) -> int:
+        """The exponent of the learning rate that makes S what it is in this step."""
+        if self.adam:
+            return self.shift_at(step, network)
+        return self.eta_exp + self.shift_at(step, network) - self.shift(network)
+
+    def next_rate(self, step: int, network: Network) -> int | None:
+        """A step behind `step` up to which shift_at() stays what it is there; None: for ever."""
+        ends = []
+        warming = self.warmup_exp > step // self.warmup_every
+        if warming:
+            ends.append((step // self.warmup_every + 1) * self.warmup_every)
+        falls = warming or self.adam
+        if self.halve_every and (
+            falls or self.shift_at(step, network) < network.shift_max - self.gain_bits
+        ):
+            ends.append((step // self.halve_every + 1) * self.halve_every)
+        return min(ends, default=None)
+
     def gradient_bound(self, network: Network) -> int:
         """Largest |G| that these settings can make."""
         contributions = self.tau_theta * (4 * network.cost_bound + 1) << self.value_frac

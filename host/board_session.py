@@ -22,6 +22,7 @@ from host.streaming import Streaming
 from host.transfer import RefusedError
 from host.transport import SerialTransport, Transport
 from rtl.config import CoreConfig
+from rtl.perturbations import FAMILIES
 from rtl.protocol import (
     EPOCH_BITS,
     EPOCH_SHIFT,
@@ -36,6 +37,7 @@ from rtl.protocol import (
     Status,
 )
 from rtl.spatial.config import SpatialConfig
+from rtl.variant import Variant
 from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
@@ -74,6 +76,8 @@ class BoardSession(Session):
         self._settings: Settings | None = None
         self._before = State(0, [], [])
         """What the run had done when it was restored: the board counts from 0."""
+        self._next_rate: int | None = None
+        """The step at which the schedule of the learning rate changes it next."""
         self._periods: dict[Register, tuple[int, int]] = {}
         """Time constants that were shortened for the period that a restored run was in: the step
         at which that ends, and the value from there on."""
@@ -88,10 +92,11 @@ class BoardSession(Session):
         self.identity = self.link.identify()
         check_identity(self.identity, self.network, self.backend)
         wiring, self.lanes = self.identity.wiring, self.identity.lanes
+        variant = Variant.from_word(self.identity.variant, self.network.depth)
         self.config: CoreConfig | SpatialConfig = (
-            SpatialConfig.wired(self.network, wiring)
+            SpatialConfig.wired(self.network, wiring, variant)
             if len(wiring) == len(WIRING)
-            else CoreConfig.wired(self.network, self.lanes, wiring)
+            else CoreConfig.wired(self.network, self.lanes, wiring, variant)
         )
         # The board's counter outlives sessions, and trying baud rates adds to it.
         self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
@@ -178,10 +183,12 @@ class BoardSession(Session):
         self._settings = settings
         self.config.check(settings)
         check_core(self.network, settings)
+        self.config.variant.check(settings)
         store, first = self._samples, state.take(settings)
         if not store.is_loaded(settings.window, first):
             store.load(settings.window, first)
         self._before, self._periods = state, {}
+        self._next_rate = settings.next_rate(state.step, self.network)
         self._streaming = None
         if store.ring is not None and store.ring.moves:
             self._streaming = Streaming(
@@ -197,7 +204,7 @@ class BoardSession(Session):
             Register.STEP_TARGET: 0,
             Register.MODE: int(mode),
             Register.DELTA_EXP: settings.delta_exp,
-            Register.ETA_EXP: settings.eta_exp,
+            Register.ETA_EXP: settings.eta_exp_at(state.step, self.network),
             Register.INPUT_SHIFT: settings.input_shift,
             Register.TAU_X: settings.tau_x,
             Register.TAU_P: settings.tau_p,
@@ -223,19 +230,36 @@ class BoardSession(Session):
             self.link.write(Space.REGISTERS, Register.SEED, [start & 0xFFFFFFFF, start >> 32])
             self.link.write_register(Register.SIGN_LAYER, layer)
             self._run(Command.INIT, passes=100)
+        if self.config.variant.perturbation != "random":
+            family, draw = FAMILIES[settings.perturbation], state.step // settings.tau_p
+            codes = family.codes(self.network, settings, seed, draw)
+            self.link.write(Space.REGISTERS, Register.SEED, [codes & 0xFFFFFFFF, codes >> 32])
+            self._run(Command.CODES, passes=100)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
-        while self._periods:
-            end = min(end for end, _ in self._periods.values())
-            if end <= until_step:
-                self._train(end, on_progress)
-            else:
+        while True:
+            ends = [end for end, _ in self._periods.values()]
+            if self._next_rate is not None:
+                ends.append(self._next_rate)
+            end = min(ends, default=until_step + 1)
+            if end > until_step:
                 break
+            self._train(end, on_progress)
             for register, (last, period) in list(self._periods.items()):
                 if last == end:
                     self.link.write_register(register, period)
                     del self._periods[register]
+            if self._next_rate == end:
+                self._change_rate(end)
         self._train(until_step, on_progress)
+
+    def _change_rate(self, step: int) -> None:
+        """The learning rate of `step`, once the update of the step before has had its own."""
+        settings = self._settings
+        assert settings is not None
+        self._run(Command.FLUSH, passes=1)
+        self.link.write_register(Register.ETA_EXP, settings.eta_exp_at(step, self.network))
+        self._next_rate = settings.next_rate(step, self.network)
 
     def _train(self, until_step: int, on_progress: Callable[[int], None] | None) -> None:
         if self._streaming is not None:

@@ -19,6 +19,12 @@ MARK = "mgd report"
 ROWS = 20
 """Evaluations in the table."""
 METHODS = {"np": "node perturbation", "wp": "weight perturbation"}
+COSTS = {
+    "mse": "sum of squared errors",
+    "cross_entropy": "cross-entropy (base 2)",
+    "hinge": "hinge",
+    "l1": "sum of the errors' sizes",
+}
 PIXELS = 8
 """A weight is drawn as wide as that where there is room."""
 
@@ -240,7 +246,7 @@ def _errors(run: StoredRun) -> str:
 def _settings(run: StoredRun) -> str:
     values = run.values
     network, settings = _network(run), values["settings"]
-    cost = {"mse": "sum of squared errors", "cross_entropy": "cross-entropy (base 2)"}[network.cost]
+    cost = COSTS[network.cost]
     training = [
         ("method", METHODS[values["method"]]),
         ("difference", settings["difference"]),
@@ -256,7 +262,7 @@ def _settings(run: StoredRun) -> str:
     core = [
         ("layers", network.describe()),
         ("activation", network.hidden),
-        ("output activation", "–" if network.cost == "cross_entropy" else network.output),
+        ("output activation", "–" if network.reads_sums else network.output),
         ("cost", cost),
         ("classes", ", ".join(values["class_names"])),
         ("weights", f"{network.weight_bits} bits, {network.weight_frac} of them fraction"),

@@ -24,6 +24,7 @@ from host.task_file import Overrides, TaskFile
 from host.task_names import find_task, read_task
 from rtl.config import CoreConfig, Fixed, fixed_settings
 from rtl.spatial.config import SpatialConfig
+from rtl.variant import Variant
 
 DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
@@ -176,7 +177,8 @@ class Task:
         """The core that trains this task."""
         if self.core == "spatial":
             return SpatialConfig.of(self._network, self.settings())
-        return CoreConfig(self._network, self.lanes, fixed=self.fixed)
+        variant = Variant.of(self.settings())
+        return CoreConfig(self._network, self.lanes, fixed=self.fixed, variant=variant)
 
     @property
     def fixed(self) -> Fixed:

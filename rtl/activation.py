@@ -7,10 +7,20 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, ACT_FRAC, Network
-from golden_model.tables import TANH, TANH_RANGE_LOG2
-from rtl.arithmetic import saturated
+from rtl.activations import KINDS, Direct, Kind, Tabulated
 from rtl.piecewise import LATENCY as TABLE_LATENCY
 from rtl.piecewise import interpolate, rescaled
+
+
+def used_kinds(network: Network) -> list[Kind]:
+    """The activations of hidden nodes and, if they are others, of the outputs."""
+    names = [network.hidden] * (network.depth > 1) + [network.output] * (not network.reads_sums)
+    return [KINDS[name] for name in dict.fromkeys(names or ["identity"])]
+
+
+def has_table(network: Network) -> bool:
+    """Whether any of them takes an interpolated table."""
+    return any(isinstance(kind, Tabulated) for kind in used_kinds(network))
 
 
 class Activation(wiring.Component):
@@ -19,10 +29,10 @@ class Activation(wiring.Component):
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
     saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
     `stores` is high while a hidden node's result is on `o`.
-    The network's hidden and output activations are both there, chosen by `output`.  tanh takes
-    a multiplier, with `dsp` in a DSP block; or none, with `shared_tables`: then it asks a
-    rtl.piecewise.SharedTables at `table_position` in the clock in which `i` is taken.  Nothing may
-    stall then.
+    The network's hidden and output activations are both there, chosen by `output`.  Those that
+    have a table take one multiplier for both, with `dsp` in a DSP block; or none, with
+    `shared_tables`: then a rtl.piecewise.SharedTables is asked at `table_position` in the clock in
+    which `i` is taken.  Nothing may stall then.
     """
 
     LATENCY = 1 + TABLE_LATENCY
@@ -32,8 +42,11 @@ class Activation(wiring.Component):
     ) -> None:
         self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
         common = {"output": 1, "tag": tag_shape}
-        # The position is z + 4 of [0, 8).
-        self.position_bits = network.pre_frac + TANH_RANGE_LOG2 + 1
+        self.kinds = used_kinds(network)
+        self.tables = [kind for kind in self.kinds if isinstance(kind, Tabulated)]
+        self.position_bits = max(
+            (table.position_bits(network.pre_frac) for table in self.tables), default=1
+        )
         tables = {
             "table_position": Out(self.position_bits),
             "table_value": In(signed(ACT_BITS)),
@@ -60,12 +73,11 @@ class Activation(wiring.Component):
         enable = Signal()
         m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
 
-        z = self.i.payload.value
-        hidden_kind, output_kind = self._kinds()
-        results = {
-            kind: getattr(self, f"_{kind}")(m, z, enable)
-            for kind in sorted({hidden_kind, output_kind})
-        }
+        results = self._tabulated(m, enable)
+        for kind in self.kinds:
+            if isinstance(kind, Direct):
+                results[kind.name] = self._direct(m, kind, enable)
+        hidden, at_output = results[self.kinds[0].name], results[self.kinds[-1].name]
 
         valid = self.i.valid
         output, tag = self.i.payload.output, self.i.payload.tag
@@ -86,55 +98,62 @@ class Activation(wiring.Component):
         value = self.o.payload
         m.d.comb += [
             self.o.valid.eq(valid),
-            Cat(value.value, value.saturated).eq(
-                Mux(output, Cat(*results[output_kind]), Cat(*results[hidden_kind]))
-            ),
+            Cat(value.value, value.saturated).eq(Mux(output, Cat(*at_output), Cat(*hidden))),
             value.output.eq(output),
             value.tag.eq(tag),
         ]
         return m
 
-    def _kinds(self) -> tuple[str, str]:
-        """Activations of hidden and output nodes; where one is not used, the other's."""
-        net = self.network
-        has_hidden, has_output = net.depth > 1, net.cost == "mse"
-        if not has_hidden and not has_output:
-            return "identity", "identity"
-        hidden = net.hidden if has_hidden else net.output
-        return hidden, net.output if has_output else hidden
+    def _delay(self, m: Module, enable, signals):
+        """Registers that take the signals in every clock with `enable`."""
+        registers = [Signal.like(signal) for signal in signals]
+        with m.If(enable):
+            m.d.sync += [
+                register.eq(signal) for register, signal in zip(registers, signals, strict=True)
+            ]
+        return registers
 
-    def _tanh(self, m: Module, z, enable):
-        # The position is z + 4, limited to the table's range [0, 8): flipping the sign bit of
-        # [−4, 4) adds 4.  So near its end the table rounds to its last value, that from 4 on.
-        bits = self.position_bits
-        assert 2 * (TANH.values[-1] - TANH.values[-2]) < 1 << (bits - TANH.segment_bits)
-        limited, _ = saturated(z, bits)
-        position = Cat(limited[:-1], ~limited[-1])
-        y = Signal(signed(ACT_BITS))
+    def _direct(self, m: Module, kind: Direct, enable):
+        z = self.i.payload.value
+        wide = Signal(signed(len(z) + ACT_FRAC))
+        m.d.comb += wide.eq(rescaled(z, self.network.pre_frac, ACT_FRAC))
+        y, over = Signal(signed(ACT_BITS)), Signal()
+        value, saturates = kind.gates(wide)
+        with m.If(enable):
+            m.d.sync += [y.eq(value), over.eq(saturates)]
+        for _ in range(self.LATENCY - 1):
+            y, over = self._delay(m, enable, (y, over))
+        return y, over
+
+    def _tabulated(self, m: Module, enable) -> dict[str, tuple]:
+        """One interpolator for the tables of both; `output` says which table it is."""
+        if not self.tables:
+            return {}
+        z, pre_frac, bits = self.i.payload.value, self.network.pre_frac, self.position_bits
+        # A position with zeros behind it is the same place of the same table.
+        positions = [
+            table.position(z, pre_frac) << (bits - table.position_bits(pre_frac))
+            for table in self.tables
+        ]
+        position = positions[0]
+        if len(positions) > 1:
+            position = Mux(self.i.payload.output, positions[1], positions[0])
         if self.shared_tables:
             m.d.comb += self.table_position.eq(position)
             found = self.table_value
         else:
-            found = interpolate(m, [TANH], position, enable=enable, dsp=self.dsp)
-        with m.If(enable):
-            m.d.sync += y.eq(found)
-        return y, Signal()
-
-    def _identity(self, m: Module, z, enable):
-        wide = Signal(signed(len(z) + ACT_FRAC))
-        m.d.comb += wide.eq(rescaled(z, self.network.pre_frac, ACT_FRAC))
-        y, over = Signal(signed(ACT_BITS)), Signal()
-        limited, overflow = saturated(wide, ACT_BITS)
-        with m.If(enable):
-            m.d.sync += [y.eq(limited), over.eq(overflow)]
-        for _ in range(self.LATENCY - 1):
-            y_next, over_next = Signal.like(y), Signal()
+            found = interpolate(
+                m,
+                [table.table for table in self.tables],
+                position[:bits],
+                which=self.i.payload.output if len(positions) > 1 else None,
+                enable=enable,
+                dsp=self.dsp,
+            )
+        results = {}
+        for table in self.tables:
+            y = Signal(signed(ACT_BITS))
             with m.If(enable):
-                m.d.sync += [y_next.eq(y), over_next.eq(over)]
-            y, over = y_next, over_next
-        return y, over
-
-    def _relu(self, m: Module, z, enable):
-        positive = Signal.like(z)
-        m.d.comb += positive.eq(Mux(z < 0, 0, z))
-        return self._identity(m, positive, enable)
+                m.d.sync += y.eq(table.value(found))
+            results[table.name] = (y, Signal())
+        return results

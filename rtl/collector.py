@@ -25,9 +25,11 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
     """A finished group: its first node and size, and which passes it has results for.
 
     node counts through all hidden neurons, or through the outputs; passes: bit 0 the first
-    pass (C⁺ or C0), bit 1 the second (C⁻ or C).
+    pass (C⁺ or C0), bit 1 the second (C⁻ or C).  plain: it is not perturbed in this sweep, in a
+    core that has such.
     """
     nodes = max(config.hidden_nodes, config.network.outputs)
+    plain = {"plain": 1} if config.variant.selects else {}
     return data.StructLayout(
         {
             "node": range(max(nodes, 2)),
@@ -35,6 +37,7 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
             "passes": 2,
             "last": 1,
             "output": 1,
+            **plain,
         }
     )
 
@@ -129,6 +132,11 @@ class Collector(wiring.Component):
         base, perturbation, minus = Signal(bits), Signal(bits), Signal()
         total = Signal(bits + 1)
         factor = Mux(second, self.factor_1, self.factor_0)
+        if cfg.variant.selects:
+            plain = Signal()
+            with m.If(self.take):
+                m.d.sync += plain.eq(self.group.plain)
+            factor = Mux(plain, 0, factor)
         if cfg.nodes_only:  # ±1.0
             place, inverse = (
                 ACT_FRAC + net.grid_frac - DELTA_EXP_MAX - cut,

@@ -16,7 +16,9 @@ import numpy as np
 from golden_model.errors import UserError
 from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
 from golden_model.settings import METHODS, ROUNDINGS, Settings
+from rtl.activations import KINDS, Tabulated
 from rtl.protocol import FIXABLE, FIXED_MAX, NOT_FIXED
+from rtl.variant import PLAIN, Variant
 
 DIFFERENCES = ("antithetic", "forward")
 """Of golden_model.settings.DIFFERENCES those that a folded core knows."""
@@ -60,6 +62,9 @@ class CoreLayout(Protocol):
     def record_stride(self) -> int: ...
 
     @property
+    def variant(self) -> Variant: ...
+
+    @property
     def wiring(self) -> tuple[int, ...]: ...
 
     def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray: ...
@@ -95,7 +100,11 @@ class CoreConfig:
     """Settings (rtl.protocol.FIXABLE) that are wiring: (name, value) of each; see fixed_settings.
     What only another value needs is not built."""
 
+    variant: Variant = PLAIN
+    """Which of the family of methods it is built for."""
+
     def __post_init__(self) -> None:
+        self.variant.layers(self.network)
         widest = max(self.network.layers[1:])
         if not 1 <= self.lanes <= 256:
             raise UserError(f"lanes = {self.lanes}: must be between 1 and 256")
@@ -103,6 +112,12 @@ class CoreConfig:
             raise UserError(
                 f"lanes = {self.lanes}: the widest layer of {self.network.describe()} has {widest} "
                 "neurons, more lanes would never work; lower lanes"
+            )
+        if self.fixed and self.variant != PLAIN:
+            names = ", ".join(name for name, _ in self.fixed)
+            raise UserError(
+                f"fixed = {names}: no core has settings fixed and another perturbation, scope or "
+                "set of trained layers; leave fixed out"
             )
         for name, value in self.fixed:
             if name not in FIXABLE or self._is_fixed[name] != value:
@@ -145,6 +160,11 @@ class CoreConfig:
 
     def check(self, settings: Settings) -> None:
         """Raise UserError where the core that is built cannot take these settings."""
+        if "eta_exp" in self._is_fixed and (settings.halve_every or settings.warmup_exp):
+            raise UserError(
+                "halve_every or warmup_exp: the learning rate changes, and this core was built "
+                "with eta_exp fixed; build it without eta_exp among what is fixed"
+            )
         for name, built in self.fixed:
             wanted = getattr(settings, name)
             if wanted != built:
@@ -169,7 +189,9 @@ class CoreConfig:
         )
 
     @classmethod
-    def wired(cls, network: Network, lanes: int, wiring: Sequence[int]) -> CoreConfig:
+    def wired(
+        cls, network: Network, lanes: int, wiring: Sequence[int], variant: Variant = PLAIN
+    ) -> CoreConfig:
         """The inverse of `wiring`: the core that a board says it holds."""
         pairs = zip(FIXABLE, wiring, strict=True) if wiring else ()
         return cls(
@@ -180,6 +202,7 @@ class CoreConfig:
                 for name, value in pairs
                 if value != NOT_FIXED
             ),
+            variant=variant,
         )
 
     # -- DSP blocks beside the lanes' ----------------------------------------------------------
@@ -198,7 +221,8 @@ class CoreConfig:
         the cross-entropy begins behind the last output, which comes after all hidden nodes' values,
         and the next of those only when its result is there."""
         net = self.network
-        return net.cost == "cross_entropy" and net.depth > 1 and net.hidden == "tanh"
+        has_table = isinstance(KINDS[net.hidden], Tabulated)
+        return net.cost == "cross_entropy" and net.depth > 1 and has_table
 
     @property
     def activation_dsp(self) -> bool:
@@ -233,8 +257,9 @@ class CoreConfig:
 
     @cached_property
     def group_table(self) -> tuple[dict[str, int], ...]:
-        """Of each group, counted through the whole network: `node`, its first node among all
-        hidden ones or the outputs; `active`; `last` of its layer; `output`, of the last one."""
+        """Of each group, counted through the whole network: its `layer`; `node`, its first
+        one among all hidden nodes or the outputs; `active`; `last` of its layer; `output`, of the
+        last layer."""
         return tuple(
             {
                 "node": (self.hidden_offset(layer) if layer < self.network.depth - 1 else 0)
@@ -242,6 +267,7 @@ class CoreConfig:
                 "active": self.active(layer, group),
                 "last": int(group == groups - 1),
                 "output": int(layer == self.network.depth - 1),
+                "layer": layer,
             }
             for layer, groups in enumerate(self.groups)
             for group in range(groups)

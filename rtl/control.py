@@ -70,7 +70,13 @@ class Control(wiring.Component):
         self.high_bits = max(config.host_gradient_bits - WORD, 0)
         """Bits of an accumulator that a word of the bus does not hold."""
         self.identity = Identity.of(
-            network, config.lanes, config.lane_words, sample_memory, clock_hz, config.wiring
+            network,
+            config.lanes,
+            config.lane_words,
+            sample_memory,
+            clock_hz,
+            config.wiring,
+            config.variant.word(),
         )
         super().__init__(
             {

@@ -12,10 +12,11 @@ from rtl.activation import Activation
 from rtl.broadcast import Broadcast
 from rtl.collector import Collector, tag_layout
 from rtl.config import CoreConfig, CoreLayout
-from rtl.cost import cost_unit, result_layout
+from rtl.costs import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.lane import SUM_CONTROL, Lane
 from rtl.loader import Loader
+from rtl.perturbations import FAMILIES, Family
 from rtl.piecewise import SharedTables
 from rtl.samples import WORD_BITS
 from rtl.schedule import (
@@ -132,14 +133,15 @@ class FoldedCore(wiring.Component):
         )
         if cfg.shared_tables:
             m.submodules.tables = tables = SharedTables(
+                activation.tables[0].table,
                 activation.position_bits,
                 cost.position_bits,
                 dsp=cfg.cost_dsp,
                 memory=cfg.table_memory,
             )
             m.d.comb += [
-                tables.tanh.eq(activation.i.valid),
-                tables.tanh_position.eq(activation.table_position),
+                tables.activates.eq(activation.i.valid),
+                tables.position.eq(activation.table_position),
                 tables.cost_position.eq(cost.table_position),
                 tables.logarithm.eq(cost.table_logarithm),
                 activation.table_value.eq(tables.value),
@@ -193,7 +195,7 @@ class FoldedCore(wiring.Component):
         )
         m.d.comb += [
             broadcast.x.eq(x_before),
-            broadcast.delta.eq(schedule.delta),
+            broadcast.delta.eq(self._delta(m, schedule, token)),
             broadcast.random.eq(schedule.step_random),
             broadcast.nodes.eq(s.nodes),
             broadcast.accumulates.eq(s.accumulates),
@@ -203,7 +205,7 @@ class FoldedCore(wiring.Component):
         update_0 = Signal()
         m.d.comb += update_0.eq(valid & token.lead & schedule.update)
         updates = delayed(m, update_0, shared - 1)
-        m.d.comb += broadcast.update.eq(updates)
+        m.d.comb += broadcast.update.eq(updates & delayed(m, self._trained(token), shared - 1))
         update = delayed(m, updates, 1)
         written = delayed(m, update, use - shared)
         word = delayed(m, token.word, address_clock)
@@ -218,7 +220,14 @@ class FoldedCore(wiring.Component):
             m.d.sync += written_word.eq(0)
         bias = delayed(m, token.bias, use)
         accumulate = delayed(m, valid & ~schedule.flush, use)
-        current_signs = delayed(m, signs.signs, use - SignGenerator.SIGNS_LATENCY)
+        drawn = signs
+        allows, adds_sign = Const(~0, cfg.lanes), Const(~0, cfg.lanes)
+        if cfg.variant.perturbation != "random":
+            drawn = self._family(m, schedule, token, valid)
+            # The host's writes are shares too.
+            allows = drawn.previous_active | (~schedule.busy).replicate(cfg.lanes)
+            adds_sign = delayed(m, drawn.active, use - drawn.SIGNS_LATENCY)
+        current_signs = delayed(m, drawn.signs, use - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
@@ -274,8 +283,8 @@ class FoldedCore(wiring.Component):
             following = lanes[(p + 1) % len(lanes)]
             m.d.comb += [
                 lane.address.eq(Mux(host_access, host.word, word)),
-                lane.share.eq(broadcast.share),
-                lane.previous_sign.eq(signs.previous_signs[p]),
+                lane.share.eq(Mux(allows[p], broadcast.share, 0)),
+                lane.previous_sign.eq(drawn.previous_signs[p]),
                 lane.plus.eq(adds),
                 lane.gives.eq(update & s.accumulates & schedule.change),
                 lane.accumulates.eq(s.accumulates & ~host_access),
@@ -299,7 +308,7 @@ class FoldedCore(wiring.Component):
                 lane.clear.eq(schedule.clear),
                 lane.x.eq(x),
                 lane.sign.eq(current_signs[p]),
-                lane.add_sign.eq(~s.nodes | bias),
+                lane.add_sign.eq((~s.nodes | bias) & adds_sign[p]),
                 lane.chain_sum.eq(following.sum),
                 lane.chain_sign_sum.eq(following.sign_sum),
             ]
@@ -329,6 +338,9 @@ class FoldedCore(wiring.Component):
             m.d.comb += [lane.signs.eq(of_signs), lane.products.eq(of_products)]
         for name in ("node", "active", "last", "output"):
             m.d.comb += collector.group[name].eq(self._of_group(taken_group, name))
+        if cfg.variant.selects:
+            layer = self._of_group(taken_group, "layer")
+            m.d.comb += collector.group.plain.eq(~schedule.perturbed.bit_select(layer, 1))
 
         # Saturations, and the host's way to the weights.
         clipped = Cat(*(lane.clipped & (active > p) for p, lane in enumerate(lanes)))
@@ -393,6 +405,36 @@ class FoldedCore(wiring.Component):
         """A field of rtl.collector.group_layout that is the same for both passes."""
         return Array([group[name] for group in self.config.group_table])[number]
 
+    def _trained(self, token):
+        """Whether the token's layer takes its share of the cost change."""
+        if not self.config.variant.trainable:
+            return Const(1)
+        layers = self.config.variant.layers(self.config.network)
+        flags = [group["layer"] in layers for group in self.config.group_table]
+        return Array([Const(flag, 1) for flag in flags])[token.group]
+
+    def _family(self, m, schedule, token, valid) -> Family:
+        """The perturbation in place of random signs."""
+        m.submodules.family = family = FAMILIES[self.config.variant.perturbation](self.config)
+        m.d.comb += [
+            family.data.eq(self.settings.seed),
+            family.nodes.eq(self.settings.nodes),
+            family.load.eq(schedule.codes),
+            schedule.codes_ready.eq(family.ready),
+            family.keep.eq(schedule.keeps_draw),
+            family.take.eq(schedule.takes_draw),
+            family.valid.eq(valid),
+            family.group.eq(token.group),
+            family.input.eq(token.input),
+        ]
+        return family
+
+    def _delta(self, m, schedule, token):
+        """D of the token's layer, in the clock behind its x."""
+        if not self.config.variant.by_layer:
+            return schedule.delta
+        return Array(schedule.deltas)[self._of_group(delayed(m, token.group, 2), "layer")]
+
     def _results(self, m, schedule, sweeper, collector, activation, cost, lanes) -> None:
         """Sums to pre-activations, to activations, to the cost."""
         net = self.config.network
@@ -406,8 +448,8 @@ class FoldedCore(wiring.Component):
             activation.i.payload.output.eq(z.payload.output),
             activation.i.payload.tag.eq(z.payload.tag),
         ]
-        # Cross-entropy reads the outputs' pre-activations, mean squared error their activations.
-        source = z if net.cost == "cross_entropy" else activation.o
+        # Some costs read the outputs' pre-activations, the others their activations.
+        source = z if net.reads_sums else activation.o
         m.d.comb += [
             cost.i.payload.value.eq(source.payload.value),
             cost.i.payload.node.eq(source.payload.tag.node),
@@ -415,7 +457,7 @@ class FoldedCore(wiring.Component):
             cost.i.payload.last.eq(source.payload.tag.last),
             cost.i.valid.eq(source.valid & source.payload.output),
         ]
-        if net.cost == "cross_entropy":
+        if net.reads_sums:
             m.d.comb += [
                 activation.i.valid.eq(z.valid & ~z.payload.output),
                 z.ready.eq(Mux(z.payload.output, cost.i.ready, activation.i.ready)),

@@ -69,7 +69,11 @@ class Lockstep:
         self.values_compared = 0
         self.steps = 0
         self._record: Step | None = None
+        self._delta = 0
         self._passes: list[tuple[str, int]] = []
+        """Costs that come before the next D."""
+        self._later: list[tuple[list[tuple[str, int]], int]] = []
+        """Costs and D that follow in this step: of each layer, where they have their own."""
         self._expected: deque[_Expected] = deque()
         self._under_way, self._gradient_scale = 0, 1
         if isinstance(config, SpatialConfig):
@@ -119,14 +123,16 @@ class Lockstep:
         self.equal(name, expected, value)
 
     def delta(self, value: int) -> None:
-        """D, the end of a step."""
-        record = self._record
-        if record is None or self._passes:
+        """D, the end of a step or of a layer's part of it."""
+        if self._record is None or self._passes:
             missing = self._passes[0] if self._passes else ("cost", 0)
             raise MismatchError(self.steps, missing[0], missing[1], None)
-        self.equal("D", int(record.delta[0]), value)
-        self._record = None
-        self.steps += 1
+        self.equal("D", self._delta, value)
+        if self._later:
+            self._passes, self._delta = self._later.pop(0)
+        else:
+            self._record = None
+            self.steps += 1
 
     def write(self, word: int, weights: list[int], gradients: list[int] | None) -> None:
         """One word of every lane: the new weights and accumulators, of the first step that has
@@ -159,7 +165,7 @@ class Lockstep:
     def finish(self, weights: list[np.ndarray]) -> None:
         """After the flush: every write has passed, and the weights read back are right."""
         if self._record is not None:
-            raise MismatchError(self.steps, "D", int(self._record.delta[0]), None)
+            raise MismatchError(self.steps, "D", self._delta, None)
         self._check_written(0)
         memory = self.config.to_lanes(weights)
         wanted = self.config.to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
@@ -183,13 +189,14 @@ class Lockstep:
 
     def _step(self) -> None:
         record = self._record = self.trainer.step()
-        if self.trainer.settings.antithetic:
-            assert record.cost_plus is not None
-            self._passes = [("C+", int(record.cost_plus[0])), ("C-", int(record.cost[0]))]
-        else:
-            self._passes = [("C", int(record.cost[0]))]
-            if record.baseline is not None:
-                self._passes.insert(0, ("C0", int(record.baseline[0])))
+        parts = [([("C", cost)], delta) for cost, delta in _pairs(record.cost, record.delta)]
+        if record.cost_plus is not None:
+            signed = zip(_pairs(record.cost_plus, record.cost), parts, strict=True)
+            parts = [([("C+", plus), ("C-", minus)], d) for (plus, minus), (_, d) in signed]
+        if record.baseline is not None:
+            parts[0][0].insert(0, ("C0", int(record.baseline[0])))
+        self._later = parts
+        self._passes, self._delta = self._later.pop(0)
         to_lanes = self.config.to_lanes
         self._expected.append(
             _Expected(
@@ -218,6 +225,12 @@ class Lockstep:
     def _differs(self, step: int, name: str, word: int, lane: int, expected, got) -> NoReturn:
         layer, node, position = self.config.place(lane, word)
         raise MismatchError(step, name, expected, got, layer + 1, node, position)
+
+
+def _pairs(a: np.ndarray, b: np.ndarray) -> list[tuple[int, int]]:
+    """Two numbers of one seed, or of each layer."""
+    first, second = a.reshape(-1), b.reshape(-1)
+    return [(int(x), int(y)) for x, y in zip(first, second, strict=True)]
 
 
 def signed_fields(packed: int, count: int, bits: int) -> list[int]:

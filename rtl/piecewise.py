@@ -11,11 +11,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS
-from golden_model.tables import EXP2, LOG2, TANH, PiecewiseLinear
+from golden_model.tables import EXP2, LOG2, PiecewiseLinear
 from rtl.arithmetic import as_signed
 from rtl.product import product
 
 LATENCY = 2
+TABLE = (11, 10)
+"""Widths of a table's slope and offset, about: one DSP block."""
 
 
 def rounded(value, shift: int):
@@ -92,20 +94,22 @@ def _interpolate(
 
 
 class SharedTables(wiring.Component):
-    """One interpolator for tanh and for the cross-entropy's two tables.
+    """One interpolator for an activation's table, of 16 segments, and the cross-entropy's two.
 
-    Where `tanh` is high, `value` is TANH(tanh_position) LATENCY clocks later, else LOG2 or EXP2
+    Where `activates` is high, `value` is table(position) LATENCY clocks later, else LOG2 or EXP2
     of cost_position, as `logarithm` says.  The positions' widths are those of the golden
     functions' `bits`.  Cost: as one `interpolate`; with `memory` its tables are in two block RAMs
     instead of about 90 LUTs.
     """
 
-    def __init__(self, tanh_bits: int, cost_bits: int, *, dsp: bool, memory: bool = False) -> None:
-        self.dsp, self.memory = dsp, memory
+    def __init__(
+        self, table: PiecewiseLinear, bits: int, cost_bits: int, *, dsp: bool, memory: bool = False
+    ) -> None:
+        self.table, self.dsp, self.memory = table, dsp, memory
         super().__init__(
             {
-                "tanh": In(1),
-                "tanh_position": In(tanh_bits),
+                "activates": In(1),
+                "position": In(bits),
                 "cost_position": In(cost_bits),
                 "logarithm": In(1),
                 "value": Out(signed(ACT_BITS)),
@@ -116,21 +120,21 @@ class SharedTables(wiring.Component):
         m = Module()
         # An offset with zeros behind it, in a segment that has as many more, is at the same place.
         cuts = [
-            len(self.tanh_position) - TANH.segment_bits,
+            len(self.position) - self.table.segment_bits,
             len(self.cost_position) - EXP2.segment_bits,
         ]
         offset = Signal(max(cuts))
-        tanh_offset, cost_offset = (
+        own_offset, cost_offset = (
             position[:cut] << (len(offset) - cut)
-            for position, cut in zip((self.tanh_position, self.cost_position), cuts, strict=True)
+            for position, cut in zip((self.position, self.cost_position), cuts, strict=True)
         )
-        # Of 32 segments the upper 16 are those of tanh.
-        assert EXP2.segments + LOG2.segments == TANH.segments == 16
+        # Of 32 segments the upper 16 are the activation's.
+        assert EXP2.segments + LOG2.segments == self.table.segments == 16
         cost_segment = Cat(self.cost_position[cuts[1] :], self.logarithm)
-        m.d.comb += offset.eq(Mux(self.tanh, tanh_offset, cost_offset))
-        segment = Mux(self.tanh, self.tanh_position[cuts[0] :], cost_segment)
-        index = Cat(segment, self.tanh)
-        tables = [EXP2, LOG2, TANH]
+        m.d.comb += offset.eq(Mux(self.activates, own_offset, cost_offset))
+        segment = Mux(self.activates, self.position[cuts[0] :], cost_segment)
+        index = Cat(segment, self.activates)
+        tables = [EXP2, LOG2, self.table]
         found = _interpolate(m, tables, index, offset, enable=1, dsp=self.dsp, memory=self.memory)
         m.d.comb += self.value.eq(found)
         return m

@@ -96,6 +96,9 @@ class Command(IntEnum):
     """Flush, then run EVAL_COUNT samples from EVAL_BASE without perturbation."""
     FLUSH = 4
     """Apply the pending update."""
+    CODES = 5
+    """Of a core whose perturbation is not random: SEED holds what it needs for its next draw
+    (rtl.perturbations.base.Family.codes).  After INIT, before TRAIN."""
 
 
 class Flag(IntFlag):
@@ -194,6 +197,8 @@ class Identity:
     accumulators: bool
     tau_theta_max: int
     clock_hz: int
+    variant: int = 0
+    """What it was built for beside its network: rtl.variant.Variant.word()."""
     wiring: tuple[int, ...] = ()
     """What is no register there, in this order: WIRING of a spatial core, FIXABLE of a folded one
     that has any of those fixed; else nothing."""
@@ -207,6 +212,7 @@ class Identity:
         sample_memory: int,
         clock_hz: int,
         wiring: tuple[int, ...] = (),
+        variant: int = 0,
     ):
         """The identity record of a core for `network`."""
         return cls(
@@ -222,6 +228,7 @@ class Identity:
             accumulators=network.accumulators,
             tau_theta_max=network.tau_theta_max,
             clock_hz=clock_hz,
+            variant=variant,
             wiring=wiring,
         )
 
@@ -238,7 +245,7 @@ class Identity:
             self.lanes,
             *_halves(self.lane_words, 2),
             *_halves(self.sample_memory, 2),
-            int(self.accumulators),
+            int(self.accumulators) | self.variant,
             *_halves(self.tau_theta_max, 2),
             *_halves(self.clock_hz, 2),
             len(self.layers),
@@ -271,7 +278,8 @@ class Identity:
             lanes=f[7],
             lane_words=wide(8, 2),
             sample_memory=wide(10, 2),
-            accumulators=bool(f[12]),
+            accumulators=bool(f[12] & 1),
+            variant=f[12] & ~1,
             tau_theta_max=wide(13, 2),
             clock_hz=wide(15, 2),
         )

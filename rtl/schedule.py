@@ -14,7 +14,8 @@ from golden_model.network import DELTA_EXP_MAX, ROUND_BITS, TAU_MAX, Network
 from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig, CoreLayout
-from rtl.cost import result_layout
+from rtl.costs import result_layout
+from rtl.layers import Layers
 from rtl.protocol import Command
 
 STEP_BITS = STEPS_MAX.bit_length()
@@ -46,7 +47,8 @@ that is changed holds for the period under way as well, which must not have last
 
 
 def register_fields(settings: Settings) -> dict[str, int]:
-    """The fields of SETTINGS_LAYOUT that `settings` decides."""
+    """The fields of SETTINGS_LAYOUT that `settings` decides, in a step without a schedule of the
+    learning rate (Settings.eta_exp_at)."""
     return {
         "nodes": int(settings.perturbs_nodes),
         "antithetic": int(settings.antithetic),
@@ -104,9 +106,16 @@ class Schedule(wiring.Component):
     sample was fetched ahead: one or two steps later.  What follows is as if it had been so from the
     beginning.  It starts the sweeper, the loader and
     the sign generator, receives the costs, and holds D and the random byte of the step whose
-    update is pending.  `cost_soon` announces the second pass's cost (rtl.cost.SOON clocks ahead):
+    update is pending.  `cost_soon` announces the second pass's cost (SOON clocks ahead):
     the next sweep starts in the clock after, and its first share needs D when it is there.
     `step` counts the steps begun; it is the number of steps done when the core is idle.
+
+    `perturbed` has a bit per layer of weights.  In a core with scope = "layer" a step is a sweep
+    after the other, one for each layer that is trained, lowest first: `perturbed` tells which,
+    the pending update rides on the first one, and `deltas` has a D for each layer.
+
+    keeps_draw, takes_draw, codes and codes_ready: rtl.perturbations.base.Family, where the core
+    has one.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -149,6 +158,10 @@ class Schedule(wiring.Component):
                 "signs_ready": In(1),
                 "slot": Out(1),
                 "previous_slot": Out(1),
+                "keeps_draw": Out(1),
+                "takes_draw": Out(1),
+                "codes": Out(1),
+                "codes_ready": In(1),
                 "random": In(ROUND_BITS),
                 "next_random": Out(1),
                 # accumulators
@@ -158,6 +171,12 @@ class Schedule(wiring.Component):
                 "cost": In(stream.Signature(result_layout(net))),
                 "cost_soon": In(1),
                 "delta": Out(signed(net.delta_cost_bits)),
+                "deltas": Out(
+                    data.ArrayLayout(
+                        signed(net.delta_cost_bits), net.depth if config.variant.by_layer else 0
+                    )
+                ),
+                "perturbed": Out(net.depth),
                 "delta_valid": Out(1),
                 "step_random": Out(ROUND_BITS),
                 # status
@@ -206,6 +225,8 @@ class Schedule(wiring.Component):
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
+        layers = Layers(m, cfg)
+        m.d.comb += self.perturbed.eq(layers.perturbed)
         # The phases of the time constants, from 1 up to each; one that is always 1, as tau_theta in
         # a core without accumulators, has none.  A phase is compared a clock later than it is
         # counted, and asked for many clocks after that.
@@ -257,6 +278,7 @@ class Schedule(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += [evaluating.eq(0), self.training.eq(0), then_evaluate.eq(0)]
                 m.d.sync += self.busy.eq(self.command.valid)
+                layers.reset(m)
                 with m.If(self.command.valid), m.Switch(self.command.payload.code):
                     with m.Case(Command.INIT):
                         m.next = "INIT"
@@ -267,6 +289,14 @@ class Schedule(wiring.Component):
                         m.next = "FLUSH"
                     with m.Case(Command.FLUSH):
                         m.next = "FLUSH"
+                    if cfg.variant.perturbation != "random":
+                        with m.Case(Command.CODES):
+                            m.d.comb += self.codes.eq(1)
+                            m.next = "CODES"
+            if cfg.variant.perturbation != "random":
+                with m.State("CODES"), m.If(self.codes_ready):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "IDLE"
 
             with m.State("INIT"):
                 m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
@@ -296,12 +326,25 @@ class Schedule(wiring.Component):
                 m.next = "STEP"
             with m.State("STEP"):
                 m.d.sync += self.training.eq(1)
-                with m.If(ends & ~awaits_cost):
+                with m.If(layers.more):
+                    # Another layer of the same step.
+                    m.d.comb += self.sweep.eq(1)
+                    m.d.sync += [self.passes.eq(2 | s.antithetic), self.update.eq(0)]
+                    layers.advance(m)
+                    m.next = "COUNTED"
+                with m.Elif(ends & ~awaits_cost):
                     m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
-                m.d.comb += self.load.eq(new_sample & ~self.loaded & ~self.loading & ~finished)
-                with m.If(begins):
-                    m.d.comb += [self.taken.eq(new_sample), self.sweep.eq(1)]
+                with m.Else():
+                    fetches = new_sample & ~self.loaded & ~self.loading & ~finished
+                    m.d.comb += self.load.eq(fetches)
+                with m.If(~layers.more & begins):
+                    m.d.comb += [
+                        self.taken.eq(new_sample),
+                        self.sweep.eq(1),
+                        self.keeps_draw.eq(1),
+                        self.takes_draw.eq(new_draw),
+                    ]
                     m.d.sync += [
                         self.passes.eq(2 | (s.antithetic | renew)),
                         self.flush.eq(0),
@@ -319,6 +362,7 @@ class Schedule(wiring.Component):
                         new_draw.eq(last_of_draw),
                     ]
                     next_phases()
+                    layers.begin(m)
                     with m.If(new_sample):
                         m.d.sync += [
                             label_train.eq(self.next_label),
@@ -341,6 +385,7 @@ class Schedule(wiring.Component):
                     m.next = "STEP"
 
             with m.State("FLUSH"):
+                m.d.comb += self.keeps_draw.eq(1)
                 m.d.sync += [
                     self.flush.eq(1),
                     self.update.eq(pending),
@@ -406,9 +451,10 @@ class Schedule(wiring.Component):
         m.d.comb += [
             arrives.eq(self.training & self.cost.valid),
             self.delta_valid.eq(arrives & result.second),
-            self.next_random.eq(self.delta_valid),
+            self.next_random.eq(self.delta_valid & layers.last_measured),
         ]
-        with m.If(arrives):
+        layers.follow(m, awaits_cost)
+        with m.If(arrives & layers.first_measured):
             both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
             m.d.sync += cost_sum.eq(cost_sum + both)
         # One adder for both differences: with n = ~C₀ (or ~C⁺), C − C0 = C + n + 1, and
@@ -418,12 +464,14 @@ class Schedule(wiring.Component):
             m.d.sync += negative.eq(~Cat(result.cost, 0))
         total = Cat(1, negative).as_signed() + Cat(~s.antithetic, result.cost, 0).as_signed()
         total = total[1:].as_signed()
+        delta = Mux(s.antithetic, ~total, total << 1)
         with m.If(self.delta_valid):
-            m.d.sync += [
-                awaits_cost.eq(0),
-                self.step_random.eq(self.random),
-                self.delta.eq(Mux(s.antithetic, ~total, total << 1)),
-            ]
+            m.d.sync += [awaits_cost.eq(0), self.delta.eq(delta)]
+            with m.If(layers.last_measured):
+                m.d.sync += self.step_random.eq(self.random)
+            for k in range(len(self.deltas)):
+                with m.If(layers.measured[k]):
+                    m.d.sync += self.deltas[k].eq(delta)
         with m.If(self.weights_written):
             m.d.sync += dirty.eq(1)
         with m.If(self.training):

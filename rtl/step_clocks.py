@@ -9,7 +9,7 @@ from __future__ import annotations
 from rtl.activation import Activation
 from rtl.collector import Collector
 from rtl.config import CoreConfig
-from rtl.cost import SOON, cost_kind
+from rtl.costs import SOON, cost_kind
 from rtl.lane import Lane
 from rtl.signs import SignGenerator
 
@@ -17,7 +17,8 @@ FIRST, SECOND = 0, 1
 
 
 def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
-    """Clocks of a training step whose sample is loaded in time.
+    """Clocks of a training step whose sample is loaded in time; with scope = "layer", of all its
+    parts, each of so many passes.
 
     passes: 2 for the antithetic difference, and for the forward difference where C0 is
     renewed; 1 for a step that uses the C0 of the step before.
@@ -59,9 +60,11 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                     outputs[which] = first_sum + active - 1 + Collector.LATENCY
         there = arriving
     unit = cost_kind(network)
-    way = Activation.LATENCY if network.cost == "mse" else 0
+    way = 0 if network.reads_sums else Activation.LATENCY
     started = [outputs[which] + way for which in wanted]
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(network, config.cost_dsp))
     # The next step begins in the clock after `soon`.
-    return started[-1] + unit.latency(network, config.cost_dsp) - SOON + 1
+    clocks = started[-1] + unit.latency(network, config.cost_dsp) - SOON + 1
+    variant = config.variant
+    return clocks * (len(variant.layers(network)) if variant.by_layer else 1)

@@ -9,6 +9,10 @@ from typing import Any
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
+from rtl.activations import KINDS
+from rtl.costs import UNITS
+from rtl.schedule import SETTINGS_LAYOUT
+from rtl.variant import FIELDS, PERTURBATIONS, Variant, shown
 
 REGISTERS = {
     "method",
@@ -22,14 +26,17 @@ REGISTERS = {
     "input_shift",
 }
 """Settings that a core has for every value; it works as if the others had their default."""
-HOSTS = {"resident", "passes"}
-"""Settings that no core needs to know: the host keeps the sample memory filled."""
+BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
+"""Settings that the host sees to: it changes a register between two steps, or keeps the sample
+memory filled."""
+HAS = REGISTERS | BY_HOST | set(FIELDS)
+ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
     "difference": ("antithetic", "forward"),
-    "hidden": ("tanh", "relu", "identity"),
-    "output": ("tanh", "relu", "identity"),
-    "cost": ("mse", "cross_entropy"),
-    "smoothing_exp": (0,),
+    "hidden": tuple(KINDS),
+    "output": tuple(KINDS),
+    "cost": tuple(UNITS),
+    "perturbation": PERTURBATIONS,
 }
 """Fields of network and settings of which a core has these values only."""
 
@@ -46,9 +53,7 @@ def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
             if field.name in CHOICES:
                 if value not in CHOICES[field.name]:
                     yield field.name, value
-            elif (
-                owner is settings and field.name not in REGISTERS | HOSTS and value != field.default
-            ):
+            elif owner is settings and field.name not in HAS and value != field.default:
                 yield field.name, value
 
 
@@ -56,12 +61,19 @@ def check_core(network: Network, settings: Settings) -> None:
     """Raise UserError where only the golden model can do what is asked for."""
     for name, value in missing(network, settings):
         raise UserError(
-            f"{name} = {_shown(value)}: no core has it yet, only the golden model does; train with "
+            f"{name} = {shown(value)}: no core has it yet, only the golden model does; train with "
             f"--backend golden, or leave {name} out of the task file"
         )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple | bool):
-        return repr(value).replace("(", "[").replace(",)", "]").replace(")", "]").lower()
-    return repr(value)
+    Variant.of(settings)
+    name, slowest = "warmup_exp", settings.eta_exp_at(0, network)
+    if settings.halve_every:
+        name, slowest = (
+            "halve_every",
+            settings.eta_exp + network.shift_max - settings.shift(network),
+        )
+    if slowest > ETA_EXP_MAX:
+        raise UserError(
+            f"{name} = {getattr(settings, name)}: with shift_max = {network.shift_max} the "
+            f"learning rate may be 2^-{slowest}, and a core's register ends at 2^-{ETA_EXP_MAX}; "
+            f"lower shift_max to {network.shift_max - slowest + ETA_EXP_MAX} or leave {name} out"
+        )

@@ -23,7 +23,7 @@ from rtl.broadcast import Broadcast
 from rtl.collector import Collector, tag_layout
 from rtl.config import CoreConfig
 from rtl.control import Control
-from rtl.cost import cost_unit
+from rtl.costs import cost_unit
 from rtl.lane import Lane
 from rtl.link import Link
 from rtl.samples import SampleMemory

@@ -7,8 +7,9 @@ antithetic difference with a new sample, new signs and an update in every step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,10 @@ from golden_model import reference
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.seeds import initial_weights, permutation
-from golden_model.settings import Settings
+from golden_model.settings import FIRST_VARIANT, Settings
 from golden_model.trainer import Trainer
 from host.session import Samples
 from host.task import Task
-from rtl.variants import missing
 
 
 def draws_at_once(signs: int) -> int:
@@ -30,6 +30,25 @@ def draws_at_once(signs: int) -> int:
 
 class NotInstalledError(Exception):
     """A peer needs what is not there; the message is the command that installs it."""
+
+
+KNOWN: dict[str, tuple[Any, ...]] = {
+    "hidden": ("tanh", "relu", "identity"),
+    "output": ("tanh", "relu", "identity"),
+    "cost": ("mse", "cross_entropy"),
+    "smoothing_exp": (0,),
+}
+"""Of these fields of a network the peers have these values; of settings no variant."""
+
+
+def _unknown(network: Network, settings: Settings) -> list[tuple[str, Any]]:
+    """(field, value) for all that the peers do not implement."""
+    found = [(name, getattr(network, name)) for name in KNOWN]
+    return [(name, value) for name, value in found if value not in KNOWN[name]] + [
+        (field.name, getattr(settings, field.name))
+        for field in fields(settings)[FIRST_VARIANT:]
+        if getattr(settings, field.name) != field.default
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,7 +75,7 @@ class Problem:
                     f"{task.name}: {key} = {value}; the peers are written for {wanted[key]} only, "
                     "the form most work per step; set it so in a copy of the task file"
                 )
-        for key, value in missing(task.network(), settings):
+        for key, value in _unknown(task.network(), settings):
             raise UserError(
                 f"{task.name}: {key} = {value!r}; the peers have no such thing, leave it out of a "
                 "copy of the task file"

@@ -22,6 +22,7 @@ from host.board_session import BoardSession
 from host.session import Samples, Session
 from host.task import Task
 from rtl.lockstep import MismatchError
+from rtl.variant import Variant
 
 FAMILIES = tuple(netlist.FAMILIES)
 
@@ -65,7 +66,8 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.
         design = netlist.spatial_design_for(family, task.network(), task.settings(), words)
     else:
         design = netlist.design_for(
-            family, task.network(), task.lanes, words + words % 2, task.fixed
+            *(family, task.network(), task.lanes, words + words % 2),
+            *(task.fixed, Variant.of(task.settings())),
         )
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()

@@ -25,7 +25,9 @@ from boards.tools import changed_environment
 from golden_model.errors import UserError
 from golden_model.network import Network
 from host.task import Task
-from scripts.build import finished_report
+from host.task_names import find_task, read_task
+from rtl.variant import Variant
+from scripts.build import finished_report, task_design
 from scripts.build_folder import check_build_folder, write_build
 from scripts.cli import main
 
@@ -473,3 +475,14 @@ def test_environment_is_as_before(monkeypatch):
     assert os.environ["OPENFPGALOADER"] == "mine"
     assert "DFU_SUFFIX" not in os.environ
     assert pll.MHZ == 1_000_000
+
+
+@pytest.mark.parametrize("board", ["icebreaker", "ulx3s-25f"])
+@pytest.mark.parametrize("key", ['perturbation = "walsh"', 'scope = "layer"'])
+def test_a_board_is_built_for_its_tasks_variant(tmp_path, board, key):
+    text = read_task(find_task("xor")).replace("[training]", f"[training]\n{key}")
+    (tmp_path / "mine.toml").write_text(text)
+    task = Task.load(tmp_path / "mine.toml")
+    config = task_design(find_board(board), task, None, None).config
+    assert config.variant == task.core_config().variant == Variant.of(task.settings())
+    assert config.variant != Variant()

@@ -165,3 +165,23 @@ def test_flags():
     assert not Settings(difference="forward").antithetic
     assert Settings(rounding="residual").accumulates
     assert not Settings().accumulates
+
+
+@pytest.mark.parametrize("halve_every", [0, 1, 5, 12])
+@pytest.mark.parametrize("warmup", [{}, {"warmup_exp": 3, "warmup_every": 4}, {"warmup_exp": 9}])
+@pytest.mark.parametrize("eta_exp", [9, 18])
+def test_the_learning_rate_holds_until_it_changes(halve_every, warmup, eta_exp):
+    network = Network((2, 2, 1))
+    settings = Settings(eta_exp=eta_exp, halve_every=halve_every, **warmup)
+    rates = [settings.shift_at(step, network) for step in range(400)]
+    step, seen = 0, []
+    while step is not None:
+        until = settings.next_rate(step, network)
+        assert until is None or until > step
+        assert len(set(rates[step:until])) <= 1
+        expected = eta_exp + rates[step] - settings.shift(network)
+        assert settings.eta_exp_at(step, network) == expected
+        seen.append(rates[step])
+        step = until
+    assert seen[-1] == rates[-1]
+    assert len(seen) <= 2 * len(set(rates)) + 12

@@ -140,6 +140,34 @@ def test_settings_that_stay_registers():
         config.check(dataclasses.replace(BUILT, **changes))
 
 
+def test_variants():
+    with pytest.raises(UserError, match="scope = 'layer' with core = 'spatial'"):
+        SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, scope="layer"))
+    with pytest.raises(UserError, match="perturbation = 'sequential' with core = 'spatial'"):
+        SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, perturbation="sequential"))
+    frozen = dataclasses.replace(BUILT, trainable=(True, False))
+    config = SpatialConfig.of(RESIDUAL, frozen)
+    config.check(frozen)
+    assert SpatialConfig.wired(RESIDUAL, config.wiring, config.variant) == config
+    with pytest.raises(UserError, match=r"trainable = \[\]: this core was built for \[true, false"):
+        config.check(BUILT)
+
+
+@pytest.mark.parametrize("fields", [{"halve_every": 9}, {"warmup_exp": 2}])
+def test_a_schedule_of_the_learning_rate(fields):
+    """Not where accumulators hold what was left over; elsewhere the shift is a register."""
+    (name, value) = next(iter(fields.items()))
+    with pytest.raises(UserError, match=f"{name} = {value}: the accumulators of a spatial"):
+        SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, **fields))
+    config = SpatialConfig.of(RESIDUAL, BUILT)
+    with pytest.raises(UserError, match=f"{name} = {value}: the accumulators of a spatial"):
+        config.check(dataclasses.replace(BUILT, **fields))
+    plain = dataclasses.replace(RESIDUAL, accumulators=False, tau_theta_max=1)
+    settings = Settings(eta_exp=9, input_shift=3, **fields)
+    config = SpatialConfig.of(plain, settings)
+    config.check(dataclasses.replace(settings, eta_exp=12))
+
+
 @pytest.mark.parametrize("shift", [2, 3, 4, 5, 6])
 def test_a_range_of_shifts(shift):
     config = SpatialConfig(RESIDUAL, True, True, 3, shift_low=3, shift_high=5)

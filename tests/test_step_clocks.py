@@ -16,6 +16,7 @@ from rtl.core import FoldedCore
 from rtl.protocol import Command
 from rtl.samples import SampleMemory
 from rtl.step_clocks import step_clocks
+from rtl.variant import Variant
 
 WATCHDOG_CLOCKS = 60_000
 CE = {"cost": "cross_entropy"}
@@ -88,6 +89,15 @@ def starts_of_steps(config: CoreConfig, settings: Settings, steps: int) -> list[
 def test_two_passes(layers, lanes, options, method):
     config = CoreConfig(Network(layers, **options), lanes)
     starts = starts_of_steps(config, Settings(method=method, tau_x=2), 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
+@pytest.mark.parametrize("trainable", [(), (True, False, True)])
+def test_a_step_of_parts(trainable):
+    variant = Variant("layer", trainable)
+    config = CoreConfig(Network((9, 4, 3, 2), **CE), 2, variant=variant)
+    starts = starts_of_steps(config, Settings(scope="layer", trainable=trainable), 5)
     found = {b - a for a, b in itertools.pairwise(starts[1:])}
     assert found == {step_clocks(config)}
 

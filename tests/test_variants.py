@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from golden_model.errors import UserError
-from golden_model.network import Network
+from golden_model.network import ACTIVATIONS, COSTS, Network
 from golden_model.settings import FIRST_VARIANT, Settings
 from host.task import Task
+from rtl.perturbations import FAMILIES
+from rtl.protocol import Identity
+from rtl.variant import PERTURBATIONS, Variant
 from rtl.variants import REGISTERS, check_core, missing
 from scripts.cli import main
 
@@ -27,18 +30,14 @@ steps = 40
 eval_every = 20
 """
 KEYS = [
-    ('perturbation = "walsh"', "perturbation = 'walsh'"),
+    ('perturbation = "square"', "perturbation = 'square'"),
     ('perturbation = "sine"', "perturbation = 'sine'"),
-    ('scope = "layer"', "scope = 'layer'"),
-    ("trainable = [true, false]", "trainable = [true, false]"),
     ("gate_zeros = true", "gate_zeros = true"),
     ('difference = "highpass"', "difference = 'highpass'"),
     ('sample_order = "epoch"', "sample_order = 'epoch'"),
     ('optimizer = "adam"', "optimizer = 'adam'"),
     ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
     ("decay_exp = 10", "decay_exp = 10"),
-    ("halve_every = 30", "halve_every = 30"),
-    ("warmup_exp = 3", "warmup_exp = 3"),
 ]
 COMMANDS = [
     ["train"],
@@ -77,38 +76,22 @@ def test_the_golden_model_trains_and_a_board_refuses(here, key, shown):
     assert "--backend golden" in refused.output
 
 
-@pytest.mark.parametrize(
-    ("key", "shown"),
-    [
-        ('hidden = "sigmoid"', "hidden = 'sigmoid'"),
-        ('output = "hard_tanh"', "output = 'hard_tanh'"),
-        ('cost = "l1"', "cost = 'l1'"),
-        ('cost = "hinge"', "cost = 'hinge'"),
-    ],
-)
-def test_networks_too(here, key, shown):
-    (here / "my.toml").write_text(TOML.replace("[training]", f"{key}\n[training]"))
-    done = run("train", "my.toml", "--backend", "golden", "--out", "out")
-    assert done.exit_code == 0, done.output
-    refused = run("train", "my.toml")
-    assert refused.exit_code == 2
-    assert f"my.toml: {shown}: no core has it yet" in refused.output
-
-
-def test_smoothed_labels_too():
-    text = TOML.replace("[2, 2, 1]", '[2, 2, 2]\ncost = "cross_entropy"\nsmoothing_exp = 4')
-    task = Task.parse(text, "my.toml", Path())
-    assert task.network().smoothing_exp == 4
-    assert missing(task.network(), task.settings()) == [("smoothing_exp", 4)]
+def test_every_network_has_a_core():
+    for activation in ACTIVATIONS:
+        for cost in COSTS:
+            network = Network((2, 2, 2), activation, activation, cost, sample_bits=2)
+            check_core(network, Settings())
+    smoothed = Network((2, 2, 2), cost="cross_entropy", smoothing_exp=4)
+    check_core(smoothed, Settings())
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_that_needs_a_core_refuses(here, command):
-    (here / "my.toml").write_text(TOML + 'scope = "layer"\n')
+    (here / "my.toml").write_text(TOML + 'sample_order = "epoch"\n')
     done = run(*command, "my.toml")
     assert done.exit_code == 2, done.output
     assert done.output.count("\n") == 1
-    assert "scope = 'layer'" in done.output
+    assert "sample_order = 'epoch'" in done.output
     assert [p.name for p in here.iterdir()] == ["my.toml"]
 
 
@@ -117,10 +100,78 @@ def test_what_a_core_has():
     check_core(network, Settings("wp", "forward", delta_exp=3, tau_x=7, tau_p=2, input_shift=14))
     names = list(Settings.__dataclass_fields__)
     assert set(names[:FIRST_VARIANT]) == REGISTERS
-    fields = {"perturbation": "square", "scope": "layer", "trainable": (False, True)}
-    assert missing(network, Settings(**fields)) == list(fields.items())
-    with pytest.raises(UserError, match=r"trainable = \[true\]: no core"):
-        check_core(network, Settings(trainable=(True,)))
+    check_core(network, Settings(halve_every=3, warmup_exp=4, warmup_every=7))
+    check_core(network, Settings(scope="layer", trainable=(False, True)))
+    fields = {"perturbation": "sine", "rounding": "residual", "gate_zeros": True}
+    assert missing(network, Settings(**fields)) == [
+        (name, fields[name]) for name in ("perturbation", "gate_zeros")
+    ]
+    with pytest.raises(UserError, match="gate_zeros = true: no core"):
+        check_core(network, Settings(gate_zeros=True))
+
+
+VARIANTS = [
+    Variant(),
+    Variant(scope="layer"),
+    Variant(trainable=(True, False)),
+    Variant("layer", (False, True)),
+    *(Variant(perturbation=name) for name in FAMILIES),
+    Variant("network", (False, True), "sequential"),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_board_tells_what_it_was_built_for(variant):
+    network = Network((2, 2, 1), accumulators=True)
+    words = Identity.of(network, 1, 9, 10, 1, variant=variant.word()).words()
+    told = Identity.from_words(words)
+    assert told.accumulators
+    assert Variant.from_word(told.variant, network.depth) == variant
+    for other in VARIANTS:
+        settings = Settings(
+            scope=other.scope, trainable=other.trainable, perturbation=other.perturbation
+        )
+        assert Variant.of(settings) == other
+        if other == variant:
+            variant.check(settings)
+            continue
+        with pytest.raises(UserError, match="this core was built for") as caught:
+            variant.check(settings)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_no_board_can_be():
+    with pytest.raises(UserError, match="perturbation = 'sequential' with scope = 'layer'"):
+        check_core(Network((2, 2, 1)), Settings(perturbation="sequential", scope="layer"))
+    with pytest.raises(UserError, match="perturbation number 15, this program knows"):
+        Variant.from_word(15 << 4, 2)
+    assert {"random", *FAMILIES} == set(PERTURBATIONS)
+
+
+def test_the_mask_of_a_variant():
+    assert Variant.of(Settings(trainable=(True, True))) == Variant()
+    assert Variant(trainable=(False, True)).layers(Network((2, 2, 1))) == [1]
+    deep = Network((1,) * 10)
+    assert Variant().layers(deep) == list(range(9))
+    with pytest.raises(UserError, match="trainable with 9 layers of weights: a board can tell"):
+        Variant(trainable=(False,) + (True,) * 8).layers(deep)
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"halve_every": 9}, "halve_every = 9: with shift_max = 32 the learning rate may be 2^-39"),
+        ({"warmup_exp": 12}, "warmup_exp = 12: with shift_max = 32 the learning rate may be 2^-32"),
+    ],
+)
+def test_a_rate_below_the_register(fields, part):
+    network = Network((2, 2, 1), shift_max=32)
+    settings = Settings(delta_exp=8, eta_exp=20, **fields)
+    settings.check(network)
+    with pytest.raises(UserError) as caught:
+        check_core(network, settings)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_default_that_is_written_out_changes_no_digest():

@@ -17,6 +17,7 @@ from boards import simulated
 from golden_model import costs
 from golden_model.seeds import initial_weights
 from golden_model.trainer import Trainer
+from host.task_names import find_task, read_task
 from scripts.cli import main
 from tests.simulation import XOR, built, mgd, refused, table_task
 
@@ -84,6 +85,20 @@ def test_accumulators_and_a_trace_read_in_pieces(here, monkeypatch):
     parameters = task.network().parameters
     assert values["values_compared"] == 31 * (2 + 2 * parameters) + baselines + parameters + END
     assert (values["method"], values["lanes"], values["seed"]) == ("wp", 3, 6)
+
+
+def test_a_learning_rate_with_a_schedule(here):
+    """The host changes it between two steps, on the board that any other run has."""
+    text = read_task(find_task("xor"))
+    keys = "halve_every = 7\nwarmup_exp = 2\nwarmup_every = 5\n"
+    (here / "mine.toml").write_text(text.replace("[training]", f"[training]\n{keys}"))
+    result = verify("mine.toml", "--steps", 60, "--json", "v.json")
+    assert result.exit_code == 0, result.output
+    values = json.loads((here / "v.json").read_text())
+    assert values["values_compared"] == 60 * (2 + 1 + 9) + 9 + END
+    assert (values["steps"], values["mismatches"]) == (60, 0)
+    for path in ("mine.toml", "v.json"):
+        (here / path).unlink()
 
 
 def test_a_real_process_leaves_nothing_behind(tmp_path):

@@ -14,6 +14,7 @@ from golden_model.network import ONE, Network, signed_bits
 from golden_model.settings import Settings
 from rtl.config import change_bits
 from rtl.protocol import WIRING
+from rtl.variant import PLAIN, Variant
 
 PARAMETERS_MAX = 4096
 """Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
@@ -37,7 +38,7 @@ class SpatialConfig:
     shift_low: int
     shift_high: int
     """0 or more: the accumulators hold G·2^(shift_high − S), so that the part that a weight
-    takes is always the same bits."""
+    takes is always the same bits.  Without accumulators any S goes."""
     product_dsp: bool = True
     """Weights times activations in DSP blocks; else in logic."""
     table_dsp: bool = True
@@ -46,8 +47,11 @@ class SpatialConfig:
     """So the products D·x of node perturbation."""
     ccu2c: bool = False
     """Accumulators add in the ECP5's carry cells, which only a netlist can show."""
+    variant: Variant = PLAIN
+    """Which of the family of methods it is built for."""
 
     def __post_init__(self) -> None:
+        self.variant.layers(self.network)
         count = self.network.parameters
         if count > PARAMETERS_MAX:
             raise UserError(
@@ -60,6 +64,7 @@ class SpatialConfig:
     def of(cls, network: Network, settings: Settings, **options: bool) -> SpatialConfig:
         """The core for a network with these settings, and others of the same update shift S."""
         shift = settings.shift(network)
+        cls._check_rate(network, settings)
         if network.accumulators and not settings.accumulates:
             raise UserError(
                 "core = 'spatial' with accumulators and rounding = 'stochastic': its weights take "
@@ -72,6 +77,7 @@ class SpatialConfig:
             input_shift=settings.input_shift,
             shift_low=shift,
             shift_high=max(shift, 0),
+            variant=cls._variant(settings),
             **options,
         )
 
@@ -93,12 +99,38 @@ class SpatialConfig:
                     f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
                     "wiring there; build it for this task, or use a folded core, which takes both"
                 )
-        if not self.shift_low <= shift <= self.shift_high:
+        self.variant.check(settings)
+        self._check_rate(self.network, settings)
+        if self.network.accumulators and not self.shift_low <= shift <= self.shift_high:
             raise UserError(
                 f"eta_exp = {settings.eta_exp} with delta_exp = {settings.delta_exp} makes an "
                 f"update shift of {shift}; this spatial core was built for {self.shift_low} to "
                 f"{self.shift_high}: change both together, or build it for this task"
             )
+
+    @staticmethod
+    def _variant(settings: Settings) -> Variant:
+        if settings.by_layer:
+            raise UserError(
+                "scope = 'layer' with core = 'spatial': it measures all layers' changes at once, "
+                "in one clock; use the folded core, or scope = 'network'"
+            )
+        if settings.perturbation != "random":
+            raise UserError(
+                f"perturbation = {settings.perturbation!r} with core = 'spatial': its synapses "
+                "have random signs; use the folded core, or perturbation = 'random'"
+            )
+        return Variant.of(settings)
+
+    @staticmethod
+    def _check_rate(network: Network, settings: Settings) -> None:
+        for name in ("halve_every", "warmup_exp"):
+            if network.accumulators and (value := getattr(settings, name)):
+                raise UserError(
+                    f"{name} = {value}: the accumulators of a spatial core hold what the weights "
+                    "leave over in units of one learning rate, so it cannot change in a run; use "
+                    f"the folded core, rounding = 'stochastic', or leave {name} out"
+                )
 
     @property
     def passes(self) -> int:
@@ -150,7 +182,9 @@ class SpatialConfig:
         return tuple(int(getattr(self, name)) for name in WIRING)
 
     @classmethod
-    def wired(cls, network: Network, wiring: Sequence[int]) -> SpatialConfig:
+    def wired(
+        cls, network: Network, wiring: Sequence[int], variant: Variant = PLAIN
+    ) -> SpatialConfig:
         """The inverse of `wiring`: the core that a board says it holds."""
         fields = dict(zip(WIRING, wiring, strict=True))
         return cls(
@@ -160,6 +194,7 @@ class SpatialConfig:
             input_shift=fields["input_shift"],
             shift_low=fields["shift_low"],
             shift_high=fields["shift_high"],
+            variant=variant,
         )
 
     def place(self, _lane: int, word: int) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden_model.network import ONE, ROUND_BITS
 from rtl.core import weight_request_layout
-from rtl.cost import result_layout
+from rtl.costs import cost_latency, parallel_cost, result_layout
 from rtl.delay import delayed
 from rtl.schedule import (
     CLOCK_BITS,
@@ -21,7 +21,6 @@ from rtl.schedule import (
     evaluation_layout,
 )
 from rtl.spatial.config import SpatialConfig
-from rtl.spatial.costs import cost_latency, parallel_cost
 from rtl.spatial.delay_line import DelayLine
 from rtl.spatial.layer import Layer
 from rtl.spatial.record_memory import record_layout
@@ -102,6 +101,8 @@ class SpatialCore(wiring.Component):
         cfg, net, s, at = self.config, self.config.network, self.settings, self.timing
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
+        # The others are neither perturbed nor changed, which takes what both need away.
+        trained = cfg.variant.layers(net)
         layers = [Layer(cfg, k, share_of) for k, share_of in enumerate(sources.share_of)]
         m.submodules.sequencer = sequencer = Sequencer(cfg, flight)
         m.submodules.starter = starter = StreamStarter(cfg)
@@ -125,7 +126,7 @@ class SpatialCore(wiring.Component):
         m.d.comb += [layer.x.eq(before.y) for before, layer in pairwise(layers)]
         for k, layer in enumerate(layers):
             m.d.comb += [
-                layer.plain.eq(token("plain", at.inputs[k])),
+                layer.plain.eq(token("plain", at.inputs[k]) if k in trained else 1),
                 layer.scale.eq(scale),
                 layer.draw.eq(token("ends_draw", at.inputs[k])),
             ]
@@ -152,7 +153,10 @@ class SpatialCore(wiring.Component):
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
             m.d.comb += [
-                *(layer.share[n].eq(shares.share[w]) for n, w in enumerate(sources.wanted[k])),
+                *(
+                    layer.share[n].eq(shares.share[w] if k in trained else 0)
+                    for n, w in enumerate(sources.wanted[k])
+                ),
                 layer.gates.eq(gates if k == 0 else ~0),
                 layer.draw_before.eq(token("ends_draw", at.share if cfg.nodes else at.update)),
                 layer.change.eq(token("ends_window", at.change - 1)),

@@ -126,6 +126,6 @@ class Layer(wiring.Component):
 
 
 def _activates(config: SpatialConfig, layer: int) -> bool:
-    """Whether an activation follows the sums: not where cross-entropy reads them."""
+    """Whether an activation follows the sums: not where the cost reads them."""
     net = config.network
-    return layer < net.depth - 1 or net.cost == "mse"
+    return layer < net.depth - 1 or not net.reads_sums

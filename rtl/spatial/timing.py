@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import lcm
 
 from golden_model.settings import Settings
+from rtl.costs import cost_latency
 from rtl.spatial.config import SpatialConfig
-from rtl.spatial.costs import cost_latency
 from rtl.spatial.layer import Layer
 from rtl.spatial.shares import X_BEFORE_DELTA, Shares
 

@@ -1,0 +1,66 @@
+"""What a family of perturbations is in a folded core: signs of two draws for a sweep of tokens."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.network import Network
+from golden_model.perturbations import Numbering
+from golden_model.settings import Settings
+from golden_model.signs import STATE_BITS
+from rtl.config import CoreConfig
+from rtl.signs import SignGenerator
+
+
+class Family(wiring.Component):
+    """Common ports.  Tokens and times are those of rtl.signs.SignGenerator.
+
+    `load` takes `data`, what codes() gave, and is followed by `ready` when the family has made of
+    it what it needs.  `take`: the next draw begins with the sweep to come; `keep`: what was this
+    draw is then the previous one.  `active` is low where a lane's quantity has the value 0; its
+    sign means nothing there.
+    """
+
+    name: str
+    """In task files."""
+    LATENCY = SignGenerator.LATENCY
+    SIGNS_LATENCY = SignGenerator.SIGNS_LATENCY
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "data": In(STATE_BITS),
+                "load": In(1),
+                "ready": Out(1, init=1),
+                "nodes": In(1),
+                "keep": In(1),
+                "take": In(1),
+                "valid": In(1),
+                "group": In(range(max(len(config.group_table), 2))),
+                "input": In(range(max(config.network.layers[:-1]) + 1)),
+                "signs": Out(config.lanes),
+                "active": Out(config.lanes),
+                "previous_signs": Out(config.lanes),
+                "previous_active": Out(config.lanes),
+            }
+        )
+
+    @staticmethod
+    @abstractmethod
+    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
+        """What the host gives to a core whose next draw has number `draw`."""
+
+    def numberings(self) -> tuple[list[Numbering | None], list[Numbering | None]]:
+        """The numbers of the perturbed quantities per layer: of parameters, and of nodes."""
+        trainable, network = self.config.variant.trainable, self.config.network
+        of = [Settings(method=method, trainable=trainable) for method in ("wp", "np")]
+        return of[0].numbering(network), of[1].numbering(network)
+
+
+def total(numbering: list[Numbering | None]) -> int:
+    """N, how many quantities are numbered."""
+    return next(numbers.total for numbers in numbering if numbers is not None)

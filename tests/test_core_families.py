@@ -1,0 +1,112 @@
+"""rtl.perturbations: every value of each family beside golden_model.perturbations, per lane."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from golden_model import perturbations as golden
+from golden_model.network import Network
+from golden_model.settings import Settings
+from rtl.config import CoreConfig
+from rtl.perturbations import FAMILIES
+from rtl.variant import Variant
+
+NETWORK = Network((3, 5, 2, 2))
+SEED = 4
+SWEEPS = 7
+WATCHDOG_CLOCKS = 1000
+
+
+def tokens(config: CoreConfig) -> list[tuple[int, int]]:
+    """(group, input) of a sweep, the bias as the last input."""
+    fan_ins = config.network.layers
+    return [
+        (number, place)
+        for number, group in enumerate(config.group_table)
+        for place in range(fan_ins[group["layer"]] + 1)
+    ]
+
+
+def values(config: CoreConfig, draw: list, nodes: bool, token: tuple[int, int]) -> list[int | None]:
+    """Of each lane at this token; None where the lane has no neuron, or the layer no value."""
+    number, place = token
+    layer = config.group_table[number]["layer"]
+    first = (number - config.first_group[layer]) * config.lanes
+    count = config.network.layers[layer + 1]
+    found: list[int | None] = []
+    for neuron in range(first, first + config.lanes):
+        if neuron >= count:
+            found.append(None)
+        elif draw[layer] is None:
+            found.append(0)
+        else:
+            found.append(int(draw[layer][0, neuron, 0 if nodes else place]))
+    return found
+
+
+@pytest.mark.parametrize("trainable", [(), (False, True, True), (True, False, True)])
+@pytest.mark.parametrize("method", ["wp", "np"])
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("lanes", "begin"), [(1, 0), (2, 1), (3, 1000), (5, 123456789)])
+def test_values(name, method, trainable, lanes, begin):
+    settings = Settings(method=method, perturbation=name, trainable=trainable)
+    variant = Variant.of(settings)
+    config = CoreConfig(NETWORK, lanes, variant=variant)
+    unit, nodes = FAMILIES[name](config), settings.perturbs_nodes
+    model = golden.FAMILIES[name](NETWORK, settings.numbering(NETWORK), nodes, [SEED])
+    model.skip(begin)
+    random = np.random.default_rng(lanes)
+
+    async def run(ctx):
+        ctx.set(unit.nodes, nodes)
+        ctx.set(unit.data, unit.codes(NETWORK, settings, SEED, begin))
+        ctx.set(unit.load, 1)
+        await ctx.tick()
+        ctx.set(unit.load, 0)
+        for _ in range(WATCHDOG_CLOCKS):
+            if ctx.get(unit.ready):
+                break
+            await ctx.tick()
+        assert ctx.get(unit.ready)
+        now = model.draw()
+        ctx.set(unit.take, 1)
+        await ctx.tick()
+        clock = 0
+        for sweep in range(SWEEPS):
+            before, new = now, sweep % 3 != 2
+            now = model.draw() if new else now
+            ctx.set(unit.keep, 1)
+            ctx.set(unit.take, int(new))
+            await ctx.tick()
+            ctx.set(unit.keep, 0)
+            ctx.set(unit.take, 0)
+            due: dict[tuple[int, str], list] = {}
+            queue = tokens(config)
+            while queue or due:
+                goes = bool(queue) and random.random() < 0.8
+                ctx.set(unit.valid, int(goes))
+                if goes:
+                    token = queue.pop(0)
+                    ctx.set(unit.group, token[0])
+                    ctx.set(unit.input, token[1])
+                    at = values(config, before, nodes, token)
+                    due[clock + unit.LATENCY, "previous_"] = at
+                    due[clock + unit.SIGNS_LATENCY, ""] = values(config, now, nodes, token)
+                for which in ("previous_", ""):
+                    expected = due.pop((clock, which), None)
+                    if expected is None:
+                        continue
+                    active = ctx.get(getattr(unit, f"{which}active"))
+                    signs = ctx.get(getattr(unit, f"{which}signs"))
+                    for lane, value in enumerate(expected):
+                        got = (active >> lane & 1) * (1 - 2 * (signs >> lane & 1))
+                        assert value in (None, got), (sweep, which, lane)
+                await ctx.tick()
+                clock += 1
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()

@@ -1,0 +1,131 @@
+"""Small cores of both kinds, a matrix of settings: every value equal to the golden model's.
+
+Rows are drawn so that every pair of choices occurs that is not refused, but for the two activations
+of a network, which cocotb_tests/test_activation.py pairs.  A folded core then runs other settings
+as well, drawn at random.  The row's number and the seed are printed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from golden_model.network import ACTIVATIONS, COSTS, ONE, Network
+from golden_model.settings import Settings
+from rtl.config import CoreConfig
+from rtl.spatial.config import SpatialConfig
+from rtl.variant import PERTURBATIONS, Variant
+from rtl.variants import missing
+from tests.core_bench import CoreBench
+from tests.pairs import Row, covering, drawn, wanted_pairs
+
+SEED = 11
+STEPS = 10
+MORE = 2
+"""Other settings on each folded core."""
+
+FOLDED, SPATIAL = "folded", "spatial"
+CORE: dict[str, tuple[Any, ...]] = {
+    "core": (FOLDED, SPATIAL),
+    "layers": ((2, 2, 1), (3, 2, 2), (2, 3, 2, 2), (3, 2)),
+    "hidden": ACTIVATIONS,
+    "output": ACTIVATIONS,
+    "cost": (*COSTS, "smoothed"),
+    "sample_bits": (1, 3),
+    "accumulators": (False, True),
+    "perturbation": PERTURBATIONS,
+    "scope": ("network", "layer"),
+    "trainable": ("all", "first", "last"),
+}
+"""What a core is built for."""
+RUN: dict[str, tuple[Any, ...]] = {
+    "method": ("wp", "np"),
+    "difference": ("antithetic", "forward"),
+    "rounding": ("stochastic", "residual"),
+    "tau_x": (1, 3),
+    "tau_p": (1, 2),
+    "tau_theta": (1, 3),
+    "halve_every": (0, 4),
+    "warmup_exp": (0, 2),
+}
+"""Registers of a folded core; method, difference and rounding are wiring in a spatial one."""
+CHOICES = {**CORE, **RUN}
+
+
+def possible(row: Row) -> bool:
+    """Whether a row, or a pair of choices, is not refused whatever the rest is."""
+    given = {**dict.fromkeys(CHOICES), **row}
+    entropy = given["cost"] in ("cross_entropy", "smoothed")
+    if entropy and given["layers"] == (2, 2, 1):
+        return False
+    variants = given["scope"] == "layer", given["perturbation"] not in (None, "random")
+    if all(variants) or (given["core"] == SPATIAL and any(variants)):
+        return False
+    if given["rounding"] == "stochastic" and given["tau_theta"] == 3:
+        return False
+    if given["accumulators"] is False and (
+        given["rounding"] == "residual" or given["tau_theta"] == 3
+    ):
+        return False
+    # The weights of a spatial core take from their accumulators alone, which have one unit.
+    direct = given["accumulators"] and given["rounding"] == "stochastic"
+    changes = given["halve_every"] or given["warmup_exp"]
+    sums = given["accumulators"] or given["rounding"] == "residual" or given["tau_theta"] == 3
+    return not (given["core"] == SPATIAL and (direct or (sums and changes)))
+
+
+def wanted() -> set[tuple]:
+    both = wanted_pairs(CHOICES, possible)
+    return {pair for pair in both if {name for name, _ in pair} != {"hidden", "output"}}
+
+
+def network_of(row: Row) -> Network:
+    smoothed = row["cost"] == "smoothed"
+    return Network(
+        row["layers"],
+        row["hidden"],
+        row["output"],
+        "cross_entropy" if smoothed else row["cost"],
+        cost_frac=13,
+        sample_bits=row["sample_bits"],
+        sample_signed=row["layers"] != (3, 2, 2),
+        target_low=0 if row["output"] == "sigmoid" else -ONE,
+        accumulators=row["accumulators"],
+        tau_theta_max=3 if row["accumulators"] else 1,
+        smoothing_exp=4 if smoothed else 0,
+    )
+
+
+def settings_of(row: Row) -> Settings:
+    shift = 15 - row["sample_bits"] if row["layers"] != (3, 2, 2) else 14 - row["sample_bits"]
+    fields = {name: row[name] for name in (*RUN, "perturbation", "scope")}
+    depth = len(row["layers"]) - 1
+    if row["trainable"] != "all" and depth > 1:
+        frozen = depth - 1 if row["trainable"] == "first" else 0
+        fields["trainable"] = tuple(layer != frozen for layer in range(depth))
+    return Settings(delta_exp=4, eta_exp=5, warmup_every=3, input_shift=shift, **fields)
+
+
+ROWS = covering(CHOICES, wanted(), possible, SEED)
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_row(number):
+    row, random = ROWS[number], np.random.default_rng(SEED + number)
+    print(f"row {number} of seed {SEED}: {row}")
+    network = network_of(row)
+    runs = [settings_of(row)]
+    assert missing(network, runs[0]) == []
+    if row["core"] == SPATIAL:
+        bench = CoreBench(SpatialConfig.of(network, runs[0]))
+    else:
+        others = (drawn(RUN, random) for _ in range(100))
+        more = [run for run in others if possible({**row, **run})][:MORE]
+        print(f"and {more}")
+        runs += [settings_of({**row, **run}) for run in more]
+        lanes = int(random.integers(1, max(network.layers[1:]) + 1))
+        bench = CoreBench(CoreConfig(network, lanes, variant=Variant.of(runs[0])))
+    bench.run(runs, seed=SEED + number, steps=STEPS)
+    assert bench.values_compared > len(runs) * STEPS * (2 + network.parameters)
