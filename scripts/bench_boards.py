@@ -23,25 +23,28 @@ from scripts.markers import replace_between
 
 
 class Case(NamedTuple):
-    """A task on a board; lanes: None for the spatial core, whose method and window follow."""
+    """A task on a board; lanes: None for the spatial core, whose method and window follow; fixed:
+    settings that are wiring in a folded core, with commas."""
 
     task: str
     board: str
     lanes: int | None
     method: str | None = None
     tau_theta: int | None = None
+    fixed: str | None = None
 
     def loaded(self) -> Task:
         return Task.load(self.task).with_overrides(
             core="folded" if self.lanes else "spatial",
             method=self.method,
             tau_theta=self.tau_theta,
+            fixed=tuple(self.fixed.split(",")) if self.fixed else None,
         )
 
 
 CASES = (
     Case("xor", "icebreaker", 2),
-    Case("digits", "icebreaker", 5),
+    Case("digits", "icebreaker", 8, fixed="method,difference,tau_x,tau_p"),
     Case("xor", "ulx3s-25f", 2),
     Case("digits", "ulx3s-25f", 8),
     Case("digits", "ulx3s-25f", 16),
@@ -52,11 +55,14 @@ CASES = (
 HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
 
 
-def measure(case: Case) -> dict[str, Any]:
-    """Build one case (or take it from the cache) and count its clocks per step."""
+def measure(case: Case, clock_hz: int | None) -> dict[str, Any]:
+    """Build one case (or take it from the cache) and count its clocks per step.
+
+    clock_hz: as boards.closing.Options.
+    """
     board, task = find_board(case.board), case.loaded()
     design = task_design(board, task, case.lanes, None)
-    built = build(design, Options(), Printer(quiet=True))
+    built = build(design, Options(clock_hz=clock_hz), Printer(quiet=True))
     report = with_speed(built.report, measured_clocks(task, design.config))
     used = {kind: count["used"] for kind, count in report["resources"].items()}
     return {
@@ -78,7 +84,8 @@ def core_text(row: dict[str, Any]) -> str:
     """8 lanes, or spatial wp 100: the method and tau_theta of a core whose method is wiring."""
     mark = " †" if row.get("earlier") else ""
     if row["lanes"]:
-        return f"{row['lanes']} lanes{mark}"
+        fixed = f", fixed {row['fixed'].replace(',', ', ')}" if row.get("fixed") else ""
+        return f"{row['lanes']} lanes{fixed}{mark}"
     return f"spatial, {row['method']}, tau_theta {row['tau_theta'] or 1}{mark}"
 
 
@@ -112,12 +119,16 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 @click.command()
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only these tasks.")
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Only these boards.")
+@click.option("--clock", "mhz", type=click.FloatRange(min=1), metavar="MHZ", help="Try only this.")
 @json_option
-def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | None) -> None:
+def boards(
+    tasks: tuple[str, ...], names: tuple[str, ...], mhz: float | None, json_file: Path | None
+) -> None:
     """Build what docs/boards.md lists: resources, clock and training steps per second.
 
-    Takes hours where nothing is cached.  With --json the page is rewritten, too; where only some
-    cases are built, the other rows of an earlier FILE stay, marked as such.
+    Takes hours where nothing is cached; with --clock each core is placed for the PLL setting below
+    that one alone, not for the fastest that closes.  With --json the page is rewritten, too; where
+    only some cases are built, the other rows of an earlier FILE stay, marked as such.
     """
     if json_file is not None:
         check_json(json_file)
@@ -132,7 +143,7 @@ def boards(tasks: tuple[str, ...], names: tuple[str, ...], json_file: Path | Non
     rows = []
     for case in chosen:
         try:
-            row = measure(case)
+            row = measure(case, None if mhz is None else int(mhz * 1e6))
         except UserError as error:
             # A loss stays in the table, and the cases after it are built.
             row = {**case._asdict(), "error": str(error).partition(" (log:")[0]}
@@ -159,4 +170,7 @@ def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def _case(row: dict[str, Any]) -> Case:
-    return Case(row["task"], row["board"], row["lanes"], row.get("method"), row.get("tau_theta"))
+    return Case(
+        *(row["task"], row["board"], row["lanes"]),
+        *(row.get(name) for name in ("method", "tau_theta", "fixed")),
+    )
