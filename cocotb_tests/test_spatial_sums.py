@@ -70,7 +70,7 @@ def test_first_sums():
 
 def test_later_sums():
     latencies = {name: LaterSums.latency_of(later_config(name), 1) for name in LATER}
-    assert latencies == {"dsp_wp": 6, "dsp_np": 5, "logic_wp": 7, "logic_np": 6}
+    assert latencies == {"dsp_wp": 7, "dsp_np": 6, "logic_wp": 8, "logic_np": 7}
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
     simulate(SideBySide(units), __name__, "later_equals_golden", seed=4)
 

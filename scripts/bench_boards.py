@@ -38,7 +38,7 @@ class Case(NamedTuple):
             core="folded" if self.lanes else "spatial",
             method=self.method,
             tau_theta=self.tau_theta,
-            fixed=tuple(self.fixed.split(",")) if self.fixed else None,
+            fixed=self.fixed.split(",") if self.fixed else None,
         )
 
 
@@ -119,10 +119,15 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 @click.command()
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only these tasks.")
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Only these boards.")
+@click.option("--method", type=click.Choice(("wp", "np")), help="Only cores built for this one.")
 @click.option("--clock", "mhz", type=click.FloatRange(min=1), metavar="MHZ", help="Try only this.")
 @json_option
 def boards(
-    tasks: tuple[str, ...], names: tuple[str, ...], mhz: float | None, json_file: Path | None
+    tasks: tuple[str, ...],
+    names: tuple[str, ...],
+    method: str | None,
+    mhz: float | None,
+    json_file: Path | None,
 ) -> None:
     """Build what docs/boards.md lists: resources, clock and training steps per second.
 
@@ -133,11 +138,15 @@ def boards(
     if json_file is not None:
         check_json(json_file)
     chosen = [
-        c for c in CASES if (not tasks or c.task in tasks) and (not names or c.board in names)
+        case
+        for case in CASES
+        if (not tasks or case.task in tasks)
+        and (not names or case.board in names)
+        and (method is None or case.method == method)
     ]
     if not chosen:
         raise UserError(
-            "no case has that task and board; there are "
+            "no case has that task, board and method; there are "
             + ", ".join(f"{case.task} on {case.board}" for case in CASES)
         )
     rows = []

@@ -187,10 +187,13 @@ class LaterSums(wiring.Component):
         # Without a reset it can be the multiplier's own register.
         later = Signal(signed(ACT_BITS), name="x_later", reset_less=True)
         m.d.sync += later.eq(x)
-        return product(m, later, weight, dsp=self.config.product_dsp)
+        # Multipliers are in few columns, often far from the adders: the way has a clock of its own.
+        there = Signal(signed(len(weight) + ACT_BITS), name="product", reset_less=True)
+        m.d.sync += there.eq(product(m, later, weight, dsp=self.config.product_dsp))
+        return there
 
 
-PRODUCT_LATENCY = 2
+PRODUCT_LATENCY = 3
 
 
 def perturbed(
