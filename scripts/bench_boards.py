@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +78,19 @@ def measure(case: Case, clock_hz: int | None) -> dict[str, Any]:
         "seed": report["seed"],
         "attempts": len(report["attempts"]),
         "digest": report["digest"],
+        "made_of": made_of(),
     }
+
+
+def made_of() -> str:
+    """SHA-256 of all that decides what a core is and how it is built."""
+    root = Path(__file__).parents[1]
+    texts = [
+        path.read_bytes()
+        for folder in ("golden_model", "rtl", "boards")
+        for path in sorted((root / folder).rglob("*.py"))
+    ]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 def core_text(row: dict[str, Any]) -> str:
@@ -133,7 +146,8 @@ def boards(
 
     Takes hours where nothing is cached; with --clock each core is placed for the PLL setting below
     that one alone, not for the fastest that closes.  With --json the page is rewritten, too; where
-    only some cases are built, the other rows of an earlier FILE stay, marked as such.
+    only some cases are built, the other rows of an earlier FILE stay, marked where the sources of
+    cores have changed since.
     """
     if json_file is not None:
         check_json(json_file)
@@ -168,12 +182,13 @@ def boards(
 
 def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of all CASES in their order: these, and for the others those in `path`, marked as
-    `earlier`: the core may have changed since."""
+    `earlier` where anything that cores are made of has changed since."""
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError):
         earlier = []
-    kept = [{**row, "earlier": True} for row in earlier]
+    now = made_of()
+    kept = [row if row.get("made_of") == now else {**row, "earlier": True} for row in earlier]
     known = {_case(row): row for row in [*kept, *rows]}
     return [known[case] for case in CASES if case in known]
 
