@@ -22,6 +22,7 @@ from boards.registry import find_board
 from golden_model.network import Network
 from host.run_folder import check_json, write_json
 from host.task import Task
+from rtl.config import Fixed, fixed_settings
 from scripts.backends import sample_words
 from scripts.bench import json_option, record
 
@@ -41,11 +42,18 @@ class Case:
     changes: dict[str, Any] = field(default_factory=dict)
     held_out: bool = False
     shared_dsps: int | None = None
+    fixed: tuple[str, ...] = ()
+    """Settings that are wiring."""
 
     def network(self) -> Network:
         return replace(Task.load(self.task).network(), **self.changes)
 
+    def wiring(self) -> Fixed:
+        """What is fixed, with the task's values."""
+        return fixed_settings(Task.load(self.task).settings(), self.fixed)
 
+
+FIXED = ("method", "difference")
 ACCUMULATORS = {"accumulators": True, "tau_theta_max": 100}
 CASES = (
     Case("xor", 2),
@@ -58,10 +66,13 @@ CASES = (
     Case("digits", 2),
     Case("digits", 4, {"layers": (64, 16, 10), "cost": "mse", **ACCUMULATORS}),
     Case("digits", 8),
+    Case("digits", 8, fixed=FIXED),
+    Case("nist7x7", 4, fixed=FIXED),
     Case("parity4", 2, {"layers": (4, 8, 6, 1)}, held_out=True),
     Case("moons", 4, held_out=True),
     Case("nist7x7", 3, {"layers": (49, 12, 8, 4), **ACCUMULATORS}, held_out=True),
     Case("digits", 6, held_out=True),
+    Case("digits", 7, fixed=FIXED, held_out=True),
 )
 
 
@@ -69,7 +80,7 @@ def synthesised(case: Case, family: str) -> dict[str, Any]:
     """Cells of one case, counted, and what the estimate goes by."""
     board = find_board(BOARDS[family])
     task = Task.load(case.task)
-    config = core_config(board, case.network(), case.lanes)
+    config = core_config(board, case.network(), case.lanes, case.wiring())
     if case.shared_dsps is not None:
         config = replace(config, shared_dsps=case.shared_dsps)
     design = core_design(board, config, sample_words(task), None)
@@ -84,6 +95,7 @@ def synthesised(case: Case, family: str) -> dict[str, Any]:
         "changes": case.changes,
         "held_out": case.held_out,
         "shared_dsps": config.shared_dsps,
+        "fixed": list(case.fixed),
         "sample_memory": design.sample_memory,
         "features": features(board.device, config, design.sample_memory),
         "logic_cells": area.logic_cells,
@@ -132,6 +144,8 @@ def title(row: dict[str, Any]) -> str:
         parts.append(changes["cost"])
     if changes.get("accumulators"):
         parts.append("accumulators")
+    if row.get("fixed"):
+        parts.append(f"fixed {' '.join(row['fixed'])}")
     return ", ".join(parts)
 
 

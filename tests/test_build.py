@@ -344,8 +344,10 @@ def test_auto_lanes_takes_no_lane_that_saves_no_clock():
     # 17 to 28 lanes take two and one groups of neurons, as 16 do.
     assert auto_lanes(find_board("ulx3s-25f"), network, 16) == 16
     assert auto_lanes(find_board("ulx3s-85f"), network, 16) == 32
-    # There are eight multipliers, but not the logic for so many lanes.
-    assert auto_lanes(find_board("icebreaker"), network, 16) == 5
+    # There are eight multipliers, but not the logic for so many lanes of every method.
+    assert auto_lanes(find_board("icebreaker"), network, 16) == 6
+    fixed = (("method", "np"), ("difference", "antithetic"))
+    assert auto_lanes(find_board("icebreaker"), network, 16, fixed) == 8
 
 
 def test_accumulators_take_lanes_away():

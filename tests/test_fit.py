@@ -44,7 +44,8 @@ def find(row):
     """The case of a recorded row."""
     for case in CASES:
         changes = json.loads(json.dumps(case.changes))
-        if (case.task, case.lanes, changes) == (row["task"], row["lanes"], row["changes"]):
+        found = (row["task"], row["lanes"], row["changes"], row.get("fixed", []))
+        if (case.task, case.lanes, changes, list(case.fixed)) == found:
             return case
     raise AssertionError(f"{row['task']} on {row['lanes']} lanes is no case; run {RECORD}")
 
@@ -75,7 +76,7 @@ def test_errors_recorded(held_out):
 def test_the_coefficients_give_the_recorded_estimates():
     for row in recorded():
         case, board = find(row), find_board(BOARDS[row["family"]])
-        config = core_config(board, case.network(), case.lanes)
+        config = core_config(board, case.network(), case.lanes, case.wiring())
         config = replace(config, shared_dsps=row["shared_dsps"])
         found = logic_cells(board.device, config, row["sample_memory"])
         assert found == row["estimate"], f"run {RECORD}"
@@ -107,10 +108,12 @@ def test_real_builds():
     if not file.exists():
         pytest.skip("no builds are recorded; run mgd bench boards --json benchmarks/boards.json")
     for row in json.loads(file.read_text())["rows"]:
-        board, task = find_board(row["board"]), Task.load(row["task"])
         if row["lanes"] is None or row.get("earlier"):
             continue  # tests/test_spatial_fit.py, or built with another core
-        found = assess(board, task.network(), row["lanes"], sample_words(task))
+        board = find_board(row["board"])
+        fixed = row["fixed"].split(",") if row["fixed"] else []
+        task = Task.load(row["task"]).with_overrides(fixed=fixed)
+        found = assess(board, task.network(), row["lanes"], sample_words(task), task.fixed)
         if found.calibrated:
             assert found.cells.used == pytest.approx(row["lut"], rel=ERROR), row
         assert found.dsps.used == row["dsp"], row

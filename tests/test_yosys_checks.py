@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from boards import yosys
 from boards.tools import fpga_program
 from boards.yosys_checks import check_cells, check_log, checked
 from golden_model.errors import UserError
@@ -182,3 +183,28 @@ def test_small_memories_may_be_flip_flops_or_luts():
     check_cells({"MULT18X18D": 2, "TRELLIS_DPR16X4": 8, "TRELLIS_FF": 100}, xor)
     with pytest.raises(UserError, match="memory blocks"):
         check_cells({"SB_MAC16": 2, "SB_DFF": 100}, xor)
+
+
+def test_names_that_collide_are_hidden_and_yosys_runs_again(tmp_path, monkeypatch):
+    """Yosys' assertion behind ABC9; a failure of any other kind is told as it is."""
+    scripts: list[str] = []
+
+    def run_tool(name, command, folder, products, log):
+        scripts.append((folder / yosys.SCRIPT).read_text())
+        assertion = "ERROR: Assert `count_id(wire->name) == 0' failed in rtlil.cc:2872."
+        fails = "hide" not in scripts[-1]
+        (folder / log).write_text(assertion if fails and kind == "names" else "End of script.\n")
+        if fails:
+            raise UserError("yosys failed with exit code 1")
+
+    monkeypatch.setattr(yosys, "run_tool", run_tool)
+    for kind in ("names", "other"):
+        scripts.clear()
+        (tmp_path / yosys.SCRIPT).write_text("read_rtlil top.il\nsynth_ecp5 -top top\n")
+        if kind == "names":
+            yosys.run_yosys(tmp_path, ())
+            assert scripts[1] == "read_rtlil top.il\nrename -hide w:*$*\nsynth_ecp5 -top top\n"
+        else:
+            with pytest.raises(UserError, match="exit code 1"):
+                yosys.run_yosys(tmp_path, ())
+            assert len(scripts) == 1
