@@ -33,8 +33,9 @@
 namespace {
 
 constexpr int kBitsPerByte = 10;
-// A request of the longest kind is executed and answered well within this.
-constexpr uint64_t kGraceClocks = 1536;
+// A request of the longest kind, 250 weights that are written one after the other in some 25 clocks
+// each, is executed and answered within this.
+constexpr uint64_t kGraceClocks = 12288;
 constexpr uint64_t kPollClocks = 512;
 
 // Set by SIGUSR1: the board loses its power for a moment, the port stays.
