@@ -61,17 +61,17 @@ def test_every_activation_has_a_case():
 
 
 @pytest.mark.parametrize(
-    ("name", "dsp"),
+    ("name", "dsp", "table_memory"),
     [
-        (name, dsp)
+        (name, dsp, memory)
         for name in CASES
-        for dsp in (True, False)
-        if dsp or Activation(network_of(CASES[name]), TAG_BITS).tables
+        for dsp, memory in ((True, False), (True, True), (False, False))
+        if (dsp and not memory) or Activation(network_of(CASES[name]), TAG_BITS).tables
     ],
 )
-def test_activation(name, dsp):
+def test_activation(name, dsp, table_memory):
     network = CASES[name]
-    unit = Activation(network_of(network), TAG_BITS, dsp=dsp)
+    unit = Activation(network_of(network), TAG_BITS, dsp=dsp, table_memory=table_memory)
     simulate(unit, __name__, "equals_activate", {"network": network})
 
 

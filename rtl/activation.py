@@ -30,7 +30,8 @@ class Activation(wiring.Component):
     saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
     `stores` is high while a hidden node's result is on `o`.
     The network's hidden and output activations are both there, chosen by `output`.  Those that
-    have a table take one multiplier for both, with `dsp` in a DSP block; or none, with
+    have a table take one multiplier for both, with `dsp` in a DSP block, and with `table_memory`
+    two block RAMs for the tables, which are in logic otherwise; or none of these, with
     `shared_tables`: then a rtl.piecewise.SharedTables is asked at `table_position` in the clock in
     which `i` is taken.  Nothing may stall then.
     """
@@ -38,9 +39,16 @@ class Activation(wiring.Component):
     LATENCY = 1 + TABLE_LATENCY
 
     def __init__(
-        self, network: Network, tag_shape, *, dsp: bool = True, shared_tables: bool = False
+        self,
+        network: Network,
+        tag_shape,
+        *,
+        dsp: bool = True,
+        shared_tables: bool = False,
+        table_memory: bool = False,
     ) -> None:
         self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
+        self.table_memory = table_memory
         common = {"output": 1, "tag": tag_shape}
         self.kinds = used_kinds(network)
         self.tables = [kind for kind in self.kinds if isinstance(kind, Tabulated)]
@@ -49,6 +57,7 @@ class Activation(wiring.Component):
         )
         tables = {
             "table_position": Out(self.position_bits),
+            "table_beyond": Out(max(network.pre_bits - self.position_bits + 1, 1)),
             "table_value": In(signed(ACT_BITS)),
         }
         super().__init__(
@@ -130,6 +139,12 @@ class Activation(wiring.Component):
         if not self.tables:
             return {}
         z, pre_frac, bits = self.i.payload.value, self.network.pre_frac, self.position_bits
+        if self.shared_tables:
+            place, beyond = self.tables[0].unlimited_position(z, pre_frac)
+            m.d.comb += [self.table_position.eq(place), self.table_beyond.eq(beyond)]
+            return {
+                self.tables[0].name: self._table_result(m, self.tables[0], enable, self.table_value)
+            }
         # A position with zeros behind it is the same place of the same table.
         positions = [
             table.position(z, pre_frac) << (bits - table.position_bits(pre_frac))
@@ -138,22 +153,19 @@ class Activation(wiring.Component):
         position = positions[0]
         if len(positions) > 1:
             position = Mux(self.i.payload.output, positions[1], positions[0])
-        if self.shared_tables:
-            m.d.comb += self.table_position.eq(position)
-            found = self.table_value
-        else:
-            found = interpolate(
-                m,
-                [table.table for table in self.tables],
-                position[:bits],
-                which=self.i.payload.output if len(positions) > 1 else None,
-                enable=enable,
-                dsp=self.dsp,
-            )
-        results = {}
-        for table in self.tables:
-            y = Signal(signed(ACT_BITS))
-            with m.If(enable):
-                m.d.sync += y.eq(table.value(found))
-            results[table.name] = (y, Signal())
-        return results
+        found = interpolate(
+            m,
+            [table.table for table in self.tables],
+            position[:bits],
+            which=self.i.payload.output if len(positions) > 1 else None,
+            enable=enable,
+            dsp=self.dsp,
+            memory=self.table_memory,
+        )
+        return {table.name: self._table_result(m, table, enable, found) for table in self.tables}
+
+    def _table_result(self, m: Module, table: Tabulated, enable, found):
+        y = Signal(signed(ACT_BITS))
+        with m.If(enable):
+            m.d.sync += y.eq(table.value(found))
+        return y, Signal()

@@ -12,6 +12,7 @@ from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
 from rtl.config import CoreLayout
 from rtl.core import weight_request_layout, weight_shape
+from rtl.counter import accumulated
 from rtl.delay import delayed
 from rtl.frame_receiver import ERROR_BITS
 from rtl.protocol import (
@@ -145,7 +146,12 @@ class Control(wiring.Component):
 
         status, granted = Signal(range(max(Status) + 1)), Signal()
         m.d.comb += bus.status.eq(status)
-        write_register = Signal()
+        # What may be written is known a clock before it is.
+        write_register, to_registers, to_samples = Signal(), Signal(), Signal()
+        m.d.sync += [
+            to_registers.eq(granted & bus.write & (space == Space.REGISTERS)),
+            to_samples.eq(granted & bus.write & (space == Space.SAMPLES)),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += granted.eq(found & known & ~(blocked & busy))
@@ -171,11 +177,9 @@ class Control(wiring.Component):
                 with m.State(f"READ_{left}"):
                     m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
             with m.State("ANSWER"):
-                with m.If(bus.write & (status == Status.OK)):
-                    m.d.comb += write_register.eq(space == Space.REGISTERS)
-                    m.d.comb += self.sample_write.eq(space == Space.SAMPLES)
-                    with m.If(writes_high):
-                        m.d.sync += high.eq(bus.write_data)
+                m.d.comb += [write_register.eq(to_registers), self.sample_write.eq(to_samples)]
+                with m.If(granted & writes_high):
+                    m.d.sync += high.eq(bus.write_data)
                 with m.If(~self.sample_write | self.sample_ready):
                     m.d.comb += bus.ack.eq(1)
                     m.next = "IDLE"
@@ -269,14 +273,17 @@ class Control(wiring.Component):
         """What is counted here, and what the core reports, by address."""
         s, e = self.status, self.evaluation.payload
         count_bits = len(self.settings.eval_count)
-        clocks, correct = Signal(CLOCK_BITS), Signal(count_bits)
-        cost = Signal(len(e.cost) + count_bits)
-        m.d.sync += clocks.eq(clocks + 1)
+        correct = Signal(count_bits)
         m.d.comb += self.evaluation.ready.eq(1)
-        with m.If(self.evaluation.valid):
-            m.d.sync += [correct.eq(correct + e.correct), cost.eq(cost + e.cost)]
-        with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [correct.eq(0), cost.eq(0)]
+        begins = self.command.valid & self.command.ready
+        counts = delayed(m, self.evaluation.valid & e.correct, 1)
+        with m.If(begins):
+            m.d.sync += correct.eq(0)
+        with m.Elif(counts):
+            m.d.sync += correct.eq(correct + 1)
+        cost_bits = len(e.cost) + count_bits
+        cost = accumulated(m, cost_bits, e.cost, enable=self.evaluation.valid, clear=begins)
+        clocks = accumulated(m, CLOCK_BITS, 1)
 
         registers: dict = {}
         for register, value in (

@@ -79,8 +79,8 @@ class FoldedCore(wiring.Component):
     Streams: `command` (rtl.protocol.Command codes), `sample_request`/`record` (to a
     rtl.samples.SampleMemory or any other source of records), `evaluation` (one result per
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a weight is
-    answered 16 clocks and one per lane before its own later, 0 in the bits above it, an accumulator
-    3; writing a weight takes 16 clocks, writing an accumulator one).  `settings` are the run-time
+    answered 17 clocks and one per lane before its own later, 0 in the bits above it, an accumulator
+    4; writing a weight takes 17 clocks, writing an accumulator two).  `settings` are the run-time
     registers; those that are fixed are not looked at.
 
     A step takes groups·(fan_in+1) clocks for the first layer, twice that for each other one,
@@ -127,6 +127,7 @@ class FoldedCore(wiring.Component):
             tag_layout(cfg),
             dsp=cfg.activation_dsp,
             shared_tables=cfg.shared_tables,
+            table_memory=cfg.table_memory,
         )
         m.submodules.cost = cost = cost_unit(
             cfg.network, dsp=cfg.cost_dsp, shared_tables=cfg.shared_tables
@@ -136,12 +137,14 @@ class FoldedCore(wiring.Component):
                 activation.tables[0].table,
                 activation.position_bits,
                 cost.position_bits,
+                len(activation.table_beyond),
                 dsp=cfg.cost_dsp,
                 memory=cfg.table_memory,
             )
             m.d.comb += [
                 tables.activates.eq(activation.i.valid),
                 tables.position.eq(activation.table_position),
+                tables.beyond.eq(activation.table_beyond),
                 tables.cost_position.eq(cost.table_position),
                 tables.logarithm.eq(cost.table_logarithm),
                 activation.table_value.eq(tables.value),
@@ -159,13 +162,9 @@ class FoldedCore(wiring.Component):
         m.d.comb += schedule.cost_soon.eq(cost.soon)
         m.d.comb += [
             schedule.settings.eq(s),
-            self.restart_train.eq(schedule.restart_train),
-            self.restart_evaluate.eq(schedule.restart_evaluate),
-            loader.start.eq(schedule.load),
-            loader.evaluate.eq(schedule.load_evaluate),
             loader.taken.eq(schedule.taken),
             loader.input_shift.eq(s.input_shift),
-            schedule.loading.eq(loader.busy),
+            schedule.loading.eq(loader.busy | loader.start),
             schedule.loaded.eq(loader.loaded),
             schedule.next_label.eq(loader.label),
             cost.label.eq(schedule.label),
@@ -179,13 +178,19 @@ class FoldedCore(wiring.Component):
             self.train_clocks.eq(schedule.train_clocks),
         ]
 
+        # These reach far, from a state of the schedule; none is awaited as soon as a clock later.
+        m.d.sync += [
+            self.restart_train.eq(schedule.restart_train),
+            self.restart_evaluate.eq(schedule.restart_evaluate),
+            loader.start.eq(schedule.load),
+            loader.evaluate.eq(schedule.load_evaluate),
+        ]
         self._results(m, schedule, sweeper, collector, activation, cost, lanes)
         m.d.comb += collector.delta_exp.eq(s.delta_exp)
-        self._signs(m, s, schedule, sweeper, signs)
 
-        # Clock of a token at each place: 0 sweeper, 2 activations read, 5 share and signs.
-        shared = 1 + Broadcast.LATENCY
-        assert shared == SignGenerator.LATENCY
+        # Clock of a token at each place: 0 sweeper, 2 activations read, `shared` share and signs.
+        shared = 1 + Broadcast.latency(cfg)
+        to_signs = shared - SignGenerator.LATENCY
         address_clock = shared - 2
         use = address_clock + Lane.update_latency(cfg)
         token, valid = sweeper.token, sweeper.valid
@@ -216,18 +221,24 @@ class FoldedCore(wiring.Component):
             m.d.sync += written_word.eq(self.weight_request.payload.word)
         with m.Elif(written):
             m.d.sync += written_word.eq(written_word + 1)
-        with m.If(schedule.sweep):
+        with m.If(delayed(m, schedule.sweep, 1)):
             m.d.sync += written_word.eq(0)
         bias = delayed(m, token.bias, use)
         accumulate = delayed(m, valid & ~schedule.flush, use)
-        drawn = signs
+        self._signs(m, s, schedule, sweeper, signs, to_signs)
+        drawn, previous_signs = signs, signs.previous_signs
+        # The host's shares are added as they are.  An access begins in a register.
+        host_access = Signal()
+        m.d.comb += signs.minus.eq(host_access)
         allows, adds_sign = Const(~0, cfg.lanes), Const(~0, cfg.lanes)
         if cfg.variant.perturbation != "random":
-            drawn = self._family(m, schedule, token, valid)
+            drawn = self._family(m, schedule, token, valid, to_signs)
             # The host's writes are shares too.
             allows = drawn.previous_active | (~schedule.busy).replicate(cfg.lanes)
-            adds_sign = delayed(m, drawn.active, use - drawn.SIGNS_LATENCY)
-        current_signs = delayed(m, drawn.signs, use - SignGenerator.SIGNS_LATENCY)
+            adds_sign = delayed(m, drawn.active, use - to_signs - drawn.SIGNS_LATENCY)
+            adds = delayed(m, host_access, 1).replicate(cfg.lanes)
+            previous_signs = drawn.previous_signs | adds
+        current_signs = delayed(m, drawn.signs, use - to_signs - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
@@ -240,14 +251,15 @@ class FoldedCore(wiring.Component):
 
         # The host's writes are two updates: one that clips to the least weight, and one by what
         # the new weight is more than that.  So they need no way of their own into the lanes.
-        # The lower half of the clocks is for the first; the last of each writes.
+        # The lower half of the clocks is for the first; the last one of each writes.
         # A weight is read as the sum of a single product, of it and 1.0: the lanes' sums are taken
         # and turned as those of a group.
         host = self.weight_request.payload
-        host_access, clocks, stores = Signal(), Signal(4), Signal()
+        clocks, stores = Signal(4), Signal()
         assert 1 << (len(clocks) - 1) >= Lane.update_latency(cfg) + 3
         clips = Const(-(1 << (cfg.change_bits - 1)), signed(cfg.change_bits))
         of_accumulator = host.accumulator if cfg.network.accumulators else Const(0)
+        full, following_clock = Signal(), Signal.like(clocks)
         writes, reads = Signal(), Signal()
         turned, turn = Signal(), Signal(range(max(cfg.lanes, 2)))
         sign = cfg.network.weight_bits - 1
@@ -256,22 +268,24 @@ class FoldedCore(wiring.Component):
             writes.eq(host_access & host.write & ~of_accumulator),
             reads.eq(host_access & ~host.write & ~of_accumulator & ~self.weight_reply.valid),
             stores.eq(writes & clocks[:-1].all()),
+            following_clock.eq(clocks + 1),
             broadcast.given.eq(writes),
             broadcast.given_share.eq(Mux(clocks[-1], above_least, clips)),
-            turned.eq(reads & clocks.all() & (turn == host.lane)),
+            turned.eq(reads & full & (turn == host.lane)),
         ]
-        with m.If(reads & clocks.all() & ~turned):
+        with m.If(reads & full & ~turned):
             m.d.sync += turn.eq(turn + 1)
         with m.Else():
             m.d.sync += turn.eq(0)
             with m.If(reads | writes):
-                m.d.sync += clocks.eq(clocks + 1)
-        adds = delayed(m, host_access, 1)
-        # A command waits for the end of an access.
+                m.d.sync += [clocks.eq(following_clock), full.eq(following_clock.all())]
+        # A command waits for the end of an access, and goes before one that has not begun.
+        asked = self.weight_request.valid & ~self.weight_request.ready & ~schedule.busy
+        m.d.sync += host_access.eq(asked & (host_access | ~self.command.valid))
         m.d.comb += [
             schedule.command.payload.eq(self.command.payload),
-            schedule.command.valid.eq(self.command.valid & ~clocks.any()),
-            self.command.ready.eq(schedule.command.ready & ~clocks.any()),
+            schedule.command.valid.eq(self.command.valid & ~host_access),
+            self.command.ready.eq(schedule.command.ready & ~host_access),
         ]
         shift_right, residual_mask = Signal(6), Signal(max(cfg.network.gradient_bits, 1))
         m.d.sync += [
@@ -284,8 +298,7 @@ class FoldedCore(wiring.Component):
             m.d.comb += [
                 lane.address.eq(Mux(host_access, host.word, word)),
                 lane.share.eq(Mux(allows[p], broadcast.share, 0)),
-                lane.previous_sign.eq(drawn.previous_signs[p]),
-                lane.plus.eq(adds),
+                lane.previous_sign.eq(previous_signs[p]),
                 lane.gives.eq(update & s.accumulates & schedule.change),
                 lane.accumulates.eq(s.accumulates & ~host_access),
                 lane.shift_right.eq(shift_right),
@@ -317,9 +330,9 @@ class FoldedCore(wiring.Component):
         of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
         take = delayed(m, accumulate & bias, 1)
         adds_weight, takes_weight = Signal(), Signal()
-        m.d.comb += [
-            adds_weight.eq(reads & (clocks == 13)),
-            takes_weight.eq(reads & (clocks == 14)),
+        m.d.sync += [
+            adds_weight.eq(reads & (clocks == 12)),
+            takes_weight.eq(adds_weight),
         ]
         for control, clock in ((of_signs, 0), (of_products, 1)):
             taken = delayed(m, take, clock)
@@ -330,7 +343,7 @@ class FoldedCore(wiring.Component):
             ]
         m.d.comb += [
             of_signs.shift.eq(collector.shift),
-            of_products.shift.eq(collector.shift_products | (reads & clocks.all())),
+            of_products.shift.eq(collector.shift_products | (reads & full)),
             collector.take.eq(take),
             collector.group.passes.eq(delayed(m, sweeper.serves, use + 1)),
         ]
@@ -356,13 +369,12 @@ class FoldedCore(wiring.Component):
             m.d.sync += self.activation_saturations.eq(self.activation_saturations + 1)
 
         m.d.comb += [
-            host_access.eq(self.weight_request.valid & ~schedule.busy),
             self.weight_request.ready.eq(
-                ~schedule.busy
+                host_access
                 & Mux(
                     of_accumulator,
                     host.write | (~self.weight_reply.valid & ~reading.any()),
-                    Mux(host.write, clocks.all(), turned),
+                    Mux(host.write, full, turned),
                 )
             ),
             schedule.weights_written.eq(stores),
@@ -413,7 +425,7 @@ class FoldedCore(wiring.Component):
         flags = [group["layer"] in layers for group in self.config.group_table]
         return Array([Const(flag, 1) for flag in flags])[token.group]
 
-    def _family(self, m, schedule, token, valid) -> Family:
+    def _family(self, m, schedule, token, valid, late) -> Family:
         """The perturbation in place of random signs."""
         m.submodules.family = family = FAMILIES[self.config.variant.perturbation](self.config)
         m.d.comb += [
@@ -423,9 +435,9 @@ class FoldedCore(wiring.Component):
             schedule.codes_ready.eq(family.ready),
             family.keep.eq(schedule.keeps_draw),
             family.take.eq(schedule.takes_draw),
-            family.valid.eq(valid),
-            family.group.eq(token.group),
-            family.input.eq(token.input),
+            family.valid.eq(delayed(m, valid, late)),
+            family.group.eq(delayed(m, token.group, late)),
+            family.input.eq(delayed(m, token.input, late)),
         ]
         return family
 
@@ -538,24 +550,27 @@ class FoldedCore(wiring.Component):
 
         # An activation is written `way` clocks after its sum has left the first lane, and a token
         # reads it `late` clocks after it was issued: it need not wait for what is under way.
-        way = Collector.LATENCY + Activation.LATENCY
+        # (A product in logic makes tokens late, but brings no hurry: a register stays there.)
+        way = Collector.LATENCY + Activation.LATENCY + Broadcast.latency(cfg) - Broadcast.LATENCY
         m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, max(way - late, 0)))
         return x_now, x_before
 
-    def _signs(self, m, settings, schedule, sweeper, signs) -> None:
+    def _signs(self, m, settings, schedule, sweeper, signs, late) -> None:
+        """The tokens' signs; the generator sees a token `late` clocks after it was issued."""
         token = sweeper.token
+        saves = token.lead & schedule.training & ~schedule.flush
         m.d.comb += [
             signs.start.eq(schedule.start_signs),
             signs.seed.eq(settings.seed),
             signs.first_layer.eq(settings.sign_layer),
             signs.nodes.eq(settings.nodes),
-            signs.valid.eq(sweeper.valid),
-            signs.first.eq(token.first),
-            signs.last.eq(token.bias),
-            signs.group.eq(token.group),
+            signs.valid.eq(delayed(m, sweeper.valid, late)),
+            signs.first.eq(delayed(m, token.first, late)),
+            signs.last.eq(delayed(m, token.bias, late)),
+            signs.group.eq(delayed(m, token.group, late)),
             signs.slot.eq(schedule.slot),
             signs.previous_slot.eq(schedule.previous_slot),
-            signs.save.eq(token.lead & schedule.training & ~schedule.flush),
+            signs.save.eq(delayed(m, saves, late)),
             signs.next_random.eq(schedule.next_random),
             schedule.signs_ready.eq(signs.ready),
             schedule.random.eq(signs.random),

@@ -29,7 +29,7 @@ class Lane(wiring.Component):
 
     A token's signals enter at fixed clocks after its `address`:
 
-    * clock 0: address; clock 2: share, previous_sign, plus, gives;
+    * clock 0: address; clock 2: share, previous_sign, gives;
     * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
       token's address again; write is high when the memory takes the new values; sign, add_sign
       and signs.accumulate are those of the token;
@@ -38,8 +38,8 @@ class Lane(wiring.Component):
     * clock UPDATE + 2 of a group's last token: products.take and products.empty, the same for
       sum.  No token may be a clock behind such a one.
 
-    UPDATE is 3, or 5 with accumulators.  `share` is 0 where nothing is to change; with `plus`
-    high it is added to the weight whatever the sign.  `gives`: weights change by what G gives
+    UPDATE is 3, or 5 with accumulators.  `share` is 0 where nothing is to change; with
+    previous_sign 1, for −1.0, it is added to the weight.  `gives`: weights change by what G gives
     off.  `empty` is high with `take`, and once before the first group.  `sum` has what rounds it
     half up to a pre-activation in it already, and leaves out CoreConfig.sum_cut low bits.  `shift`
     loads an output register from the next lane's (`chain_*`).  A core that perturbs nodes alone
@@ -60,7 +60,6 @@ class Lane(wiring.Component):
                 "address": In(range(config.lane_words)),
                 "share": In(signed(config.share_bits)),
                 "previous_sign": In(1),
-                "plus": In(1),
                 "gives": In(1),
                 "accumulates": In(1),
                 "shift_right": In(6),
@@ -108,7 +107,7 @@ class Lane(wiring.Component):
             change, weight = self._accumulate(m, weight)
             moved = add_or_subtract(weight, change, Const(1))
         else:
-            moved = add_or_subtract(weight, self.share, ~(self.previous_sign | self.plus))
+            moved = add_or_subtract(weight, self.share, ~self.previous_sign)
         limited, clipped = saturated_register(m, moved, net.weight_bits)
         m.d.sync += self.clipped.eq(clipped)
         m.d.comb += [
@@ -193,7 +192,7 @@ class Lane(wiring.Component):
         m.d.sync += accumulated.eq(add_or_subtract(gradient, share, self.previous_sign))
         direct = Signal(signed(cfg.share_bits + 1))
         past = Mux(self.accumulates, 0, self.share)
-        m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign | self.plus))
+        m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign))
         gives = delayed(m, self.gives, 1)
 
         # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited to more than what makes every weight clip.

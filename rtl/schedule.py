@@ -15,6 +15,7 @@ from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
 from rtl.config import CoreConfig, CoreLayout
 from rtl.costs import result_layout
+from rtl.counter import accumulated
 from rtl.layers import Layers
 from rtl.protocol import Command
 
@@ -205,13 +206,9 @@ class Schedule(wiring.Component):
         label_train, label_evaluate = Signal.like(self.label), Signal.like(self.label)
         # What INIT clears needs no reset of the clock domain; the registers' own then serves INIT.
         step = Signal(STEP_BITS, reset_less=True)
-        cost_sum = Signal(len(self.cost_sum), reset_less=True)
-        train_clocks = Signal(CLOCK_BITS, reset_less=True)
         clear_word = Signal(len(self.clear_word), reset_less=True)
         m.d.comb += [
             self.step.eq(step),
-            self.cost_sum.eq(cost_sum),
-            self.train_clocks.eq(train_clocks),
             self.clear_word.eq(clear_word),
         ]
 
@@ -273,7 +270,15 @@ class Schedule(wiring.Component):
             sample_there.eq(self.loaded),
         ]
 
-        m.d.comb += [self.cost.ready.eq(self.training), self.command.ready.eq(~self.busy)]
+        # A result leaves while training, and where it is awaited and taken.
+        awaits_result = Signal()
+        m.d.comb += [
+            self.cost.ready.eq(self.training | (awaits_result & self.evaluation.ready)),
+            self.evaluation.valid.eq(awaits_result & self.cost.valid),
+            self.command.ready.eq(~self.busy),
+        ]
+        # It starts much: from a register.
+        m.d.sync += self.start_signs.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [evaluating.eq(0), self.training.eq(0), then_evaluate.eq(0)]
@@ -299,8 +304,9 @@ class Schedule(wiring.Component):
                     m.next = "IDLE"
 
             with m.State("INIT"):
-                m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
+                m.d.comb += self.restart_train.eq(1)
                 m.d.sync += [
+                    self.start_signs.eq(1),
                     step.eq(0),
                     *(phase.eq(1) for phase, _ in phases),
                     new_sample.eq(1),
@@ -308,8 +314,6 @@ class Schedule(wiring.Component):
                     pending.eq(0),
                     dirty.eq(1),
                     draw_slot.eq(1),
-                    cost_sum.eq(0),
-                    train_clocks.eq(0),
                     clear_word.eq(0),
                 ]
                 m.next = "CLEAR" if net.accumulators else "SIGNS"
@@ -318,7 +322,7 @@ class Schedule(wiring.Component):
                 m.d.sync += clear_word.eq(clear_word + 1)
                 with m.If(clear_word == cfg.lane_words - 1):
                     m.next = "SIGNS"
-            with m.State("SIGNS"), m.If(self.signs_ready):
+            with m.State("SIGNS"), m.If(self.signs_ready & ~self.start_signs):
                 m.d.sync += self.busy.eq(0)
                 m.next = "IDLE"
 
@@ -429,15 +433,15 @@ class Schedule(wiring.Component):
                     m.next = "COUNTED_SAMPLE"
             with m.State("COUNTED_SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
+                m.d.sync += awaits_result.eq(1)
                 m.next = "RESULT"
             with m.State("RESULT"):
                 m.d.comb += [
                     self.load_evaluate.eq(1),
                     self.load.eq(~all_evaluated & ~self.loaded & ~self.loading),
-                    self.evaluation.valid.eq(self.cost.valid),
-                    self.cost.ready.eq(self.evaluation.ready),
                 ]
                 with m.If(self.cost.valid & self.evaluation.ready):
+                    m.d.sync += awaits_result.eq(0)
                     m.next = "SAMPLE"
 
         result = self.cost.payload
@@ -454,9 +458,11 @@ class Schedule(wiring.Component):
             self.next_random.eq(self.delta_valid & layers.last_measured),
         ]
         layers.follow(m, awaits_cost)
-        with m.If(arrives & layers.first_measured):
-            both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
-            m.d.sync += cost_sum.eq(cost_sum + both)
+        both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
+        summed, clear = arrives & layers.first_measured, self.start_signs
+        cost_sum = accumulated(m, len(self.cost_sum), both, enable=summed, clear=clear)
+        train_clocks = accumulated(m, CLOCK_BITS, 1, enable=self.training, clear=clear)
+        m.d.comb += [self.cost_sum.eq(cost_sum), self.train_clocks.eq(train_clocks)]
         # One adder for both differences: with n = ~C₀ (or ~C⁺), C − C0 = C + n + 1, and
         # C⁺ − C⁻ = ~(C⁻ + n).
         negative = Signal(signed(net.cost_bits + 1), reset_less=True)
@@ -474,6 +480,4 @@ class Schedule(wiring.Component):
                     m.d.sync += self.deltas[k].eq(delta)
         with m.If(self.weights_written):
             m.d.sync += dirty.eq(1)
-        with m.If(self.training):
-            m.d.sync += train_clocks.eq(train_clocks + 1)
         return m

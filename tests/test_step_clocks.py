@@ -93,6 +93,15 @@ def test_two_passes(layers, lanes, options, method):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.parametrize("shared_dsps", [0, 1])
+@pytest.mark.parametrize("options", [CE | {"sample_bits": 5}, WIDE])
+def test_products_in_logic(shared_dsps, options):
+    config = CoreConfig(Network((20, 11, 5), **options), 3, shared_dsps=shared_dsps)
+    starts = starts_of_steps(config, Settings(method="np"), 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
 @pytest.mark.parametrize("trainable", [(), (True, False, True)])
 def test_a_step_of_parts(trainable):
     variant = Variant("layer", trainable)
