@@ -42,7 +42,7 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
 class Sweeper(wiring.Component):
     """Issues the tokens of one step.
 
-    `start` begins; `busy` falls after the last token.  passes (bit 0 first, bit 1 second)
+    `start` begins; `busy` falls a clock after the last token's.  passes (bit 0 first, bit 1 second)
     and flush (one sweep per layer, no results) are stable while busy.  A token is issued
     whenever `valid` is high; `serves` has a bit per pass that
     the token's group has results for.
@@ -160,6 +160,11 @@ class Sweeper(wiring.Component):
             self.serves.eq(pass_bits),
         ]
 
+        # In the clock without a token there is time to end.
+        ended = Signal()
+        m.d.sync += ended.eq(0)
+        with m.If(ended):
+            m.d.sync += self.busy.eq(0)
         with m.If(waiting):
             m.d.sync += wait.eq(wait + 1)
         with m.If(leaving != 0):
@@ -198,7 +203,7 @@ class Sweeper(wiring.Component):
                         ]
                         # All is then as the next sweep needs it.
                         with m.If(layer == depth - 1):
-                            m.d.sync += [self.busy.eq(0), layer.eq(0), word.eq(0), group.eq(0)]
+                            m.d.sync += [ended.eq(1), layer.eq(0), word.eq(0), group.eq(0)]
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         return m
