@@ -15,7 +15,7 @@ train: .venv/.run
 	$(BIN)/mgd train $(TASK) $(ARGS)
 
 test: .venv/.dev lint area
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from rtl.config import CoreConfig
 from rtl.costs import cost_kind
 from rtl.piecewise import TABLE
 from rtl.protocol import FRAME_MAX
-from rtl.samples import BANK_ROWS, WORD_BITS
+from rtl.samples import WORD_BITS, bank_rows
 
 BLOCK_COST = {ICE40: 64, ECP5: 128, GOWIN: 128}
 LUTRAM_COST = 4
@@ -89,6 +89,10 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
     if not config.weights_only:
         taken += place(device, before, ACT_BITS)
     taken += place(device, 2 * sum(config.groups), STATE_BITS)
+    if config.phase_bits:
+        taken += place(device, config.lane_words, config.lanes * config.phase_bits)
+    if config.gate_words:
+        taken += place(device, config.gate_words, 1)
     if config.table_memory:
         taken += Taken(blocks=2)
     if network.cost == "cross_entropy":
@@ -100,11 +104,12 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
 
 
 def sample_memories(device: Device, words: int) -> Taken:
-    """Of `words` 16-bit words of samples, two in a row.  SPRAM is not counted here."""
-    taken, rows = Taken(), -(-words // 2)
+    """Of `words` 16-bit words of samples, two in a row.  SPRAM is not counted here, nor the queue
+    behind block RAM: all cores have that alike."""
+    taken = Taken()
     if not device.sprams:
-        for start in range(0, rows, BANK_ROWS):
-            taken += place(device, min(BANK_ROWS, rows - start), 2 * WORD_BITS)
+        for rows in bank_rows(-(-words // 2)):
+            taken += place(device, rows, 2 * WORD_BITS)
     return taken
 
 

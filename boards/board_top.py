@@ -48,14 +48,15 @@ class Clocking(Elaboratable):
         m.submodules.lock = cdc.FFSynchronizer(lock, locked, o_domain="start", init=0)
         clocks = -int(-RESET_SECONDS * self.setting.output_hz)
         count = Signal(range(clocks + 1))
-        released = Signal()
+        # High from the start, as no inverter fits between it and registers all over the device.
+        held = Signal(init=1)
         with m.If(~locked):
-            m.d.start += [count.eq(0), released.eq(0)]
+            m.d.start += [count.eq(0), held.eq(1)]
         with m.Elif(count == clocks):
-            m.d.start += released.eq(1)
+            m.d.start += held.eq(0)
         with m.Else():
             m.d.start += count.eq(count + 1)
-        m.d.comb += ResetSignal("sync").eq(~released)
+        m.d.comb += ResetSignal("sync").eq(held)
         return m
 
 

@@ -88,7 +88,13 @@ def fits(board: Board, config: CoreConfig, sample_memory: int) -> bool:
     )
 
 
-def auto_lanes(board: Board, network: Network, sample_memory: int, fixed: Fixed = ()) -> int:
+def auto_lanes(
+    board: Board,
+    network: Network,
+    sample_memory: int,
+    fixed: Fixed = (),
+    variant: Variant = PLAIN,
+) -> int:
     """The most lanes that fit, less those that would not save a clock.
 
     sample_memory: 16-bit words that the data takes; where that is more than half of the block
@@ -98,11 +104,11 @@ def auto_lanes(board: Board, network: Network, sample_memory: int, fixed: Fixed 
     if not device.sprams:
         sample_memory = min(sample_memory, device.blocks * device.block_bits // WORD_BITS // 2)
     for lanes in range(min(max(network.layers[1:]), device.dsps, 256), 0, -1):
-        config = core_config(board, network, lanes, fixed)
+        config = core_config(board, network, lanes, fixed, variant)
         if fits(board, config, min(sample_memory, SPRAM_DEPTHS[-1])):
             # Groups of neurons decide the clocks: fewer lanes with as many groups are as fast.
             return min(n for n in range(1, lanes + 1) if _groups(network, n) == config.groups)
-    takes = core_blocks(board, CoreConfig(network, 1))
+    takes = core_blocks(board, CoreConfig(network, 1, variant=variant))
     raise UserError(
         f"{network.describe()} does not fit {board.name} even on one lane: weights and buffers "
         f"take about {takes} of its {device.blocks} block RAMs, which leaves too few for samples; "
@@ -131,7 +137,9 @@ def make_design(
     where weights leave no room.
     """
     device = board.device
-    count = auto_lanes(board, network, sample_memory, fixed) if lanes is None else lanes
+    count = lanes
+    if count is None:
+        count = auto_lanes(board, network, sample_memory, fixed, variant)
     if count > device.dsps:
         raise UserError(
             f"lanes = {count}: {board.name} has {device.dsps} multipliers and each lane takes "

@@ -108,10 +108,17 @@ def assess(
     )
 
 
-def most_lanes(board: Board, network: Network, wanted: int, below: int, fixed: Fixed = ()) -> int:
+def most_lanes(
+    board: Board,
+    network: Network,
+    wanted: int,
+    below: int,
+    fixed: Fixed = (),
+    variant: Variant = PLAIN,
+) -> int:
     """The most lanes under `below` that fit, 0 for none."""
     for lanes in range(below - 1, 0, -1):
-        if assess(board, network, lanes, wanted, fixed).verdict != NO:
+        if assess(board, network, lanes, wanted, fixed, variant).verdict != NO:
             return lanes
     return 0
 
@@ -122,21 +129,23 @@ def remedies(fit: Fit, boards: Iterable[Board], settings: Settings | None = None
     boards: the ones to look at for another; settings: the task's, some of which may be wiring.
     """
     network, lanes, fixed = fit.config.network, fit.config.lanes, fit.config.fixed
+    variant = fit.config.variant
     found = []
-    fewer = most_lanes(fit.board, network, fit.wanted, lanes, fixed)
+    fewer = most_lanes(fit.board, network, fit.wanted, lanes, fixed, variant)
     if fewer:
         found.append(f"{fewer} lane{'s' * (fewer > 1)}")
-    if network.accumulators:
+    needs = variant.value_frac or variant.momentum_exp or variant.decay_exp
+    if network.accumulators and not needs:
         plain = replace(network, accumulators=False, tau_theta_max=1)
-        if assess(fit.board, plain, lanes, fit.wanted, fixed).verdict != NO:
+        if assess(fit.board, plain, lanes, fit.wanted, fixed, variant).verdict != NO:
             found.append("no accumulators (tau_theta = 1)")
-    if settings is not None and not fixed:
+    if settings is not None and not fixed and variant == PLAIN:
         wired = fixed_settings(settings, WORTH_FIXING)
         if assess(fit.board, network, lanes, fit.wanted, wired).verdict != NO:
             found.append(f"--fix {','.join(WORTH_FIXING)}")
     # Boards of which little is known come last.
     for board in sorted(boards, key=lambda b: (not is_calibrated(b.device), b.device.luts)):
-        if assess(board, network, lanes, fit.wanted, fixed).verdict != NO:
+        if assess(board, network, lanes, fit.wanted, fixed, variant).verdict != NO:
             found.append(board.name)
             break
     return found
@@ -145,11 +154,12 @@ def remedies(fit: Fit, boards: Iterable[Board], settings: Settings | None = None
 def average_clocks(config: CoreConfig, settings: Settings) -> float:
     """Clocks per training step, over whole periods of tau_x and tau_theta.
 
-    The antithetic difference takes two passes in every step; the forward one a second pass, for
-    C0, only where the sample is new or the weights changed in the step before.
+    The antithetic difference takes two passes in every step, the continuous form one; the forward
+    difference a second pass, for C0, only where the sample is new or the weights changed in the
+    step before.
     """
     two, one = step_clocks(config), step_clocks(config, passes=1)
-    if settings.antithetic:
+    if settings.antithetic or settings.continuous:
         return float(two)
     tau_x, tau_theta = settings.tau_x, settings.tau_theta
     period = math.lcm(tau_x, tau_theta)

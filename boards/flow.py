@@ -23,8 +23,10 @@ PACKER = {ICE40: "icepack", ECP5: "ecppack", GOWIN: "gowin_pack"}
 CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
 
 # Yosys guards memories that are read and written in one clock against a read of the very word
-# that is written; no memory of ours is (docs/architecture.md), so it may leave that away.
-_NO_COLLISIONS = "setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2; "
+# that is written; no memory of ours is (docs/architecture.md), so it may leave that away. A port
+# without a clock has no such guard.
+_CLOCKED = "*/r:CLK_ENABLE=1"
+_NO_COLLISIONS = f"setparam -set COLLISION_X_MASK 1'1 */t:$memrd_v2 {_CLOCKED} %i; "
 # Registers with the attribute keep are copies on purpose, each for a part of what would be too
 # much for one; of equal cells synthesis would keep the first.
 _COPIES = "setattr -set keep 1 a:keep=1 w:* %i %ci1 t:$dff %i; "

@@ -61,18 +61,31 @@ def test_every_activation_has_a_case():
 
 
 @pytest.mark.parametrize(
-    ("name", "dsp", "table_memory"),
+    ("name", "dsp", "table_memory", "register"),
     [
-        (name, dsp, memory)
+        (name, *options)
         for name in CASES
-        for dsp, memory in ((True, False), (True, True), (False, False))
-        if (dsp and not memory) or Activation(network_of(CASES[name]), TAG_BITS).tables
+        for options in (
+            (True, False, False),
+            (True, True, False),
+            (False, False, False),
+            (True, False, True),
+            (True, True, True),
+        )
+        if options == (True, False, False) or Activation(network_of(CASES[name]), TAG_BITS).tables
     ],
 )
-def test_activation(name, dsp, table_memory):
+def test_activation(name, dsp, table_memory, register):
     network = CASES[name]
-    unit = Activation(network_of(network), TAG_BITS, dsp=dsp, table_memory=table_memory)
-    simulate(unit, __name__, "equals_activate", {"network": network})
+    unit = Activation(
+        network_of(network),
+        TAG_BITS,
+        dsp=dsp,
+        table_memory=table_memory,
+        position_register=register,
+    )
+    given = {"network": network, "latency": unit.latency}
+    simulate(unit, __name__, "equals_activate", given)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -111,7 +124,7 @@ async def equals_activate(dut):
         got = await receive(dut, "o", len(payloads), stall=stall, rng=random)
         if not idle and not stall:
             clocks = round((get_sim_time("ns") - began) / CLOCK_NS)
-            assert clocks == len(payloads) + Activation.LATENCY
+            assert clocks == len(payloads) + params()["latency"]
         found = [
             (field(result, raw, "value"), *(unpack(result, raw, k) for k in names))
             for raw in got
@@ -124,7 +137,7 @@ async def equals_activate(dut):
     dut.o__ready.value = 0
     dut.i__valid.value = 1
     cocotb.start_soon(_one_clock(dut))
-    assert await clocks_until(dut, dut.o__valid) == Activation.LATENCY
+    assert await clocks_until(dut, dut.o__valid) == params()["latency"]
 
 
 async def _one_clock(dut):

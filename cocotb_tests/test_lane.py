@@ -17,8 +17,10 @@ from golden_model.forward import weighted_sum, with_bias
 from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, SHIFT_MIN
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
+from rtl.config import CoreConfig
 from rtl.lane import SUM_CONTROL, Lane
 from rtl.schedule import packed_fields
+from rtl.variant import Variant
 
 INPUTS = 11
 ACCUMULATE = packed_fields(SUM_CONTROL, accumulate=1)
@@ -48,10 +50,43 @@ CASES = {
         ],
     ),
 }
+RULES = {
+    "18_bits_momentum": (
+        dict(weight_bits=18, **ACCUMULATING | {"tau_theta_max": 100}),
+        [
+            dict(momentum_exp=3, eta_exp=8, tau_theta=3, **RESIDUAL),
+            dict(momentum_exp=3, method="wp", eta_exp=5, **RESIDUAL),  # S = 0
+            dict(momentum_exp=3, eta_exp=26, tau_theta=2, **RESIDUAL),  # S + k = shift_max
+        ],
+    ),
+    "16_bits_decay": (
+        ACCUMULATING | {"tau_theta_max": 2000, "shift_max": 16},
+        [
+            dict(decay_exp=2, eta_exp=6, tau_theta=3, **RESIDUAL),
+            dict(decay_exp=2, eta_exp=3, **RESIDUAL),  # half a weight unit, rounded
+            dict(decay_exp=2, method="wp", eta_exp=0, tau_theta=2, **RESIDUAL),  # S < 0
+            dict(decay_exp=2, eta_exp=17, tau_theta=2, **RESIDUAL),
+        ],
+    ),
+    "8_bits_momentum_and_decay": (
+        dict(weight_bits=8, **ACCUMULATING | {"tau_theta_max": 500}),
+        [
+            dict(momentum_exp=4, decay_exp=9, eta_exp=12, tau_theta=2, **RESIDUAL),
+            dict(momentum_exp=4, decay_exp=9, method="wp", eta_exp=3, **RESIDUAL),
+        ],
+    ),
+}
+"""Wiring: all settings of a case have the same."""
+ALL = CASES | RULES
+
+
+def config_for(given) -> CoreConfig:
+    variant = Variant.of(Settings(**given["settings"][0]))
+    return replace(config_of(given), variant=variant)
 
 
 def run(name: str, clips: bool, memory_register: bool = True, fixed=()) -> None:
-    fields, settings = CASES[name]
+    fields, settings = ALL[name]
     if fixed:
         settings = [s for s in settings if s.get("method", "np") == "np"]
     given = {
@@ -61,12 +96,12 @@ def run(name: str, clips: bool, memory_register: bool = True, fixed=()) -> None:
         "settings": settings,
         "clips": clips,
     }
-    config = replace(config_of(given), memory_register=memory_register)
+    config = replace(config_for(given), memory_register=memory_register)
     simulate(Lane(config), __name__, "equals_update_and_sum", given)
 
 
 @pytest.mark.parametrize("memory_register", [True, False])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_lane(name, memory_register):
     run(name, clips=False, memory_register=memory_register)
 
@@ -76,7 +111,7 @@ def test_lane_of_a_core_that_perturbs_nodes_alone(name):
     run(name, clips=False, fixed=[("method", "np")])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_lane_counts_saturations(name):
     run(name, clips=True)
 
@@ -208,7 +243,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def equals_update_and_sum(dut):
     given, random = params(), rng()
-    config = config_of(given)
+    config = config_for(given)
     net, lane = config.network, Lane(config)
     assert Lane.update_latency(config) == lane.UPDATE
     await start_clock(dut)

@@ -30,12 +30,17 @@ MEMORIES = {
 def test_sample_memory(name, storage):
     network, depth = MEMORIES[name]
     memory = SampleMemory(network_of(network), depth, storage)
-    assert memory.latency == (2 if storage == "block" else 1)
+    assert memory.latency == (3 if storage == "block" else 1)
     simulate(
         memory,
         __name__,
         "brings_records",
-        {"network": network, "depth": depth, "latency": memory.latency},
+        {
+            "network": network,
+            "depth": depth,
+            "latency": memory.latency,
+            "record_latency": memory.record_latency,
+        },
     )
 
 
@@ -122,7 +127,8 @@ async def brings_records(dut):
                 assert got == memory.record(start, stride), f"record at {start}"
                 if not stall:
                     # One word a clock, the first when the memory's read is there.
-                    assert get_sim_time("ns") - began == (stride + memory.latency) * CLOCK_NS
+                    clocks = stride + params()["record_latency"]
+                    assert get_sim_time("ns") - began == clocks * CLOCK_NS
                 for _ in range(random.randint(0, 2)):
                     dut.record__ready.value = 1
                     await ReadOnly()
@@ -201,9 +207,12 @@ DEEP = {"layers": (7, 3), "sample_bits": 2}
         (2 * 16384, "spram-model", 1),
         (2 * 16384 + 2, "spram-model", 1),
         (4 * 16384, "spram-model", 1),
-        (2 * 8192, "block", 2),
-        (2 * 8192 + 2, "block", 3),
-        (2 * 3 * 8192 + 4000, "block", 3),
+        (2 * 512, "block", 3),
+        (2 * 513, "block", 4),
+        (2 * (2048 + 1024 + 300), "block", 4),
+        (2 * 8192, "block", 3),
+        (2 * 8192 + 2, "block", 4),
+        (2 * 3 * 8192 + 4000, "block", 4),
     ],
 )
 def test_banks(depth, storage, latency):

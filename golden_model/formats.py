@@ -8,6 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+ACT_FRAC = 14
+"""Fraction bits of an activation: Q1.14."""
+ACT_BITS = 16
+"""Width of an activation, sign included."""
+ACT_MAX = (1 << (ACT_BITS - 1)) - 1
+ACT_MIN = -(1 << (ACT_BITS - 1))
+ONE = 1 << ACT_FRAC
+"""1.0 as an activation.  A bias is the weight of an input that is always this value."""
+
 
 def floor_shift(value, shift: int):
     """⌊value · 2^-shift⌋; a negative shift multiplies."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from golden_model import costs
 from golden_model.activations import activate
+from golden_model.costs import classify
 from golden_model.formats import round_half_up
 from golden_model.imperfections import ImperfectHardware
 from golden_model.network import ONE, Network
@@ -93,8 +93,6 @@ def evaluate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(correct samples, sum of costs) over the samples; one number per leading index."""
     outputs = predict(weights, x, network, hardware)
-    correct = (costs.classify(outputs, network) == labels).sum(axis=-1)
-    cost = costs.FUNCTIONS[network.cost](
-        outputs, np.broadcast_to(labels, outputs.shape[:-1]), network
-    )
+    correct = (classify(outputs, network) == labels).sum(axis=-1)
+    cost = network.cost_kind.exact(outputs, np.broadcast_to(labels, outputs.shape[:-1]), network)
     return correct, cost.sum(axis=-1)

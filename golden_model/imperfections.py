@@ -13,13 +13,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from golden_model.errors import UserError
-from golden_model.formats import round_half_up
+from golden_model.formats import round_half_up, saturate
 from golden_model.network import Network
 from golden_model.seeds import words
 
 GAIN_FRAC = 12
 """Fraction bits of a neuron's gain."""
 NORMAL_SHIFT = 16
+NORMAL_MEAN = 8 * 255 // 2
 NORMAL_DEVIATION = math.sqrt(8 * (256**2 - 1) / 12)
 """Standard deviation of the sum of eight random bytes."""
 
@@ -78,15 +79,28 @@ def noise(random_words: np.ndarray, deviation: float, frac: int) -> np.ndarray:
     """
     octets = np.ascontiguousarray(random_words).view(np.uint8)
     total = octets.reshape(*random_words.shape, 8).sum(axis=-1, dtype=np.int64)
-    factor = math.floor(deviation / NORMAL_DEVIATION * 2.0 ** (frac + NORMAL_SHIFT) + 0.5)
-    return round_half_up((total - 8 * 255 // 2) * factor, NORMAL_SHIFT)
+    return round_half_up((total - NORMAL_MEAN) * _factor(deviation, frac), NORMAL_SHIFT)
+
+
+def largest_noise(deviation: float, frac: int) -> int:
+    """Bound of |noise()|."""
+    return round_half_up(NORMAL_MEAN * _factor(deviation, frac), NORMAL_SHIFT)
+
+
+def _factor(deviation: float, frac: int) -> int:
+    return math.floor(deviation / NORMAL_DEVIATION * 2.0 ** (frac + NORMAL_SHIFT) + 0.5)
 
 
 BrokenBits = tuple[list[np.ndarray], list[np.ndarray]]
+"""Per layer (seeds, nodes, fan_in + 1): the bits that work, and those that are stuck at 1."""
 
 
 class ImperfectHardware:
-    """The imperfections of several pieces of hardware, one per seed."""
+    """The imperfections of several pieces of hardware, one per seed.
+
+    gains (GAIN_FRAC fraction bits) and offsets (pre_frac): per layer (seeds, nodes).  memory and
+    synapse: the bits that are stuck in either copy of the weights.
+    """
 
     def __init__(self, what: Imperfections, network: Network, seeds: Sequence[int]) -> None:
         if what.stuck_bits >= network.weight_bits:
@@ -99,31 +113,66 @@ class ImperfectHardware:
         self._seeds = list(seeds)
         self._costs = self._changes = 0
         gains = self._per_neuron("gains", what.gain, GAIN_FRAC)
-        self._gains = [(1 << GAIN_FRAC) + g for g in gains]
-        self._offsets = self._per_neuron("offsets", what.offset, network.pre_frac)
-        self._memory = self._broken_bits(what.stuck)
-        self._synapse = self._broken_bits(what.stuck_synapse)
+        self.gains = [(1 << GAIN_FRAC) + g for g in gains]
+        self.offsets = self._per_neuron("offsets", what.offset, network.pre_frac)
+        self.memory = self._broken_bits(what.stuck)
+        self.synapse = self._broken_bits(what.stuck_synapse)
+
+    # -- limits, which follow from what a core holds --------------------------------------------
+
+    @property
+    def pre_bound(self) -> int:
+        """Largest |pre-activation| of an imperfect neuron.  Every activation function is constant
+        from ±16 on, and this is more: only a cost that reads pre-activations can tell."""
+        return self.network.output_bound
+
+    @property
+    def delta_bound(self) -> int:
+        """Largest |D|: that of exact costs."""
+        return 2 * self.network.cost_bound
+
+    @property
+    def change_bound(self) -> int:
+        """Largest |change| that noise is added to: the whole range of a weight."""
+        return 1 << self.network.weight_bits
+
+    @property
+    def dropped_bits(self) -> int:
+        """Fraction bits that the measured cost has lost."""
+        coarse = self.what.cost_bits
+        return 0 if coarse is None else max(self.network.cost_frac - coarse, 0)
+
+    # -- what the trainer asks ------------------------------------------------------------------
 
     def neurons(self, layer: int, z: np.ndarray, axis: int) -> np.ndarray:
         """Pre-activations as the imperfect neurons have them; axis 0: seeds, `axis`: neurons."""
         if not self.what.gain and not self.what.offset:
             return z
         shape = [1] * z.ndim
-        shape[0], shape[axis] = self._gains[layer].shape
-        gain, offset = (a[layer].reshape(shape) for a in (self._gains, self._offsets))
-        return round_half_up(z * gain, GAIN_FRAC) + offset
+        shape[0], shape[axis] = self.gains[layer].shape
+        gain, offset = (a[layer].reshape(shape) for a in (self.gains, self.offsets))
+        moved = round_half_up(z * gain, GAIN_FRAC) + offset
+        return saturate(moved, -self.pre_bound, self.pre_bound)
 
     def costs(self, exact: np.ndarray) -> np.ndarray:
         """What is measured of training costs (passes, seeds); may be negative."""
-        frac = self.network.cost_frac
         if self.what.cost_noise:
-            drawn = self._words("cost_noise", len(exact), self._costs)
-            exact = exact + noise(drawn, self.what.cost_noise, frac).T
-        self._costs += len(exact)
-        if self.what.cost_bits is not None and self.what.cost_bits < frac:
-            dropped = frac - self.what.cost_bits
-            exact = round_half_up(exact, dropped) << dropped
-        return exact
+            exact = exact + self.cost_noise(len(exact))
+        return round_half_up(exact, self.dropped_bits) << self.dropped_bits
+
+    def cost_noise(self, count: int) -> np.ndarray:
+        """What is added to the next `count` costs (count, seeds)."""
+        drawn = self._words("cost_noise", count, self._costs)
+        self._costs += count
+        return noise(drawn, self.what.cost_noise, self.network.cost_frac).T
+
+    def delta(self, exact: np.ndarray) -> np.ndarray:
+        """D as it is broadcast, of the difference of measured costs."""
+        return saturate(exact, -self.delta_bound, self.delta_bound)
+
+    def disturbed(self, change: np.ndarray, added: np.ndarray) -> np.ndarray:
+        """What weights lose, of a layer's change and its part of change_noise()."""
+        return saturate(change, -self.change_bound, self.change_bound) - added
 
     def change_noise(self) -> list[np.ndarray] | None:
         """What the next change adds to the weights, per layer (seeds, nodes, fan_in + 1)."""
@@ -136,11 +185,11 @@ class ImperfectHardware:
 
     def stored(self, layer: int, weights: np.ndarray) -> np.ndarray:
         """What the memory holds of weights that were written to it, float64 integers."""
-        return self._broken(self._memory, layer, weights) if self.what.stuck else weights
+        return self._broken(self.memory, layer, weights) if self.what.stuck else weights
 
     def used(self, layer: int, weights: np.ndarray) -> np.ndarray:
         """What the neurons see of weights in the memory, float64 integers."""
-        return self._broken(self._synapse, layer, weights) if self.what.stuck_synapse else weights
+        return self._broken(self.synapse, layer, weights) if self.what.stuck_synapse else weights
 
     # -- what is drawn once -----------------------------------------------------------------
 
@@ -156,7 +205,6 @@ class ImperfectHardware:
         return ((weights.astype(np.int64) & keep[layer]) | ones[layer]).astype(np.float64)
 
     def _broken_bits(self, share: float) -> BrokenBits:
-        """Per layer: the bits that work, and those that are stuck at 1."""
         bits, count = self.what.stuck_bits, self.network.parameters
         drawn = self._words("stuck", bits * count).reshape(len(self._seeds), count, bits)
         limit = math.floor(share * 2.0**32)

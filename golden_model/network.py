@@ -10,16 +10,9 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from golden_model.costs import COSTS, KINDS, Cost
 from golden_model.errors import UserError
-
-ACT_FRAC = 14
-"""Fraction bits of an activation: Q1.14."""
-ACT_BITS = 16
-"""Width of an activation, sign included."""
-ACT_MAX = (1 << (ACT_BITS - 1)) - 1
-ACT_MIN = -(1 << (ACT_BITS - 1))
-ONE = 1 << ACT_FRAC
-"""1.0 as an activation.  A bias is the weight of an input that is always this value."""
+from golden_model.formats import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, ONE
 
 TAU_MAX = (1 << 16) - 1
 """Largest time constant, in steps."""
@@ -31,7 +24,6 @@ ROUND_BITS = 8
 """Random bits per stochastic rounding."""
 
 ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid", "leaky_relu", "hard_tanh")
-COSTS = ("mse", "cross_entropy", "hinge", "l1")
 UNIT_ACTIVATIONS = ("tanh", "sigmoid", "hard_tanh")
 """Those that stay within −1 … 1."""
 
@@ -98,11 +90,8 @@ class Network:
                 raise UserError(f"{name} = {kind!r}: must be one of {', '.join(ACTIVATIONS)}")
         if self.cost not in COSTS:
             raise UserError(f"cost = {self.cost!r}: must be one of {', '.join(COSTS)}")
-        if self.cost == "cross_entropy" and self.layers[-1] < 2:
-            raise UserError(
-                "cost = 'cross_entropy' with one output node: its softmax is always 1; "
-                "use cost = 'mse', or one output node per class"
-            )
+        if refusal := self.cost_kind.refusal(self):
+            raise UserError(refusal)
         for name, value, low, high in (
             ("weight_bits", self.weight_bits, 8, 18),
             ("pre_frac", self.pre_frac, 8, 14),
@@ -120,7 +109,7 @@ class Network:
                 f"cost_frac = {self.cost_frac} is below pre_frac = {self.pre_frac}: the "
                 f"{name} would lose pre-activation bits; raise cost_frac"
             )
-        if self.smoothing_exp and self.cost != "cross_entropy":
+        if self.smoothing_exp and not self.cost_kind.smooths:
             raise UserError(
                 f"smoothing_exp = {self.smoothing_exp} with cost = {self.cost!r}: only "
                 "cross-entropy has labels to smooth; use cost = 'cross_entropy' or leave it out"
@@ -163,7 +152,11 @@ class Network:
     @property
     def reads_sums(self) -> bool:
         """Whether the cost reads the output layer's pre-activations, not its activations."""
-        return self.cost in ("cross_entropy", "hinge")
+        return self.cost_kind.reads_sums
+
+    @property
+    def cost_kind(self) -> Cost:
+        return KINDS[self.cost]
 
     @property
     def classes(self) -> int:
@@ -250,19 +243,7 @@ class Network:
     @cached_property
     def cost_bound(self) -> int:
         """Largest cost, in units of 2^-cost_frac."""
-        if not self.reads_sums:
-            worst = max(self.target_high - ACT_MIN, ACT_MAX - self.target_low)
-            if self.cost == "l1":
-                exact = self.outputs * worst << max(0, self.cost_frac - ACT_FRAC)
-                return (exact >> max(0, ACT_FRAC - self.cost_frac)) + 1
-            exact = self.outputs * worst * worst
-            return (exact >> (2 * ACT_FRAC - self.cost_frac)) + 1
-        spread = 2 * self.output_bound << (self.cost_frac - self.pre_frac)
-        if self.cost == "hinge":
-            return spread + (1 << self.cost_frac)
-        if self.smoothing_exp:
-            spread += spread >> 12  # the mean's factor is rounded
-        return spread + ((self.outputs.bit_length() + 1) << self.cost_frac)
+        return self.cost_kind.bound(self)
 
     @property
     def cost_bits(self) -> int:

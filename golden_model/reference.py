@@ -92,44 +92,10 @@ def forward(
     return Pass(inputs, sums, x)
 
 
-def targets(labels: np.ndarray, network: Network) -> np.ndarray:
-    """MSE targets, shape labels.shape + (outputs,)."""
-    first = 1 if network.outputs == 1 else 0
-    hit = np.asarray(labels)[..., None] == np.arange(first, first + network.outputs)
-    return np.where(hit, network.target_high, network.target_low) / ONE
-
-
 def cost(outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
-    """Σ (y − T)², Σ |y − T|, the multi-class hinge, or the softmax cross-entropy to base 2,
-    log2 Σ 2^z − Σ q_k·z_k, q being the label's (1 − ε) and ε/n for every class; shape (...)."""
+    """The network's cost of outputs (..., outputs) and labels: (...), in its unit."""
     labels = np.broadcast_to(labels, outputs.shape[:-1])
-    if network.cost == "mse":
-        return ((outputs - targets(labels, network)) ** 2).sum(axis=-1)
-    if network.cost == "l1":
-        return np.abs(outputs - targets(labels, network)).sum(axis=-1)
-    if network.cost == "hinge":
-        return np.maximum(0.0, 1.0 + _hinge_direction(outputs, labels)[0])
-    highest = outputs.max(axis=-1)
-    log_sum = np.log2(np.exp2(outputs - highest[..., None]).sum(axis=-1)) + highest
-    return log_sum - (_aim(labels, network) * outputs).sum(axis=-1)
-
-
-def _aim(labels: np.ndarray, network: Network) -> np.ndarray:
-    """What cross-entropy wants the shares of the classes to be, (..., outputs)."""
-    part = 2.0**-network.smoothing_exp if network.smoothing_exp else 0.0
-    hit = labels[..., None] == np.arange(network.outputs)
-    return (1.0 - part) * hit + part / network.outputs
-
-
-def _hinge_direction(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(largest other z − z_label, its gradient); (∓z, ∓1) for a single output."""
-    if z.shape[-1] == 1:
-        sign = np.where(labels == 1, -1.0, 1.0)
-        return sign * z[..., 0], sign[..., None]
-    hit = labels[..., None] == np.arange(z.shape[-1])
-    other = np.where(hit, -np.inf, z)
-    first = other.argmax(axis=-1)[..., None] == np.arange(z.shape[-1])
-    return other.max(axis=-1) - (hit * z).sum(axis=-1), first * 1.0 - hit
+    return network.cost_kind.real(outputs, labels, network)
 
 
 def classify(outputs: np.ndarray, network: Network) -> np.ndarray:
@@ -149,17 +115,9 @@ def node_gradient(
     """The forward pass and ∂C/∂z per layer, (..., nodes), by backpropagation."""
     result = forward(weights, x, network)
     labels = np.broadcast_to(labels, result.outputs.shape[:-1])
+    error = network.cost_kind.slope(result.outputs, labels, network)
     if not network.reads_sums:
-        error = result.outputs - targets(labels, network)
-        error = 2.0 * error if network.cost == "mse" else np.sign(error)
         error = error * slope(network.output, result.pre_activations[-1])
-    elif network.cost == "hinge":
-        excess, direction = _hinge_direction(result.outputs, labels)
-        error = (1.0 + excess > 0)[..., None] * direction
-    else:
-        powers = np.exp2(result.outputs - result.outputs.max(axis=-1, keepdims=True))
-        error = powers / powers.sum(axis=-1, keepdims=True)
-        error = error - _aim(labels, network)
     errors = [error]
     for layer in range(network.depth - 1, 0, -1):
         back = np.matmul(np.swapaxes(weights[layer][..., :-1], -1, -2), errors[0][..., None])

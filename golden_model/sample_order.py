@@ -12,6 +12,8 @@ from golden_model.signs import BitReader, jump, spacing
 
 CYCLE, EPOCH, RANDOM = ORDERS = ("cycle", "epoch", "random")
 WORD_BITS = 32
+KEYS = 4
+"""Random words for the permutation of an epoch."""
 
 
 def shuffled(places: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
@@ -40,6 +42,15 @@ def shuffled(places: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
     return result
 
 
+def words_window(network: Network, start: int, words: int = 0) -> int:
+    """The 61-bit window from which the random words are read, from number `words` on.
+
+    start: the seed's start state (golden_model.seeds.start_state).
+    """
+    distance = spacing(network.neurons)
+    return jump(start, network.neurons * distance + distance // 2 + WORD_BITS * words)
+
+
 class SampleOrder:
     """Places of consecutive samples in the order of the memory, for several seeds.
 
@@ -60,10 +71,7 @@ class SampleOrder:
         self.kind, self.count, self.window = kind, count, window
         self._number = 0
         self._epoch = np.zeros((len(start_states), 0), dtype=np.int64)
-        distance = spacing(network.neurons)
-        self._middles = [
-            jump(state, network.neurons * distance + distance // 2) for state in start_states
-        ]
+        self._network, self._start_states = network, list(start_states)
         self._read_from(0)
 
     def take(self) -> np.ndarray | int:
@@ -77,7 +85,7 @@ class SampleOrder:
         if self.kind == RANDOM:
             return (self._words(1)[:, 0] * self.count) >> WORD_BITS
         if place == 0:
-            keys = self._words(4)
+            keys = self._words(KEYS)
             places = np.arange(self.count)
             self._epoch = np.array([shuffled(places, row, self.count) for row in keys])
         return self._epoch[:, place]
@@ -87,7 +95,7 @@ class SampleOrder:
         if self.kind == EPOCH:
             # The epoch under way is taken from its beginning.
             epochs, left = divmod(samples, self.count)
-            self._read_from(4 * epochs)
+            self._read_from(KEYS * epochs)
             self._number = epochs * self.count
             for _ in range(left):
                 self.take()
@@ -97,7 +105,7 @@ class SampleOrder:
 
     def _read_from(self, words: int) -> None:
         """Begin behind so many random words."""
-        windows = [jump(state, WORD_BITS * words) for state in self._middles]
+        windows = [words_window(self._network, s, words) for s in self._start_states]
         self._reader = BitReader(np.array(windows, dtype=np.uint64))
 
     def _words(self, count: int) -> np.ndarray:

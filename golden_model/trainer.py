@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden_model import costs
 from golden_model.activations import activate
 from golden_model.adam import Adam
 from golden_model.formats import saturate, stochastic_round
@@ -174,6 +173,8 @@ class Trainer:
                 cost = self._costs(FORWARD)
             delta = 2 * (cost - self._baseline)
             self.cost_sum += 2 * cost[0]
+        if self.hardware is not None:
+            delta = self.hardware.delta(delta)
 
         self._weights_changed = self.updates and (t + 1) % s.tau_theta == 0
         self._update(delta, self.random.take(), self._weights_changed)
@@ -253,7 +254,7 @@ class Trainer:
         if kind != FORWARD:
             self._layer_inputs = layer_inputs
         labels = np.repeat(self._label[:, None], y.shape[-1], axis=1)
-        found = costs.FUNCTIONS[net.cost](np.swapaxes(y, 1, 2), labels, net).T
+        found = net.cost_kind.exact(np.swapaxes(y, 1, 2), labels, net).T
         return found if self.hardware is None else self.hardware.costs(found)
 
     def _note_inputs(self, kind: str, layer: int, x: np.ndarray) -> None:
@@ -301,10 +302,10 @@ class Trainer:
                 )
             elif not change_weights:
                 continue
+            if self.hardware is not None and noise is not None:
+                change = self.hardware.disturbed(change, noise[layer])
             weights = self.weights[layer]
             weights -= change
-            if noise is not None:
-                weights += noise[layer]
             low, high = self.network.weight_min, self.network.weight_max
             if weights.min() < low or weights.max() > high:
                 self.weight_saturations += ((weights < low) | (weights > high)).sum(axis=(1, 2))

@@ -36,6 +36,7 @@ from rtl.protocol import (
     Space,
     Status,
 )
+from rtl.run_codes import run_codes
 from rtl.spatial.config import SpatialConfig
 from rtl.variant import Variant
 from rtl.variants import check_core
@@ -184,7 +185,11 @@ class BoardSession(Session):
         self.config.check(settings)
         check_core(self.network, settings)
         self.config.variant.check(settings)
-        store, first = self._samples, state.take(settings)
+        store, take = self._samples, state.take(settings)
+        # In turn from the one that is due, else by their places in the set.
+        first = 0 if self.config.variant.ordered else take
+        samples = len(store.sets["train"])
+        told = run_codes(self.network, settings, seed, samples, state.step)
         if not store.is_loaded(settings.window, first):
             store.load(settings.window, first)
         self._before, self._periods = state, {}
@@ -194,7 +199,9 @@ class BoardSession(Session):
             self._streaming = Streaming(
                 self, store, settings.tau_x, state.step, self._clock_limit(passes=2), self.backend
             )
-        (layer, start), *others = sign_starts(self.network, settings, seed, state.step)
+        family = FAMILIES.get(settings.perturbation)
+        moves = family is None or not family.reads_stretches
+        (layer, start), *others = sign_starts(self.network, settings, seed, state.step, moves)
         mode = (
             (Flag.NODES if settings.perturbs_nodes else Flag(0))
             | (Flag.ANTITHETIC if settings.antithetic else Flag(0))
@@ -227,14 +234,16 @@ class BoardSession(Session):
         )
         self._run(Command.INIT, passes=100)
         for layer, start in others:
-            self.link.write(Space.REGISTERS, Register.SEED, [start & 0xFFFFFFFF, start >> 32])
-            self.link.write_register(Register.SIGN_LAYER, layer)
-            self._run(Command.INIT, passes=100)
-        if self.config.variant.perturbation != "random":
-            family, draw = FAMILIES[settings.perturbation], state.step // settings.tau_p
-            codes = family.codes(self.network, settings, seed, draw)
-            self.link.write(Space.REGISTERS, Register.SEED, [codes & 0xFFFFFFFF, codes >> 32])
-            self._run(Command.CODES, passes=100)
+            self._load(Command.INIT, layer, start)
+        for part, codes in told:
+            self._load(Command.CODES, part, codes)
+
+    def _load(self, command: Command, layer: int, seed: int) -> None:
+        """INIT or CODES, with its SIGN_LAYER and SEED."""
+        self.link.write(Space.REGISTERS, Register.SEED, [seed & 0xFFFFFFFF, seed >> 32])
+        self.link.write_register(Register.SIGN_LAYER, layer)
+        # Some families of perturbations take a few clocks for every weight of every lane.
+        self._run(command, passes=100 + 8 * self.lanes)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
         while True:

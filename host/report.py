@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from golden_model.costs import KINDS
 from golden_model.network import Network
 from golden_model.reference import float_weights
 from host import weight_pictures as pictures
@@ -19,12 +20,6 @@ MARK = "mgd report"
 ROWS = 20
 """Evaluations in the table."""
 METHODS = {"np": "node perturbation", "wp": "weight perturbation"}
-COSTS = {
-    "mse": "sum of squared errors",
-    "cross_entropy": "cross-entropy (base 2)",
-    "hinge": "hinge",
-    "l1": "sum of the errors' sizes",
-}
 PIXELS = 8
 """A weight is drawn as wide as that where there is room."""
 
@@ -91,7 +86,8 @@ def _summary(run: StoredRun) -> str:
 
 def _curves(run: StoredRun) -> str:
     values, curve = run.values, run.curve
-    unit = " (bits)" if values["network"]["cost"] == "cross_entropy" else ""
+    unit = KINDS[values["network"]["cost"]].unit
+    unit = unit and f" ({unit})"
     trained = [(p.step, p.train_cost) for p in curve if p.train_cost is not None]
     first, last = curve[0], curve[-1]
     end = max(last.step, 1)
@@ -246,7 +242,7 @@ def _errors(run: StoredRun) -> str:
 def _settings(run: StoredRun) -> str:
     values = run.values
     network, settings = _network(run), values["settings"]
-    cost = COSTS[network.cost]
+    cost = network.cost_kind.title
     training = [
         ("method", METHODS[values["method"]]),
         ("difference", settings["difference"]),

@@ -39,18 +39,18 @@ class State:
 
 
 def sign_starts(
-    network: Network, settings: Settings, seed: int, step: int
+    network: Network, settings: Settings, seed: int, step: int, moves: bool = True
 ) -> list[tuple[int, int]]:
     """(first layer, start state) of each loading of the sign streams that `step` steps leave.
 
     Each one loads the layers from its first on, and the rounding stream; network.depth as first
-    layer is the rounding stream alone.
+    layer is the rounding stream alone.  moves: whether draws move the neurons' stretches on.
     """
     states = start_states_at(
         start_state(seed),
         network.layers[:-1],
         settings.perturbs_nodes,
-        draws=step // settings.tau_p,
+        draws=step // settings.tau_p if moves else 0,
         random_bits=ROUND_BITS * step,
     )
     return [(k, state) for k, state in enumerate(states) if k == 0 or state != states[k - 1]]

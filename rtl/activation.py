@@ -27,16 +27,16 @@ class Activation(wiring.Component):
     """Equals golden_model.activations.activate.
 
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
-    saturated, output, tag}.  Latency LATENCY clocks, one result per clock; stalls as a whole.
+    saturated, output, tag}.  One result per clock, latency_of() clocks later; stalls as a whole.
     `stores` is high while a hidden node's result is on `o`.
     The network's hidden and output activations are both there, chosen by `output`.  Those that
     have a table take one multiplier for both, with `dsp` in a DSP block, and with `table_memory`
     two block RAMs for the tables, which are in logic otherwise; or none of these, with
-    `shared_tables`: then a rtl.piecewise.SharedTables is asked at `table_position` in the clock in
-    which `i` is taken.  Nothing may stall then.
+    `shared_tables`: then a rtl.piecewise.SharedTables is asked at `table_position`, with
+    `table_beyond`, in the clocks in which `table_asked` is high.  Nothing may stall then.
+    position_register: a table's position has a register, behind what limits a pre-activation to
+    the table; it is a clock more.  (Without it the shared tables do that: table_beyond.)
     """
-
-    LATENCY = 1 + TABLE_LATENCY
 
     def __init__(
         self,
@@ -46,18 +46,22 @@ class Activation(wiring.Component):
         dsp: bool = True,
         shared_tables: bool = False,
         table_memory: bool = False,
+        position_register: bool = False,
     ) -> None:
         self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
-        self.table_memory = table_memory
+        self.table_memory, self.position_register = table_memory, position_register
+        self.latency = self.latency_of(position_register)
         common = {"output": 1, "tag": tag_shape}
         self.kinds = used_kinds(network)
         self.tables = [kind for kind in self.kinds if isinstance(kind, Tabulated)]
         self.position_bits = max(
             (table.position_bits(network.pre_frac) for table in self.tables), default=1
         )
+        beyond = 1 if position_register else max(network.pre_bits - self.position_bits + 1, 1)
         tables = {
+            "table_asked": Out(1),
             "table_position": Out(self.position_bits),
-            "table_beyond": Out(max(network.pre_bits - self.position_bits + 1, 1)),
+            "table_beyond": Out(beyond),
             "table_value": In(signed(ACT_BITS)),
         }
         super().__init__(
@@ -77,6 +81,11 @@ class Activation(wiring.Component):
             }
         )
 
+    @staticmethod
+    def latency_of(position_register: bool = False) -> int:
+        """Clocks from `i` to `o`."""
+        return 1 + TABLE_LATENCY + position_register
+
     def elaborate(self, platform):
         m = Module()
         enable = Signal()
@@ -90,7 +99,7 @@ class Activation(wiring.Component):
 
         valid = self.i.valid
         output, tag = self.i.payload.output, self.i.payload.tag
-        for _ in range(self.LATENCY):
+        for _ in range(self.latency):
             last_valid, last_output = valid, output
             valid_next, output_next = Signal(), Signal()
             tag_next = Signal.like(tag)
@@ -130,7 +139,7 @@ class Activation(wiring.Component):
         value, saturates = kind.gates(wide)
         with m.If(enable):
             m.d.sync += [y.eq(value), over.eq(saturates)]
-        for _ in range(self.LATENCY - 1):
+        for _ in range(self.latency - 1):
             y, over = self._delay(m, enable, (y, over))
         return y, over
 
@@ -139,33 +148,37 @@ class Activation(wiring.Component):
         if not self.tables:
             return {}
         z, pre_frac, bits = self.i.payload.value, self.network.pre_frac, self.position_bits
-        if self.shared_tables:
-            place, beyond = self.tables[0].unlimited_position(z, pre_frac)
-            m.d.comb += [self.table_position.eq(place), self.table_beyond.eq(beyond)]
-            return {
-                self.tables[0].name: self._table_result(m, self.tables[0], enable, self.table_value)
-            }
         # A position with zeros behind it is the same place of the same table.
         positions = [
             table.position(z, pre_frac) << (bits - table.position_bits(pre_frac))
             for table in self.tables
         ]
-        position = positions[0]
-        if len(positions) > 1:
-            position = Mux(self.i.payload.output, positions[1], positions[0])
-        found = interpolate(
-            m,
-            [table.table for table in self.tables],
-            position[:bits],
-            which=self.i.payload.output if len(positions) > 1 else None,
-            enable=enable,
-            dsp=self.dsp,
-            memory=self.table_memory,
-        )
-        return {table.name: self._table_result(m, table, enable, found) for table in self.tables}
-
-    def _table_result(self, m: Module, table: Tabulated, enable, found):
-        y = Signal(signed(ACT_BITS))
-        with m.If(enable):
-            m.d.sync += y.eq(table.value(found))
-        return y, Signal()
+        asked, output = self.i.valid, self.i.payload.output
+        if self.shared_tables and not self.position_register:
+            position, beyond = self.tables[0].unlimited_position(z, pre_frac)
+            m.d.comb += self.table_beyond.eq(beyond)
+        else:
+            position = Signal(bits)
+            m.d.comb += position.eq(Mux(output, positions[-1], positions[0]))
+        if self.position_register:
+            asked, output, position = self._delay(m, enable, (asked, output, position))
+        if self.shared_tables:
+            m.d.comb += [self.table_asked.eq(asked), self.table_position.eq(position)]
+            found = self.table_value
+        else:
+            found = interpolate(
+                m,
+                [table.table for table in self.tables],
+                position,
+                which=output if len(positions) > 1 else None,
+                enable=enable,
+                dsp=self.dsp,
+                memory=self.table_memory,
+            )
+        results = {}
+        for table in self.tables:
+            y = Signal(signed(ACT_BITS))
+            with m.If(enable):
+                m.d.sync += y.eq(table.value(found))
+            results[table.name] = (y, Signal())
+        return results

@@ -10,7 +10,7 @@ from golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_B
 from rtl.arithmetic import saturated
 from rtl.config import CoreConfig
 from rtl.delay import delayed
-from rtl.product import product
+from rtl.product import DSP_BITS, product
 
 
 class Broadcast(wiring.Component):
@@ -96,8 +96,10 @@ class Broadcast(wiring.Component):
         if net.accumulators:
             kept = max(kept, ROUND_BITS + net.contribution_bits - 1)
         beyond = 0
-        # What is in front of the shift, a sum at most, decides how much of it comes at once.
-        early = 3 if cfg.broadcast_dsp or cfg.weights_only else 2
+        # What is in front of the shift, a sum at most, decides how much of it comes at once: where
+        # the product is two blocks' it is an adder.
+        in_one_block = cfg.broadcast_dsp and net.delta_cost_bits <= DSP_BITS
+        early = 3 if in_one_block or cfg.weights_only else 2
         if self.pipelined:
             early = min(4, len(amount) - 1)
         for number, k in enumerate(reversed(range(len(amount)))):

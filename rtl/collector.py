@@ -47,7 +47,8 @@ class Collector(wiring.Component):
 
     `take` (one clock) starts on a group, whose sign_sum is in the first lane's output register in
     the next clock, and its sum in the one after; `shift` turns the ring of sign_sum, and
-    `shift_products` that of sum, a clock later.  The sum has what rounds it half up in it.
+    `shift_products` that of sum, a clock later.  Where `o` never waits they may go unheeded and the
+    rings turn in every clock.  The sum has what rounds it half up in it.
     `leaves` has a bit per pass, high for the clock in which a hidden node's sign_sum of that pass
     leaves the ring.  o: {value: pre-activation, output, tag}, LATENCY clocks after its sign_sum.
     factor_0 and factor_1 are the factors of δ of the two passes.
@@ -126,6 +127,9 @@ class Collector(wiring.Component):
         # Everything modulo 2^bits, which holds the result: W·x, and δ·Σs·x or its inverse, to which
         # the carry adds 1.
         scale = net.grid_frac - net.weight_frac
+        # Fraction bits that are left for δ beside its values', and its largest exponent.
+        places = net.grid_frac - cfg.variant.value_frac
+        most = min(DELTA_EXP_MAX, places)
         # Bits of a sum that its lane has kept, and that nothing is added to.
         cut = cfg.sum_cut and cfg.sum_cut + scale
         bits = net.pre_shift + net.pre_bits - cut
@@ -145,12 +149,12 @@ class Collector(wiring.Component):
             shifted, base_sum = Const(1 << place, bits), self.sum
         else:
             inverse = factor[1]
-            shifted = self.sign_sum << (net.grid_frac - DELTA_EXP_MAX)
+            shifted = self.sign_sum << (places - most)
             base_sum = self.sum << scale
         left = Signal(range(DELTA_EXP_MAX))
         m.d.comb += [
             base.eq(base_sum),
-            left.eq(DELTA_EXP_MAX - self.delta_exp),
+            left.eq(most - self.delta_exp),
             total.eq(Cat(1, base) + Cat(minus, perturbation)),
         ]
         value = Signal(signed(net.pre_bits))

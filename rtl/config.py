@@ -12,16 +12,20 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from amaranth import Shape, unsigned
 
 from golden_model.errors import UserError
 from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
+from golden_model.perturbations import FAMILIES
+from golden_model.perturbations.waves import Waves, phase_bits
 from golden_model.settings import METHODS, ROUNDINGS, Settings
+from rtl.activation import has_table
 from rtl.activations import KINDS, Tabulated
 from rtl.protocol import FIXABLE, FIXED_MAX, NOT_FIXED
-from rtl.variant import PLAIN, Variant
+from rtl.variant import FIELDS, PLAIN, Variant, shown
 
 DIFFERENCES = ("antithetic", "forward")
-"""Of golden_model.settings.DIFFERENCES those that a folded core knows."""
+"""Of golden_model.settings.DIFFERENCES those that can be fixed."""
 NAMED = {"method": METHODS, "difference": DIFFERENCES, "rounding": ROUNDINGS}
 """Settings whose values are names; the others' are numbers."""
 Fixed = tuple[tuple[str, str | int], ...]
@@ -90,8 +94,9 @@ class CoreConfig:
     """Lanes accumulate in the iCE40's DSP blocks (rtl.mac16), which only a netlist can show."""
 
     memory_register: bool = True
-    """A register follows each of the lanes' memories.  Without, the address has one, which is once
-    for all lanes: smaller, and on an iCE40 no slower than the rest."""
+    """A register follows each of the lanes' memories, a weight's sum with its share, and the
+    position in an activation's table.  Without, the lanes' address has one, which is once for all
+    lanes: smaller, and on an iCE40 no slower than the rest."""
 
     table_memory: bool = False
     """The activation's tables, which the cost may share, are in block RAM, else in logic."""
@@ -115,16 +120,31 @@ class CoreConfig:
             )
         if self.fixed and self.variant != PLAIN:
             names = ", ".join(name for name, _ in self.fixed)
-            raise UserError(
-                f"fixed = {names}: no core has settings fixed and another perturbation, scope or "
-                "set of trained layers; leave fixed out"
+            other = next(
+                f.name for f in FIELDS if getattr(self.variant, f.name) != getattr(PLAIN, f.name)
             )
+            raise UserError(
+                f"fixed = {names} with {other} = {shown(getattr(self.variant, other))}: a core "
+                "that is built for that has no setting fixed; leave fixed out"
+            )
+        if self.variant.value_frac and not self.network.accumulators:
+            raise UserError(
+                f"perturbation = {self.variant.perturbation!r} on a core without accumulators: its "
+                "values are parts of a sign, which whole weight units do not have; set "
+                "accumulators = true in the task's [core] section"
+            )
+        for name in ("momentum_exp", "decay_exp"):
+            if not self.network.accumulators and (value := getattr(self.variant, name)):
+                raise UserError(
+                    f"{name} = {value} without accumulators: it works on what they hold; "
+                    "set accumulators = true in the task's [core] section"
+                )
         for name, value in self.fixed:
             if name not in FIXABLE or self._is_fixed[name] != value:
                 raise UserError(f"fixed = {name!r}: give each of {', '.join(FIXABLE)} once at most")
             if name in NAMED and value not in NAMED[name]:
                 raise UserError(
-                    f"{name} = {value!r} is to be fixed: no core has it; {name} must be one of "
+                    f"{name} = {value!r} is to be fixed: no core has it so; {name} must be one of "
                     f"{', '.join(NAMED[name])}"
                 )
             if name not in NAMED and not 0 <= int(value) <= FIXED_MAX:
@@ -225,6 +245,11 @@ class CoreConfig:
         return net.cost == "cross_entropy" and net.depth > 1 and has_table
 
     @property
+    def position_register(self) -> bool:
+        """Whether rtl.activation.Activation has that register: the table is far from the sums."""
+        return self.memory_register and has_table(self.network)
+
+    @property
     def activation_dsp(self) -> bool:
         return self.shared_dsps >= 4
 
@@ -250,6 +275,14 @@ class CoreConfig:
     def lane_words(self) -> int:
         """Weights per lane."""
         return sum(g * (f + 1) for g, f in zip(self.groups, self.network.layers, strict=False))
+
+    @cached_property
+    def phase_bits(self) -> int:
+        """Bits of the phase that each weight has beside it; 0 where the perturbation is no wave."""
+        if not issubclass(FAMILIES[self.variant.perturbation], Waves):
+            return 0
+        settings = Settings(method="wp", trainable=self.variant.trainable)
+        return max(phase_bits(n.total) for n in settings.numbering(self.network) if n is not None)
 
     def active(self, layer: int, group: int) -> int:
         """Lanes that hold a neuron in this group of this layer."""
@@ -319,6 +352,13 @@ class CoreConfig:
         """Width of the accumulators that the host may access: all of them."""
         return self.network.gradient_bits
 
+    @property
+    def gate_words(self) -> int:
+        """Bits of rtl.gate: two sets of one for each hidden node; 0 where there is no gate."""
+        if not self.variant.gate_zeros:
+            return 0
+        return 2 << (max(self.hidden_nodes, 2) - 1).bit_length()
+
     # -- sums -------------------------------------------------------------------------------
 
     @property
@@ -344,8 +384,16 @@ class CoreConfig:
 
     @property
     def sign_sum_bits(self) -> int:
-        """Width of Σ s·x; with node perturbation alone of its sign, 1 for −1.0."""
-        return 1 if self.nodes_only else self.network.sign_sum_bits
+        """Width of Σ s·x, in units of the values' last bit; with node perturbation alone of its
+        sign, 1 for −1.0."""
+        if self.nodes_only:
+            return 1
+        return self.network.sign_sum_bits + self.variant.value_frac
+
+    @property
+    def value_clocks(self) -> int:
+        """Clocks for products with the perturbation's values; 0 where these are signs."""
+        return 1 if self.variant.value_frac else 0
 
     # -- activations ------------------------------------------------------------------------
 
@@ -367,6 +415,11 @@ class CoreConfig:
         return 3 * self.network.layers[0] + 2 * self.hidden_nodes
 
     @property
+    def cost_shape(self) -> Shape:
+        """A training cost as it is measured."""
+        return unsigned(self.network.cost_bits)
+
+    @property
     def change_bits(self) -> int:
         """change_bits() of the network."""
         return change_bits(self.network)
@@ -377,3 +430,8 @@ class CoreConfig:
         if self.network.accumulators:
             return max(self.change_bits, self.network.contribution_bits)
         return self.change_bits
+
+    @property
+    def lane_share_bits(self) -> int:
+        """Width of a lane's own share: of the broadcast one times its perturbation's value."""
+        return self.share_bits + self.variant.value_frac

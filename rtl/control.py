@@ -147,9 +147,9 @@ class Control(wiring.Component):
         status, granted = Signal(range(max(Status) + 1)), Signal()
         m.d.comb += bus.status.eq(status)
         # What may be written is known a clock before it is.
-        write_register, to_registers, to_samples = Signal(), Signal(), Signal()
+        write_register, to_register, to_samples = Signal(), Signal(), Signal()
         m.d.sync += [
-            to_registers.eq(granted & bus.write & (space == Space.REGISTERS)),
+            to_register.eq(granted & bus.write & (space == Space.REGISTERS)),
             to_samples.eq(granted & bus.write & (space == Space.SAMPLES)),
         ]
         with m.FSM():
@@ -177,7 +177,7 @@ class Control(wiring.Component):
                 with m.State(f"READ_{left}"):
                     m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
             with m.State("ANSWER"):
-                m.d.comb += [write_register.eq(to_registers), self.sample_write.eq(to_samples)]
+                m.d.comb += [write_register.eq(to_register), self.sample_write.eq(to_samples)]
                 with m.If(granted & writes_high):
                     m.d.sync += high.eq(bus.write_data)
                 with m.If(~self.sample_write | self.sample_ready):

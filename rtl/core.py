@@ -14,10 +14,14 @@ from rtl.collector import Collector, tag_layout
 from rtl.config import CoreConfig, CoreLayout
 from rtl.costs import cost_unit, result_layout
 from rtl.delay import delayed
+from rtl.gate import Gate
 from rtl.lane import SUM_CONTROL, Lane
 from rtl.loader import Loader
+from rtl.magnitude import ONE_FOLD, scaled
 from rtl.perturbations import FAMILIES, Family
 from rtl.piecewise import SharedTables
+from rtl.run_codes import PERTURBATION
+from rtl.sample_order import SampleOrder, request_layout
 from rtl.samples import WORD_BITS
 from rtl.schedule import (
     CLOCK_BITS,
@@ -25,7 +29,7 @@ from rtl.schedule import (
     SETTINGS_LAYOUT,
     STEP_BITS,
     Schedule,
-    cost_sum_bits,
+    cost_sum_shape,
     evaluation_layout,
     with_wiring,
 )
@@ -66,7 +70,7 @@ def probe_layout(config: CoreConfig) -> data.StructLayout:
             "weights": config.lanes * net.weight_bits,
             "gradients": max(config.lanes * net.gradient_bits, 1),
             "cost_valid": 1,
-            "cost": result_layout(net),
+            "cost": result_layout(net, config.cost_shape),
             "delta_valid": 1,
             "delta": signed(net.delta_cost_bits),
         }
@@ -96,7 +100,7 @@ class FoldedCore(wiring.Component):
             {
                 "settings": In(SETTINGS_LAYOUT),
                 "command": In(stream.Signature(COMMAND_SHAPE)),
-                "sample_request": Out(stream.Signature(data.StructLayout({"evaluate": 1}))),
+                "sample_request": Out(stream.Signature(request_layout(config))),
                 "record": In(stream.Signature(WORD_BITS)),
                 "restart_train": Out(1),
                 "restart_evaluate": Out(1),
@@ -105,18 +109,19 @@ class FoldedCore(wiring.Component):
                 "weight_reply": Out(stream.Signature(weight_shape(config))),
                 "busy": Out(1),
                 "step": Out(STEP_BITS),
-                "cost_sum": Out(cost_sum_bits(config.network)),
+                "cost_sum": Out(cost_sum_shape(config)),
                 "train_clocks": Out(CLOCK_BITS),
                 "weight_saturations": Out(32),
                 "activation_saturations": Out(32),
                 "probe": Out(probe_layout(config)),
+                **self._ports(),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
-        m.submodules.schedule = schedule = Schedule(cfg)
+        m.submodules.schedule = schedule = self._schedule()
         m.submodules.loader = loader = Loader(cfg.network)
         m.submodules.sweeper = sweeper = Sweeper(cfg)
         m.submodules.signs = signs = SignGenerator(cfg)
@@ -128,6 +133,7 @@ class FoldedCore(wiring.Component):
             dsp=cfg.activation_dsp,
             shared_tables=cfg.shared_tables,
             table_memory=cfg.table_memory,
+            position_register=cfg.position_register,
         )
         m.submodules.cost = cost = cost_unit(
             cfg.network, dsp=cfg.cost_dsp, shared_tables=cfg.shared_tables
@@ -142,7 +148,7 @@ class FoldedCore(wiring.Component):
                 memory=cfg.table_memory,
             )
             m.d.comb += [
-                tables.activates.eq(activation.i.valid),
+                tables.activates.eq(activation.table_asked),
                 tables.position.eq(activation.table_position),
                 tables.beyond.eq(activation.table_beyond),
                 tables.cost_position.eq(cost.table_position),
@@ -150,15 +156,15 @@ class FoldedCore(wiring.Component):
                 activation.table_value.eq(tables.value),
                 cost.table_value.eq(tables.value),
             ]
-        lanes = [Lane(cfg) for _ in range(cfg.lanes)]
+        lanes = [self._lane(p) for p in range(cfg.lanes)]
         for p, lane in enumerate(lanes):
             m.submodules[f"lane_{p}"] = lane
         s = with_wiring(m, self.settings, cfg)
 
         connect(m, flipped(self.evaluation), schedule.evaluation)
-        connect(m, flipped(self.sample_request), loader.request)
+        self._requests(m, schedule, loader)
         connect(m, loader.record, flipped(self.record))
-        connect(m, schedule.cost, cost.o)
+        self._measure(m, schedule, cost)
         m.d.comb += schedule.cost_soon.eq(cost.soon)
         m.d.comb += [
             schedule.settings.eq(s),
@@ -191,13 +197,16 @@ class FoldedCore(wiring.Component):
         # Clock of a token at each place: 0 sweeper, 2 activations read, `shared` share and signs.
         shared = 1 + Broadcast.latency(cfg)
         to_signs = shared - SignGenerator.LATENCY
-        address_clock = shared - 2
+        # Products with the perturbation's values take the lanes a clock more.
+        more, fine = cfg.value_clocks, cfg.variant.value_frac
+        address_clock = shared + more - 2
         use = address_clock + Lane.update_latency(cfg)
         token, valid = sweeper.token, sweeper.valid
         # Both come out of the activation memories 2 clocks after they are addressed.
         x, x_before = self._activations(
-            m, schedule, sweeper, loader, collector, activation, late=use - 2
+            m, schedule, sweeper, loader, collector, activation, late=use - more - 2
         )
+        early_x, x = x, delayed(m, x, more)
         m.d.comb += [
             broadcast.x.eq(x_before),
             broadcast.delta.eq(self._delta(m, schedule, token)),
@@ -210,10 +219,23 @@ class FoldedCore(wiring.Component):
         update_0 = Signal()
         m.d.comb += update_0.eq(valid & token.lead & schedule.update)
         updates = delayed(m, update_0, shared - 1)
-        m.d.comb += broadcast.update.eq(updates & delayed(m, self._trained(token), shared - 1))
-        update = delayed(m, updates, 1)
-        written = delayed(m, update, use - shared)
-        word = delayed(m, token.word, address_clock)
+        trained = delayed(m, self._trained(token), shared - 1)
+        m.d.comb += broadcast.update.eq(updates & trained)
+        if cfg.variant.gate_zeros:
+            opens = self._gate(m, schedule, token, activation, x_before)
+            with m.If(~delayed(m, opens, shared - 1 - Gate.LATENCY)):
+                m.d.comb += broadcast.update.eq(0)
+        update = delayed(m, updates, 1 + more)
+        # Weights that are not trained do not decay either.
+        gives = update & s.accumulates & schedule.change
+        if cfg.variant.decay_exp:
+            gives &= delayed(m, trained, 1 + more)
+        written = delayed(m, update, use - shared - more)
+        self._disturb(m, schedule, token, valid, lanes, address_clock + Lane.change_latency(cfg))
+        # One address for all lanes, in a register; the host's is there when its access begins.
+        address = Signal.like(token.word, reset_less=True)
+        word = delayed(m, token.word, address_clock - 1)
+        m.d.sync += address.eq(Mux(schedule.busy, word, self.weight_request.payload.word))
         # Updates are written to one word after the other, from the first one on; the host's word
         # stands there in time for its write.
         written_word = Signal.like(token.word, reset_less=True)
@@ -232,12 +254,13 @@ class FoldedCore(wiring.Component):
         m.d.comb += signs.minus.eq(host_access)
         allows, adds_sign = Const(~0, cfg.lanes), Const(~0, cfg.lanes)
         if cfg.variant.perturbation != "random":
-            drawn = self._family(m, schedule, token, valid, to_signs)
+            drawn = self._family(m, schedule, token, valid, signs, to_signs)
             # The host's writes are shares too.
             allows = drawn.previous_active | (~schedule.busy).replicate(cfg.lanes)
             adds_sign = delayed(m, drawn.active, use - to_signs - drawn.SIGNS_LATENCY)
             adds = delayed(m, host_access, 1).replicate(cfg.lanes)
             previous_signs = drawn.previous_signs | adds
+        previous_signs = delayed(m, previous_signs, more)
         current_signs = delayed(m, drawn.signs, use - to_signs - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
@@ -256,12 +279,15 @@ class FoldedCore(wiring.Component):
         # and turned as those of a group.
         host = self.weight_request.payload
         clocks, stores = Signal(4), Signal()
-        assert 1 << (len(clocks) - 1) >= Lane.update_latency(cfg) + 3
+        # Half of them is enough from the address to the new weight, which the second half reads
+        # again, and from the share, which is in the lanes 1 + more clocks after the address.
+        half = 1 << (len(clocks) - 1)
+        assert half >= Lane.update_latency(cfg) + max(more, 1)
         clips = Const(-(1 << (cfg.change_bits - 1)), signed(cfg.change_bits))
         of_accumulator = host.accumulator if cfg.network.accumulators else Const(0)
         full, following_clock = Signal(), Signal.like(clocks)
         writes, reads = Signal(), Signal()
-        turned, turn = Signal(), Signal(range(max(cfg.lanes, 2)))
+        turns, turned, turn = Signal(), Signal(), Signal(range(max(cfg.lanes, 2)))
         sign = cfg.network.weight_bits - 1
         above_least = Cat(host.data[:sign], ~host.data[sign])
         m.d.comb += [
@@ -271,9 +297,11 @@ class FoldedCore(wiring.Component):
             following_clock.eq(clocks + 1),
             broadcast.given.eq(writes),
             broadcast.given_share.eq(Mux(clocks[-1], above_least, clips)),
-            turned.eq(reads & full & (turn == host.lane)),
+            # The last clock of a read lasts until the lane's sum is in the first one.
+            turns.eq(full & ~host.write),
+            turned.eq(turns & (turn == host.lane)),
         ]
-        with m.If(reads & full & ~turned):
+        with m.If(turns & ~turned):
             m.d.sync += turn.eq(turn + 1)
         with m.Else():
             m.d.sync += turn.eq(0)
@@ -287,19 +315,25 @@ class FoldedCore(wiring.Component):
             schedule.command.valid.eq(self.command.valid & ~host_access),
             self.command.ready.eq(schedule.command.ready & ~host_access),
         ]
+        # Accumulators are finer by as many bits as the values have.
+        shift = broadcast.shift + fine if fine else broadcast.shift
         shift_right, residual_mask = Signal(6), Signal(max(cfg.network.gradient_bits, 1))
         m.d.sync += [
-            shift_right.eq(broadcast.shift - SHIFT_MIN),
-            residual_mask.eq(Mux(broadcast.shift > 0, (1 << broadcast.shift[:6]) - 1, 0)),
+            shift_right.eq(shift - SHIFT_MIN),
+            residual_mask.eq(Mux(shift > 0, (1 << shift[:6]) - 1, 0)),
         ]
         reading, read_lane = Signal(2), Signal.like(host.lane)
         for p, lane in enumerate(lanes):
             following = lanes[(p + 1) % len(lanes)]
+            share = Mux(allows[p], broadcast.share, 0)
+            if fine:
+                later = use - more - to_signs - drawn.SIGNS_LATENCY
+                share = self._times_values(m, schedule, lane, p, drawn, share, early_x, later)
             m.d.comb += [
-                lane.address.eq(Mux(host_access, host.word, word)),
-                lane.share.eq(Mux(allows[p], broadcast.share, 0)),
+                lane.address.eq(address),
+                lane.share.eq(share),
                 lane.previous_sign.eq(previous_signs[p]),
-                lane.gives.eq(update & s.accumulates & schedule.change),
+                lane.gives.eq(gives),
                 lane.accumulates.eq(s.accumulates & ~host_access),
                 lane.shift_right.eq(shift_right),
                 lane.residual_mask.eq(residual_mask),
@@ -330,6 +364,7 @@ class FoldedCore(wiring.Component):
         of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
         take = delayed(m, accumulate & bias, 1)
         adds_weight, takes_weight = Signal(), Signal()
+        # In clocks 13 and 14: registers, as they are on the way to all lanes.
         m.d.sync += [
             adds_weight.eq(reads & (clocks == 12)),
             takes_weight.eq(adds_weight),
@@ -342,8 +377,10 @@ class FoldedCore(wiring.Component):
                 control.empty.eq(taken | (~schedule.busy & ~adds_weight)),
             ]
         m.d.comb += [
-            of_signs.shift.eq(collector.shift),
-            of_products.shift.eq(collector.shift_products | (reads & full)),
+            # What left the ring, or was not taken yet, is not looked at again: it turns always, and
+            # its registers need no enable.
+            of_signs.shift.eq(1),
+            of_products.shift.eq(1),
             collector.take.eq(take),
             collector.group.passes.eq(delayed(m, sweeper.serves, use + 1)),
         ]
@@ -396,7 +433,7 @@ class FoldedCore(wiring.Component):
             shown = Const(0)
             for lane in lanes:
                 shown |= lane.read_gradient.as_unsigned()
-            with m.If(reading[1]):
+            with m.If(reading[-1]):
                 m.d.sync += [self.weight_reply.valid.eq(1), self.weight_reply.payload.eq(shown)]
 
         probe = self.probe
@@ -404,14 +441,39 @@ class FoldedCore(wiring.Component):
             probe.write.eq(written),
             probe.word.eq(written_word),
             probe.weights.eq(Cat(*(lane.new_weight for lane in lanes))),
-            probe.cost_valid.eq(cost.o.valid & cost.o.ready & schedule.training),
-            probe.cost.eq(cost.o.payload),
+            probe.cost_valid.eq(schedule.cost.valid & schedule.cost.ready & schedule.training),
+            probe.cost.eq(schedule.cost.payload),
             probe.delta_valid.eq(delayed(m, schedule.delta_valid, 1)),
             probe.delta.eq(schedule.delta),
         ]
         if cfg.network.accumulators:
             m.d.comb += probe.gradients.eq(Cat(*(lane.new_gradient for lane in lanes)))
         return m
+
+    # -- what rtl.injection makes imperfect ---------------------------------------------------
+
+    def _ports(self) -> dict[str, wiring.Member]:
+        """More ports."""
+        return {}
+
+    def _schedule(self) -> Schedule:
+        return Schedule(self.config)
+
+    def _lane(self, number: int) -> Lane:
+        return Lane(self.config)
+
+    def _measure(self, m, schedule, cost) -> None:
+        """The cost unit's results to the schedule."""
+        connect(m, schedule.cost, cost.o)
+
+    def _pre_activation(self, m, z):
+        """A neuron's pre-activation, of the collector's output {value, output, tag}."""
+        return z.value
+
+    def _disturb(self, m, schedule, token, valid, lanes, clocks) -> None:
+        """What else lanes are given; a token's weight takes its change `clocks` after it."""
+
+    # -- parts of the core --------------------------------------------------------------------
 
     def _of_group(self, number, name: str):
         """A field of rtl.collector.group_layout that is the same for both passes."""
@@ -425,21 +487,72 @@ class FoldedCore(wiring.Component):
         flags = [group["layer"] in layers for group in self.config.group_table]
         return Array([Const(flag, 1) for flag in flags])[token.group]
 
-    def _family(self, m, schedule, token, valid, late) -> Family:
-        """The perturbation in place of random signs."""
+    def _family(self, m, schedule, token, valid, signs, late) -> Family:
+        """The perturbation in place of random signs; it too sees a token `late` clocks after it
+        was issued."""
         m.submodules.family = family = FAMILIES[self.config.variant.perturbation](self.config)
         m.d.comb += [
             family.data.eq(self.settings.seed),
             family.nodes.eq(self.settings.nodes),
-            family.load.eq(schedule.codes),
+            family.load.eq(schedule.codes & (self.settings.sign_layer == PERTURBATION)),
             schedule.codes_ready.eq(family.ready),
             family.keep.eq(schedule.keeps_draw),
             family.take.eq(schedule.takes_draw),
             family.valid.eq(delayed(m, valid, late)),
             family.group.eq(delayed(m, token.group, late)),
             family.input.eq(delayed(m, token.input, late)),
+            family.word.eq(delayed(m, token.word, late)),
+            family.lead.eq(delayed(m, token.lead, late)),
         ]
+        family.listen(m, signs)
         return family
+
+    def _times_values(self, m, schedule, lane, p, drawn, share, early_x, later):
+        """x times a lane's value, which has left the family `later` clocks before, goes to its
+        sign sum; returns the share times that of before."""
+        # The host's writes are shares too.
+        previous = Mux(schedule.busy, drawn.previous_magnitudes[p], ONE_FOLD)
+        magnitude = delayed(m, drawn.magnitudes[p], later)
+        own_share, value_x = Signal.like(lane.share), Signal.like(lane.value_x)
+        m.d.sync += [
+            own_share.eq(scaled(share, previous)),
+            value_x.eq(scaled(early_x, magnitude)),
+        ]
+        m.d.comb += lane.value_x.eq(value_x)
+        return own_share
+
+    def _gate(self, m, schedule, token, activation, x_before):
+        """Whether the token's input was there in the step whose update is pending, Gate.LATENCY
+        clocks later."""
+        m.submodules.gate = gate = Gate(self.config)
+        y, step = activation.o.payload, schedule.step[0]
+        m.d.comb += [
+            gate.x.eq(x_before),
+            gate.sample.eq(token.layer_0),
+            gate.node.eq(token.hidden + token.input),
+            # The step whose update is flushed is the last one that has begun.
+            gate.set_read.eq(Mux(schedule.flush, step, ~step)),
+            gate.stores.eq(activation.stores & y.tag.second),
+            gate.set_written.eq(step),
+            gate.node_written.eq(y.tag.node),
+            gate.value.eq(y.value),
+        ]
+        return gate.open
+
+    def _requests(self, m, schedule, loader) -> None:
+        """For samples: in the memory's order, or where another one says."""
+        kind = self.config.variant.sample_order
+        if not self.config.variant.ordered:
+            connect(m, flipped(self.sample_request), loader.request)
+            return
+        m.submodules.sample_order = order = SampleOrder(kind, self.config.record_stride)
+        m.d.comb += [
+            order.load.eq(schedule.codes),
+            order.part.eq(self.settings.sign_layer),
+            order.data.eq(self.settings.seed),
+        ]
+        connect(m, loader.request, order.i)
+        connect(m, flipped(self.sample_request), order.o)
 
     def _delta(self, m, schedule, token):
         """D of the token's layer, in the clock behind its x."""
@@ -451,36 +564,32 @@ class FoldedCore(wiring.Component):
         """Sums to pre-activations, to activations, to the cost."""
         net = self.config.network
         z = collector.o
+        value = self._pre_activation(m, z.payload)
         m.d.comb += [
             collector.sum.eq(lanes[0].sum),
             collector.sign_sum.eq(lanes[0].sign_sum),
             collector.factor_0.eq(schedule.factor_0),
             collector.factor_1.eq(schedule.factor_1),
-            activation.i.payload.value.eq(z.payload.value),
+            activation.i.payload.value.eq(value),
             activation.i.payload.output.eq(z.payload.output),
             activation.i.payload.tag.eq(z.payload.tag),
         ]
+        # Nothing here ever waits: a cost unit has room for a second pass, and the next sweep begins
+        # when both costs, or the evaluated one, are as good as there.  So the ring's registers need
+        # not hear of it.
+        m.d.comb += [z.ready.eq(1), activation.o.ready.eq(1)]
         # Some costs read the outputs' pre-activations, the others their activations.
         source = z if net.reads_sums else activation.o
         m.d.comb += [
-            cost.i.payload.value.eq(source.payload.value),
+            cost.i.payload.value.eq(value if net.reads_sums else activation.o.payload.value),
             cost.i.payload.node.eq(source.payload.tag.node),
-            cost.i.payload.second.eq(source.payload.tag.second),
+            # The cost unit announces second passes: in the continuous form all are the last.
+            cost.i.payload.second.eq(source.payload.tag.second | self.config.variant.continuous),
             cost.i.payload.last.eq(source.payload.tag.last),
             cost.i.valid.eq(source.valid & source.payload.output),
         ]
-        if net.reads_sums:
-            m.d.comb += [
-                activation.i.valid.eq(z.valid & ~z.payload.output),
-                z.ready.eq(Mux(z.payload.output, cost.i.ready, activation.i.ready)),
-                activation.o.ready.eq(1),
-            ]
-        else:
-            m.d.comb += [
-                activation.i.valid.eq(z.valid),
-                z.ready.eq(activation.i.ready),
-                activation.o.ready.eq(~activation.o.payload.output | cost.i.ready),
-            ]
+        activates = ~z.payload.output if net.reads_sums else 1
+        m.d.comb += activation.i.valid.eq(z.valid & activates)
 
     def _activations(self, m, schedule, sweeper, loader, collector, activation, late):
         """Activation memories; returns x of the step before, 2 clocks after the token, and x of
@@ -551,7 +660,7 @@ class FoldedCore(wiring.Component):
         # An activation is written `way` clocks after its sum has left the first lane, and a token
         # reads it `late` clocks after it was issued: it need not wait for what is under way.
         # (A product in logic makes tokens late, but brings no hurry: a register stays there.)
-        way = Collector.LATENCY + Activation.LATENCY + Broadcast.latency(cfg) - Broadcast.LATENCY
+        way = Collector.LATENCY + activation.latency + Broadcast.latency(cfg) - Broadcast.LATENCY
         m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, max(way - late, 0)))
         return x_now, x_before
 

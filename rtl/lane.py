@@ -19,6 +19,7 @@ from rtl.arithmetic import add_or_subtract, saturated, saturated_register
 from rtl.config import CoreConfig
 from rtl.delay import delayed
 from rtl.mac16 import accumulated
+from rtl.update_rule import decay_clocks, decayed, given_off, left_over
 
 SUM_CONTROL = data.StructLayout({"accumulate": 1, "take": 1, "empty": 1, "shift": 1})
 """Of a sum and its output register."""
@@ -38,12 +39,15 @@ class Lane(wiring.Component):
     * clock UPDATE + 2 of a group's last token: products.take and products.empty, the same for
       sum.  No token may be a clock behind such a one.
 
-    UPDATE is 3, or 5 with accumulators.  `share` is 0 where nothing is to change; with
-    previous_sign 1, for −1.0, it is added to the weight.  `gives`: weights change by what G gives
-    off.  `empty` is high with `take`, and once before the first group.  `sum` has what rounds it
-    half up to a pre-activation in it already, and leaves out CoreConfig.sum_cut low bits.  `shift`
-    loads an output register from the next lane's (`chain_*`).  A core that perturbs nodes alone
-    has no sign sum: sign_sum is the last token's sign, 1 for −1.0.
+    UPDATE is 5 with accumulators, 6 where weights decay; else 4, or 3 without memory_register.
+    `share` is 0 where nothing is to change; with previous_sign 1, for −1.0, it is added to the
+    weight.  `gives`: weights change by what G gives off.  `empty` is high with `take`, and once
+    before the first group.  `sum` has what rounds it half up to a pre-activation in it already, and
+    leaves out CoreConfig.sum_cut low bits.  `shift` loads an output register from the next lane's
+    (`chain_*`).  A core that perturbs nodes alone has no sign sum: sign_sum is the last token's
+    sign, 1 for −1.0.  Where the perturbation has values between 0 and 1 (Variant.value_frac),
+    `share` comes multiplied by their magnitude, and so does `value_x`, which the sign sum takes in
+    the place of x.
 
     `read_gradient` is there 2 clocks after an address; it is 0 where `hide_gradient` is high in the
     2 clocks behind it.
@@ -55,10 +59,12 @@ class Lane(wiring.Component):
         self.UPDATE = self.update_latency(config)
         out = signed(config.out_bits)
         sign_out = 1 if config.nodes_only else signed(config.sign_sum_bits)
+        fine = config.variant.value_frac
+        value_x = {"value_x": In(signed(ACT_BITS + fine))} if fine else {}
         super().__init__(
             {
                 "address": In(range(config.lane_words)),
-                "share": In(signed(config.share_bits)),
+                "share": In(signed(config.lane_share_bits)),
                 "previous_sign": In(1),
                 "gives": In(1),
                 "accumulates": In(1),
@@ -83,13 +89,23 @@ class Lane(wiring.Component):
                 "new_gradient": Out(signed(max(net.gradient_bits, 1))),
                 "clipped": Out(1),
                 "read_gradient": Out(signed(max(net.gradient_bits, 1))),
+                **self._ports(),
+                **value_x,
             }
         )
 
     @staticmethod
     def update_latency(config: CoreConfig) -> int:
         """Clocks from a token's address to its new weight."""
-        return 5 if config.network.accumulators else 3
+        if config.network.accumulators:
+            return 5 + decay_clocks(config)
+        return 3 + config.memory_register
+
+    @staticmethod
+    def change_latency(config: CoreConfig) -> int:
+        """Clocks from a token's address to the sum of its weight and the change."""
+        apart = config.memory_register and not config.network.accumulators
+        return Lane.update_latency(config) - 1 - apart
 
     def elaborate(self, platform):
         m = Module()
@@ -105,13 +121,16 @@ class Lane(wiring.Component):
         # The weight change, saturating: UPDATE − 1 → UPDATE.
         if net.accumulators:
             change, weight = self._accumulate(m, weight)
-            moved = add_or_subtract(weight, change, Const(1))
+            moved = self._moved(weight, change, Const(1))
         else:
-            moved = add_or_subtract(weight, self.share, ~self.previous_sign)
+            moved = self._moved(weight, self.share, ~self.previous_sign)
+            if cfg.memory_register:
+                # The share comes to all lanes from far away: limiting the sum has its own clock.
+                moved = delayed(m, moved, 1)
         limited, clipped = saturated_register(m, moved, net.weight_bits)
         m.d.sync += self.clipped.eq(clipped)
         m.d.comb += [
-            self.new_weight.eq(limited),
+            self.new_weight.eq(self._kept(m, limited)),
             write.addr.eq(self.write_address),
             write.data.eq(self.new_weight),
             write.en.eq(self.write),
@@ -125,15 +144,17 @@ class Lane(wiring.Component):
         if cfg.nodes_only:
             m.d.sync += sign_sum.eq(self.sign)
         else:
-            signed_x = Mux(self.add_sign, self.x, 0)
+            x = self.value_x if cfg.variant.value_frac else self.x
+            signed_x = Mux(self.add_sign, x, 0)
             with m.If(self.signs.empty):
                 m.d.sync += sign_sum.eq(0)
             with m.Elif(self.signs.accumulate):
                 m.d.sync += sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign))
+        seen = self._seen(m)
         if cfg.mac16:
             total = accumulated(
                 m,
-                self.new_weight,
+                seen,
                 self.x,
                 accumulate=self.products.accumulate,
                 empty=self.products.empty,
@@ -145,7 +166,7 @@ class Lane(wiring.Component):
             # make iCE40 synthesis fail silently).
             product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
             total = Signal(signed(net.acc_bits), reset_less=True)
-            m.d.sync += product.eq(self.new_weight * self.x)
+            m.d.sync += product.eq(seen * self.x)
             with m.If(self.products.empty):
                 m.d.sync += total.eq(cfg.sum_start)
             with m.Elif(self.products.accumulate):
@@ -159,6 +180,26 @@ class Lane(wiring.Component):
             with m.Elif(control.shift):
                 m.d.sync += output.eq(chained)
         return m
+
+    # -- what rtl.injection makes imperfect ---------------------------------------------------
+
+    def _ports(self) -> dict[str, wiring.Member]:
+        """More ports."""
+        return {}
+
+    def _moved(self, weight, change, subtract):
+        """weight − change where `subtract` is 1, else weight + change; not limited yet."""
+        return add_or_subtract(weight, change, subtract)
+
+    def _kept(self, m: Module, weight):
+        """The new weight, in the clock in which it is written, as the memory keeps it."""
+        return weight
+
+    def _seen(self, m: Module):
+        """The new weight as it is multiplied, in the same clock."""
+        return self.new_weight
+
+    # -- parts of the lane --------------------------------------------------------------------
 
     def _read(self, m: Module, memory: Memory, hide=0):
         """What a memory holds at `address`, two clocks later: with a register behind the memory,
@@ -174,9 +215,10 @@ class Lane(wiring.Component):
         return read.data, Mux(hide, 0, read.data)
 
     def _accumulate(self, m: Module, weight):
-        """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.
+        """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.  (With momentum
+        or decay: rtl.update_rule.)
 
-        Returns the change q and the weight it belongs to, two clocks later.
+        Returns the change q and the weight it belongs to, two or more clocks later.
         """
         cfg, net = self.config, self.config.network
         m.submodules.gradients = gradients = Memory(
@@ -190,20 +232,23 @@ class Lane(wiring.Component):
         accumulated = Signal(signed(net.gradient_bits))
         share = Mux(self.accumulates, self.share, 0)
         m.d.sync += accumulated.eq(add_or_subtract(gradient, share, self.previous_sign))
-        direct = Signal(signed(cfg.share_bits + 1))
+        direct = Signal(signed(cfg.lane_share_bits + 1))
         past = Mux(self.accumulates, 0, self.share)
         m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign))
-        gives = delayed(m, self.gives, 1)
+        later = decay_clocks(cfg)
+        accumulated = decayed(m, cfg, accumulated, weight, self.gives, self.shift_right)
+        direct, gives = delayed(m, direct, later), delayed(m, self.gives, 1 + later)
 
         # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited to more than what makes every weight clip.
         whole = Signal(signed(net.gradient_bits - SHIFT_MIN))
         change = Signal(signed(cfg.change_bits))
         m.d.comb += whole.eq((accumulated << -SHIFT_MIN) >> self.shift_right)
         kept = Signal(signed(net.gradient_bits))
+        left = left_over(m, cfg, accumulated, self.residual_mask)
         with m.If(gives):
             m.d.sync += [
-                change.eq(saturated(whole, cfg.change_bits)[0]),
-                kept.eq(accumulated & self.residual_mask),
+                change.eq(saturated(given_off(cfg, whole), cfg.change_bits)[0]),
+                kept.eq(left),
             ]
         with m.Else():
             m.d.sync += [change.eq(saturated(direct, cfg.change_bits)[0]), kept.eq(accumulated)]
@@ -219,4 +264,4 @@ class Lane(wiring.Component):
             ),
             write.en.eq(self.write | self.clear | self.host_write_gradient),
         ]
-        return change, delayed(m, weight, 2)
+        return change, delayed(m, weight, 2 + later)

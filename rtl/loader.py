@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, Network
-from rtl.samples import WORD_BITS
+from rtl.samples import REQUEST, WORD_BITS
 
 
 class Loader(wiring.Component):
@@ -29,7 +29,7 @@ class Loader(wiring.Component):
                 "loaded": Out(1),
                 "taken": In(1),
                 "label": Out(range(network.classes)),
-                "request": Out(stream.Signature(data.StructLayout({"evaluate": 1}))),
+                "request": Out(stream.Signature(REQUEST)),
                 "record": In(stream.Signature(WORD_BITS)),
                 "o": Out(
                     stream.Signature(

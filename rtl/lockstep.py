@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 import numpy as np
+from amaranth import Shape
 
 from golden_model.trainer import Step, Trainer
 from rtl.config import CoreConfig
@@ -85,7 +86,9 @@ class Lockstep:
             for fan_in, nodes in zip(config.network.layers, config.network.layers[1:], strict=False)
         ]
         self._active = config.to_lanes(ones).astype(bool)
-        self._places = {name: (field.offset, field.width) for name, field in probe_layout(config)}
+        probe = probe_layout(config)
+        self._places = {name: (field.offset, field.width) for name, field in probe}
+        self._cost = Shape.cast(probe["cost"].shape["cost"].shape)
 
     def observe(self, probe: int) -> None:
         """What the probe's packed bits say in one clock."""
@@ -102,7 +105,8 @@ class Lockstep:
             else:
                 self._write_all(weights, gradients)
         if self._field(probe, "cost_valid"):
-            self.cost(self._field(probe, "cost") & ((1 << net.cost_bits) - 1))
+            cost = self._field(probe, "cost") & ((1 << self._cost.width) - 1)
+            self.cost(signed_fields(cost, 1, self._cost.width)[0] if self._cost.signed else cost)
         if self._field(probe, "second_valid"):
             self.cost(self._field(probe, "second_cost"))
         if self._field(probe, "delta_valid"):

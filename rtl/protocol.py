@@ -22,11 +22,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-from golden_model.network import ACTIVATIONS, COSTS, Network
+from golden_model.costs import COSTS
+from golden_model.network import ACTIVATIONS, Network
 
 MAGIC = 0x3144474D
 """'MGD1' read as a little-endian word."""
-VERSION = 4
+VERSION = 5
 """Protocol version; host and board must have the same."""
 
 FLAG = 0x7E
@@ -97,8 +98,8 @@ class Command(IntEnum):
     FLUSH = 4
     """Apply the pending update."""
     CODES = 5
-    """Of a core whose perturbation is not random: SEED holds what it needs for its next draw
-    (rtl.perturbations.base.Family.codes).  After INIT, before TRAIN."""
+    """Of a core of a variant: SEED holds a number that it needs, SIGN_LAYER says which
+    (rtl.run_codes).  After INIT, before TRAIN."""
 
 
 class Flag(IntFlag):
@@ -107,7 +108,7 @@ class Flag(IntFlag):
     NODES = 1
     """Node perturbation; else weight perturbation."""
     ANTITHETIC = 2
-    """Antithetic difference; else forward."""
+    """Antithetic difference; else forward.  Not looked at by a core for the continuous form."""
     ACCUMULATE = 4
     """Residual rounding with accumulators; else stochastic rounding."""
 
@@ -134,7 +135,8 @@ class Register(IntEnum):
     """EVALUATE begins at 0: the first training sample, 1: the sample behind the last of these."""
     EVAL_COUNT = 13
     SIGN_LAYER = 14
-    """The first layer of weights, counted from 0, whose streams INIT loads; their number: none."""
+    """The first layer of weights, counted from 0, whose streams INIT loads; their number: none.
+    For CODES: which."""
     EPOCH = 15
     """Any number of 8 bits that the host chooses; 0 at power-up.  Read back in STATUS."""
     STATUS = 16
@@ -144,7 +146,7 @@ class Register(IntEnum):
     EVAL_COST = 19
     """Sum of the costs of the evaluated samples, two words, units of 2^-cost_frac."""
     COST_SUM = 21
-    """Sum over steps of C⁺ + C⁻ (antithetic) or 2·C (forward) since INIT, two words."""
+    """Sum over steps of C⁺ + C⁻ (antithetic) or 2·C (else) since INIT, two words."""
     CLOCKS = 23
     """Clocks since power-up, two words, 48 bits."""
     TRAIN_CLOCKS = 25
@@ -198,7 +200,8 @@ class Identity:
     tau_theta_max: int
     clock_hz: int
     variant: int = 0
-    """What it was built for beside its network: rtl.variant.Variant.word()."""
+    """What it was built for beside its network: rtl.variant.Variant.word(), in two words that it
+    shares with `accumulators`."""
     wiring: tuple[int, ...] = ()
     """What is no register there, in this order: WIRING of a spatial core, FIXABLE of a folded one
     that has any of those fixed; else nothing."""
@@ -245,7 +248,7 @@ class Identity:
             self.lanes,
             *_halves(self.lane_words, 2),
             *_halves(self.sample_memory, 2),
-            int(self.accumulators) | self.variant,
+            *_halves(int(self.accumulators) | self.variant, 2),
             *_halves(self.tau_theta_max, 2),
             *_halves(self.clock_hz, 2),
             len(self.layers),
@@ -269,8 +272,8 @@ class Identity:
 
         return cls(
             digest=wide(0, 4),
-            layers=tuple(f[18 : 18 + f[17]]),
-            wiring=tuple((value ^ 0x8000) - 0x8000 for value in f[18 + f[17] :]),
+            layers=tuple(f[19 : 19 + f[18]]),
+            wiring=tuple((value ^ 0x8000) - 0x8000 for value in f[19 + f[18] :]),
             hidden=ACTIVATIONS[f[4] & 0xFF],
             output=ACTIVATIONS[f[4] >> 8],
             cost=COSTS[f[5]],
@@ -279,9 +282,9 @@ class Identity:
             lane_words=wide(8, 2),
             sample_memory=wide(10, 2),
             accumulators=bool(f[12] & 1),
-            variant=f[12] & ~1,
-            tau_theta_max=wide(13, 2),
-            clock_hz=wide(15, 2),
+            variant=wide(12, 2) & ~1,
+            tau_theta_max=wide(14, 2),
+            clock_hz=wide(16, 2),
         )
 
 

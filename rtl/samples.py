@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -15,27 +16,53 @@ from rtl.spram import WORDS as SPRAM_WORDS
 
 WORD_BITS = 16
 STORAGES = ("block", "spram", "spram-model")
+ADDRESS_BITS = 20
+"""Of a record's first word, in a request that has one."""
+REQUEST = data.StructLayout({"evaluate": 1})
+ADDRESSED = data.StructLayout({"evaluate": 1, "address": ADDRESS_BITS})
 SPRAM_DEPTHS = (2 * SPRAM_WORDS, 4 * SPRAM_WORDS)
 """16-bit words of two blocks, side by side, and of all four of a UP5K."""
 BANK_ROWS = 8192
-"""Rows of 32 bits in a bank of block RAM: 16 blocks of an ECP5, each with two bits of every row, so
-that nothing has to choose between blocks."""
+"""Rows of 32 bits in the largest bank of block RAM: 16 blocks of an ECP5, each with two bits of
+every row, so that nothing has to choose between blocks."""
+LEAST_BANK_ROWS = 512
+"""Rows of one block."""
+
+
+def bank_rows(rows: int) -> list[int]:
+    """Rows of each bank.  All are powers of two but the last one, which is a block: in no bank does
+    anything have to choose between blocks, and together they take no block too many."""
+    banks, size = [], BANK_ROWS
+    while rows >= LEAST_BANK_ROWS:
+        if rows >= size:
+            banks.append(size)
+            rows -= size
+        else:
+            size //= 2
+    return banks + [rows] * (rows > 0)
 
 
 def read_latency(depth: int, storage: str) -> int:
-    """Clocks from the address to the data: registers follow block RAM, whose output is slow, and
-    the choice between banks of it."""
+    """Clocks from the address to the data: block RAM is far away, so that its address has a
+    register, and slow, so that its output has one, as has the choice between banks of it."""
     if storage != "block":
         return 1
-    return 2 if depth // 2 <= BANK_ROWS else 3
+    return 3 if len(bank_rows(depth // 2)) == 1 else 4
+
+
+def queue_depth(latency: int) -> int:
+    """Words of block RAM under way at a word a clock: from the address to the clock behind that in
+    which the word is taken."""
+    return latency + 2
 
 
 class SampleMemory(wiring.Component):
     """Records of golden_model.network.Network.sample_words 16-bit words each.
 
     A record is the label, then the input codes, several to a word, the first in the low bits.
-    Each `request` {evaluate} brings one record on `record`, 1 + latency clocks later and then a
-    word a clock: the next training sample, in order and round again, or the next evaluation sample.
+    Each `request` {evaluate} brings one record on `record`, 1 + record_latency clocks later and
+    then a word a clock: the next training sample, in order and round again, or the next evaluation
+    sample.
     Training samples begin at word 0 and end before word `train_end` (modulo the width of
     an address).  `restart_train` goes back to the first, `restart_evaluate` to word 0 or, where
     `eval_test` is high, to train_end.  Use restart_evaluate before the first evaluation sample
@@ -43,15 +70,18 @@ class SampleMemory(wiring.Component):
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
     first.  host_read_data is valid `latency` clocks after the address (read_latency), while no
-    request is under way.  A write is done in the clock in which host_write and host_ready are high,
-    and may come at any time: it takes a clock from a record that is being read.
+    request is under way.  A write is taken in the clock in which host_write and host_ready are
+    high, and may come at any time: it takes a clock from a record that is being read.
 
     depth: 16-bit words, even.  storage: "block" RAM, the iCE40 UltraPlus' "spram", or
-    "spram-model", which behaves as that one everywhere.  Raises UserError for more words than
-    SPRAM has.
+    "spram-model", which behaves as that one everywhere.  addressed: a request for a training sample
+    has the address of its first word with it, and that one comes instead of the next.  Raises
+    UserError for more words than SPRAM has.
     """
 
-    def __init__(self, network: Network, depth: int, storage: str = "block") -> None:
+    def __init__(
+        self, network: Network, depth: int, storage: str = "block", addressed: bool = False
+    ) -> None:
         if storage not in STORAGES:
             raise UserError(f"storage = {storage!r}: must be one of {', '.join(STORAGES)}")
         if storage != "block" and depth > SPRAM_DEPTHS[-1]:
@@ -62,7 +92,9 @@ class SampleMemory(wiring.Component):
         self.network = network
         self.depth = depth
         self.storage = storage
+        self.addressed = addressed
         self.latency = read_latency(depth, storage)
+        self.record_latency = self.latency + (storage == "block")
         address = range(depth)
         super().__init__(
             {
@@ -70,7 +102,7 @@ class SampleMemory(wiring.Component):
                 "eval_test": In(1),
                 "restart_train": In(1),
                 "restart_evaluate": In(1),
-                "request": In(stream.Signature(data.StructLayout({"evaluate": 1}))),
+                "request": In(stream.Signature(ADDRESSED if addressed else REQUEST)),
                 "record": Out(stream.Signature(WORD_BITS)),
                 "host_address": In(range(max(depth // 2, 2))),
                 "host_write": In(1),
@@ -98,16 +130,27 @@ class SampleMemory(wiring.Component):
         reading, reads, advance, write = Signal(), Signal(), Signal(), Signal()
         row = Signal(range(max(self.depth // 2, 2)))
 
+        word = self.host_read_data.word_select(half[-1], WORD_BITS)
+        if self.storage == "block":
+            room, idle = self._queue(m, valid[-1], word, reads)
+            # It takes two clocks, so that the bus has one to say that there is something to write.
+            m.d.sync += write.eq(self.host_write & ~write)
+            m.d.comb += [advance.eq(1), self.host_ready.eq(write)]
+            taken = write
+        else:
+            room, idle, taken = Const(1), ~valid.any(), self.host_write
+            m.d.comb += [
+                # Only where the word behind it is taken: a single-ported memory loses its output.
+                write.eq(self.host_write & advance),
+                self.host_ready.eq(advance),
+                advance.eq(~valid[-1] | self.record.ready),
+                self.record.valid.eq(valid[-1]),
+                self.record.payload.eq(word),
+            ]
         m.d.comb += [
-            advance.eq(~valid[-1] | self.record.ready),
-            self.request.ready.eq(~reading & ~valid.any()),
-            self.record.valid.eq(valid[-1]),
-            self.record.payload.eq(self.host_read_data.word_select(half[-1], WORD_BITS)),
-            reads.eq(reading & ~self.host_write),
+            self.request.ready.eq(~reading & idle),
+            reads.eq(reading & room & ~taken),
             row.eq(Mux(reads, address[1:], self.host_address)),
-            # Only where the word behind it is taken: a single-ported memory loses its output.
-            write.eq(self.host_write & advance),
-            self.host_ready.eq(advance),
         ]
         m.d.sync += trained.eq(0)
         with m.If(advance):
@@ -126,7 +169,7 @@ class SampleMemory(wiring.Component):
                 evaluate.eq(self.request.payload.evaluate),
             ]
             with m.If(~self.request.payload.evaluate):
-                m.d.sync += address.eq(train)
+                m.d.sync += address.eq(self.request.payload.address if self.addressed else train)
         with m.If(self.restart_evaluate):
             m.d.sync += address.eq(Mux(self.eval_test, self.train_end, 0))
         with m.If(self.restart_train | (trained & (address == self.train_end))):
@@ -135,43 +178,68 @@ class SampleMemory(wiring.Component):
             m.d.sync += train.eq(address)
 
         if self.storage == "block":
-            self._block(m, row, advance, write)
+            self._block(m, row, write)
         else:
             self._spram(m, row, advance, write)
         return m
 
-    def _block(self, m: Module, row, enable, write) -> None:
-        """Banks of BANK_ROWS rows, a register behind each, and one behind their multiplexer."""
-        rows = self.depth // 2
-        banks = -(-rows // BANK_ROWS)
-        bank = row[(BANK_ROWS - 1).bit_length() :] if banks > 1 else Const(0, 1)
-        outputs = []
-        for k in range(banks):
-            depth = min(BANK_ROWS, rows - k * BANK_ROWS)
-            words = Memory(shape=2 * WORD_BITS, depth=depth, init=[])
-            m.submodules[f"words_{k}" if banks > 1 else "words"] = words
+    def _queue(self, m: Module, valid, word, reads):
+        """Where a word waits until it is taken.  Whether it is reaches two counters and nothing of
+        the memory, which is all over the device: words are read as long as there is room for all
+        that are under way.  Returns whether there is, and whether none is."""
+        depth = queue_depth(self.latency)
+        m.submodules.queue = queue = SyncFIFO(width=WORD_BITS, depth=depth)
+        free, taken = Signal(range(depth + 1), init=depth), Signal()
+        m.d.comb += [
+            queue.w_en.eq(valid),
+            queue.w_data.eq(word),
+            queue.r_en.eq(self.record.ready),
+            self.record.valid.eq(queue.r_rdy),
+            self.record.payload.eq(queue.r_data),
+            taken.eq(self.record.valid & self.record.ready),
+        ]
+        with m.If(reads & ~taken):
+            m.d.sync += free.eq(free - 1)
+        with m.Elif(taken & ~reads):
+            m.d.sync += free.eq(free + 1)
+        return free != 0, free == depth
+
+    def _block(self, m: Module, row, write) -> None:
+        """Banks of block RAM: registers before and behind them, one behind their multiplexer."""
+        banks = bank_rows(self.depth // 2)
+        bank, first, outputs = Signal(range(len(banks))), 0, []
+        row_1, stores = Signal.like(row, reset_less=True), Signal()
+        data_1 = Signal.like(self.host_write_data, reset_less=True)
+        m.d.sync += [row_1.eq(row), data_1.eq(self.host_write_data), stores.eq(write)]
+        for k, rows in enumerate(banks):
+            words = Memory(shape=2 * WORD_BITS, depth=rows, init=[])
+            m.submodules[f"words_{k}" if len(banks) > 1 else "words"] = words
             read_port, write_port = words.read_port(), words.write_port()
+            # A bank begins at a multiple of its size.
+            place, chosen = (rows - 1).bit_length(), Signal(name=f"chosen_{k}")
             m.d.comb += [
-                read_port.addr.eq(row),
-                read_port.en.eq(enable & ~write),
-                write_port.addr.eq(row),
-                write_port.data.eq(self.host_write_data),
-                write_port.en.eq(write & (bank == k)),
+                chosen.eq(row_1[place:] == first >> place),
+                read_port.addr.eq(row_1),
+                read_port.en.eq(~stores),
+                write_port.addr.eq(row_1),
+                write_port.data.eq(data_1),
+                write_port.en.eq(stores & chosen),
             ]
+            with m.If(chosen):
+                m.d.comb += bank.eq(k)
             output = Signal(2 * WORD_BITS, name=f"output_{k}", reset_less=True)
-            with m.If(enable):
-                m.d.sync += output.eq(read_port.data)
+            m.d.sync += output.eq(read_port.data)
             outputs.append(output)
-        if banks == 1:
+            first += rows
+        if len(banks) == 1:
             m.d.comb += self.host_read_data.eq(outputs[0])
             return
-        banks_before = [bank]
-        with m.If(enable):
-            for n in range(2):
-                before = Signal(len(bank), name=f"bank_{n}", reset_less=True)
-                m.d.sync += before.eq(banks_before[-1])
-                banks_before.append(before)
-            m.d.sync += self.host_read_data.eq(Array(outputs)[banks_before[-1]])
+        bank_1, bank_2 = Signal.like(bank, reset_less=True), Signal.like(bank, reset_less=True)
+        m.d.sync += [
+            bank_1.eq(bank),
+            bank_2.eq(bank_1),
+            self.host_read_data.eq(Array(outputs)[bank_2]),
+        ]
 
     def _spram(self, m: Module, row, enable, write) -> None:
         """One or two banks of two blocks side by side."""

@@ -6,16 +6,19 @@ shows: an update is applied in the sweep that follows it (the next step's, or a 
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import DELTA_EXP_MAX, ROUND_BITS, TAU_MAX, Network
 from golden_model.settings import STEPS_MAX, Settings
 from golden_model.signs import STATE_BITS
+from rtl.arithmetic import as_signed
 from rtl.config import CoreConfig, CoreLayout
 from rtl.costs import result_layout
 from rtl.counter import accumulated
+from rtl.delay import delayed
+from rtl.highpass import HighPass
 from rtl.layers import Layers
 from rtl.protocol import Command
 
@@ -43,8 +46,9 @@ SETTINGS_LAYOUT = data.StructLayout(
     }
 )
 """Run-time registers (golden_model.settings.Settings).  Change them only while idle, but for
-step_target: see Schedule.  The seed and sign_layer are looked at in INIT only.  A time constant
-that is changed holds for the period under way as well, which must not have lasted longer yet."""
+step_target: see Schedule.  The seed and sign_layer are looked at in INIT and CODES only.  A time
+constant that is changed holds for the period under way as well, which must not have lasted longer
+yet."""
 
 
 def register_fields(settings: Settings) -> dict[str, int]:
@@ -67,7 +71,7 @@ def with_wiring(m: Module, settings, config: CoreConfig):
     """`settings`, those that are fixed in this core as constants."""
     fields = {"method": "nodes", "difference": "antithetic", "rounding": "accumulates"}
     values = {"nodes": "np", "antithetic": "antithetic", "accumulates": "residual"}
-    wired = {}
+    wired: dict[str, int | str] = {"antithetic": 0} if config.variant.continuous else {}
     for name, value in config.fixed:
         field = fields.get(name, name)
         wired[field] = int(value == values[field]) if field in values else value
@@ -97,6 +101,12 @@ def evaluation_layout(config: CoreLayout) -> data.StructLayout:
 def cost_sum_bits(network: Network) -> int:
     """Width of the training cost summed over a run, two passes a step."""
     return network.cost_bits + 1 + STEP_BITS
+
+
+def cost_sum_shape(config: CoreConfig) -> Shape:
+    """The same sum of what one core measures."""
+    shape = config.cost_shape
+    return Shape(shape.width + 1 + STEP_BITS, shape.signed)
 
 
 class Schedule(wiring.Component):
@@ -162,14 +172,14 @@ class Schedule(wiring.Component):
                 "keeps_draw": Out(1),
                 "takes_draw": Out(1),
                 "codes": Out(1),
-                "codes_ready": In(1),
+                "codes_ready": In(1, init=1),
                 "random": In(ROUND_BITS),
                 "next_random": Out(1),
                 # accumulators
                 "clear": Out(1),
                 "clear_word": Out(range(max(config.lane_words, 2))),
                 # cost
-                "cost": In(stream.Signature(result_layout(net))),
+                "cost": In(stream.Signature(result_layout(net, config.cost_shape))),
                 "cost_soon": In(1),
                 "delta": Out(signed(net.delta_cost_bits)),
                 "deltas": Out(
@@ -183,7 +193,7 @@ class Schedule(wiring.Component):
                 # status
                 "busy": Out(1),
                 "step": Out(STEP_BITS),
-                "cost_sum": Out(cost_sum_bits(net)),
+                "cost_sum": Out(cost_sum_shape(config)),
                 "train_clocks": Out(CLOCK_BITS),
             }
         )
@@ -212,13 +222,18 @@ class Schedule(wiring.Component):
             self.clear_word.eq(clear_word),
         ]
 
+        # The continuous form has one pass a step, and D a little later than its cost.
+        continuous = cfg.variant.continuous
+        first_plus = Const(1) if continuous else s.antithetic
+        cost_soon = delayed(m, self.cost_soon, HighPass.LATENCY if continuous else 0)
+
         m.d.comb += [
             self.slot.eq(draw_slot),
             self.sample_now.eq(Mux(evaluating, before, now)),
             self.sample_next.eq(following),
             self.hidden_now.eq(hidden ^ evaluating),
             self.label.eq(Mux(evaluating, label_evaluate, label_train)),
-            self.factor_0.eq(Mux(self.training & s.antithetic, 1, 0)),
+            self.factor_0.eq(Mux(self.training & first_plus, 1, 0)),
             self.factor_1.eq(Mux(s.antithetic, -1, 1)),
         ]
 
@@ -252,6 +267,7 @@ class Schedule(wiring.Component):
         new_sample, new_draw = Signal(), Signal()
         renew, finished = Signal(), Signal()
         m.d.comb += renew.eq(new_sample | dirty | (pending & change_pending))
+        passes = Const(1, 2) if continuous else 2 | (s.antithetic | renew)
         # Long carry chains, in registers: the counts have changed two clocks before they are asked.
         all_evaluated = Signal()
         m.d.sync += [
@@ -294,11 +310,11 @@ class Schedule(wiring.Component):
                         m.next = "FLUSH"
                     with m.Case(Command.FLUSH):
                         m.next = "FLUSH"
-                    if cfg.variant.perturbation != "random":
+                    if cfg.variant.takes_codes:
                         with m.Case(Command.CODES):
                             m.d.comb += self.codes.eq(1)
                             m.next = "CODES"
-            if cfg.variant.perturbation != "random":
+            if cfg.variant.takes_codes:
                 with m.State("CODES"), m.If(self.codes_ready):
                     m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
@@ -350,7 +366,7 @@ class Schedule(wiring.Component):
                         self.takes_draw.eq(new_draw),
                     ]
                     m.d.sync += [
-                        self.passes.eq(2 | (s.antithetic | renew)),
+                        self.passes.eq(passes),
                         self.flush.eq(0),
                         self.update.eq(pending),
                         self.change.eq(change_pending),
@@ -360,7 +376,7 @@ class Schedule(wiring.Component):
                         self.previous_slot.eq(draw_slot),
                         self.sample_before.eq(now),
                         self.hidden_before.eq(hidden),
-                        hidden.eq(hidden ^ (s.antithetic | renew)),
+                        hidden.eq(hidden ^ passes[0]),
                         step.eq(step + 1),
                         new_sample.eq(last_of_sample),
                         new_draw.eq(last_of_draw),
@@ -384,7 +400,7 @@ class Schedule(wiring.Component):
                 # last one of this command: the next command may be another one.
                 wanted = new_sample & ~finished & ~self.loaded & ~self.loading
                 m.d.comb += self.load.eq(wanted)
-                with m.If(self.cost_soon):
+                with m.If(cost_soon):
                     m.d.sync += awaits_cost.eq(1)
                     m.next = "STEP"
 
@@ -451,26 +467,21 @@ class Schedule(wiring.Component):
             self.evaluation.payload.correct.eq(result.category == self.label),
         ]
         # The costs of a step; the second one may come when the next step has begun.
-        arrives = Signal()
+        arrives, measured = Signal(), Signal()
         m.d.comb += [
             arrives.eq(self.training & self.cost.valid),
-            self.delta_valid.eq(arrives & result.second),
+            self.delta_valid.eq(measured),
             self.next_random.eq(self.delta_valid & layers.last_measured),
         ]
         layers.follow(m, awaits_cost)
         both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
         summed, clear = arrives & layers.first_measured, self.start_signs
-        cost_sum = accumulated(m, len(self.cost_sum), both, enable=summed, clear=clear)
         train_clocks = accumulated(m, CLOCK_BITS, 1, enable=self.training, clear=clear)
-        m.d.comb += [self.cost_sum.eq(cost_sum), self.train_clocks.eq(train_clocks)]
-        # One adder for both differences: with n = ~C₀ (or ~C⁺), C − C0 = C + n + 1, and
-        # C⁺ − C⁻ = ~(C⁻ + n).
-        negative = Signal(signed(net.cost_bits + 1), reset_less=True)
-        with m.If(arrives & ~result.second):
-            m.d.sync += negative.eq(~Cat(result.cost, 0))
-        total = Cat(1, negative).as_signed() + Cat(~s.antithetic, result.cost, 0).as_signed()
-        total = total[1:].as_signed()
-        delta = Mux(s.antithetic, ~total, total << 1)
+        m.d.comb += [
+            self.cost_sum.eq(self._summed(m, both, summed, clear)),
+            self.train_clocks.eq(train_clocks),
+        ]
+        delta = self._difference(m, arrives, measured)
         with m.If(self.delta_valid):
             m.d.sync += [awaits_cost.eq(0), self.delta.eq(delta)]
             with m.If(layers.last_measured):
@@ -481,3 +492,39 @@ class Schedule(wiring.Component):
         with m.If(self.weights_written):
             m.d.sync += dirty.eq(1)
         return m
+
+    def _summed(self, m: Module, cost, enable, clear):
+        """The sum of the costs that come with `enable`."""
+        shape = self.cost_sum.shape()
+        if not shape.signed:
+            return accumulated(m, shape.width, cost, enable=enable, clear=clear)
+        # rtl.counter adds nothing below 0.
+        total = Signal(shape, reset_less=True)
+        with m.If(clear):
+            m.d.sync += total.eq(0)
+        with m.Elif(enable):
+            m.d.sync += total.eq(total + cost)
+        return total
+
+    def _difference(self, m: Module, arrives, measured):
+        """D, in the clock in which `measured` is high; `arrives`: a cost does."""
+        cfg, s, result = self.config, self.settings, self.cost.payload
+        if cfg.variant.continuous:
+            m.submodules.highpass = highpass = HighPass(cfg.network, cfg.variant.highpass_exp)
+            m.d.comb += [
+                highpass.restart.eq(self.start_signs),
+                highpass.valid.eq(arrives),
+                highpass.cost.eq(result.cost),
+                measured.eq(highpass.done),
+            ]
+            return highpass.delta
+        m.d.comb += measured.eq(arrives & result.second)
+        # One adder for both differences: with n = ~C₀ (or ~C⁺), C − C0 = C + n + 1, and
+        # C⁺ − C⁻ = ~(C⁻ + n).
+        cost = as_signed(result.cost)
+        negative = Signal(cost.shape(), reset_less=True)
+        with m.If(arrives & ~result.second):
+            m.d.sync += negative.eq(~cost)
+        total = Cat(1, negative).as_signed() + Cat(~s.antithetic, cost).as_signed()
+        total = total[1:].as_signed()
+        return Mux(s.antithetic, ~total, total << 1)

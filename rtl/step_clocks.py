@@ -11,6 +11,7 @@ from rtl.broadcast import Broadcast
 from rtl.collector import Collector
 from rtl.config import CoreConfig
 from rtl.costs import SOON, cost_kind
+from rtl.highpass import HighPass
 from rtl.lane import Lane
 
 FIRST, SECOND = 0, 1
@@ -21,14 +22,18 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
     parts, each of so many passes.
 
     passes: 2 for the antithetic difference, and for the forward difference where C0 is
-    renewed; 1 for a step that uses the C0 of the step before.
+    renewed; 1 for a step that uses the C0 of the step before.  A core for the continuous form has
+    one in every step, whatever is asked for.
     """
+    continuous = config.variant.continuous
+    passes = 1 if continuous else passes
     network, depth = config.network, config.network.depth
     update = Lane.update_latency(config)
     # A token's clocks from its issue to the read of its activation, and to its sum in the ring.
-    use = 1 + Broadcast.latency(config) - 2 + update
-    late, to_ring = use - 2, use + 2
-    way = Collector.LATENCY + Activation.LATENCY
+    use = 1 + Broadcast.latency(config) + config.value_clocks - 2 + update
+    late, to_ring = use - config.value_clocks - 2, use + 2
+    activation = Activation.latency_of(config.position_register)
+    way = Collector.LATENCY + activation
     more = Broadcast.latency(config) - Broadcast.LATENCY
     to_next_layer = max(way + more - late, 0) + 1
     wanted = [FIRST, SECOND] if passes == 2 else [SECOND]
@@ -61,11 +66,12 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
                     outputs[which] = first_sum + active - 1 + Collector.LATENCY
         there = arriving
     unit = cost_kind(network)
-    way = 0 if network.reads_sums else Activation.LATENCY
+    way = 0 if network.reads_sums else activation
     started = [outputs[which] + way for which in wanted]
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(network, config.cost_dsp))
     # The next step begins in the clock after `soon`.
     clocks = started[-1] + unit.latency(network, config.cost_dsp) - SOON + 1
+    clocks += HighPass.LATENCY if continuous else 0
     variant = config.variant
     return clocks * (len(variant.layers(network)) if variant.by_layer else 1)

@@ -77,7 +77,12 @@ class Top(wiring.Component):
             ]
         else:
             core = FoldedCore(self.config)
-            samples = SampleMemory(self.config.network, self.sample_memory, self.storage)
+            samples = SampleMemory(
+                self.config.network,
+                self.sample_memory,
+                self.storage,
+                addressed=self.config.variant.ordered,
+            )
             connect(m, core.sample_request, samples.request)
             m.d.comb += samples.restart_evaluate.eq(core.restart_evaluate)
         m.submodules.core, m.submodules.samples = core, samples

@@ -2,33 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from golden_model.errors import UserError
 from golden_model.network import Network
+from golden_model.perturbations import FAMILIES
+from golden_model.sample_order import ORDERS
 from golden_model.settings import SCOPES, Settings
 
 MASK_BITS = 8
 """Layers of weights that the identity record can mark as not trained."""
-MASK_SHIFT = 8
-SCOPE_SHIFT = 1
-PERTURBATION_SHIFT, PERTURBATION_BITS = 4, 4
-FIELDS = ("perturbation", "scope", "trainable")
-PERTURBATIONS = ("random", "sequential", "walsh")
+PERTURBATIONS = ("random", "sequential", "walsh", "square", "sine")
 """Those that a folded core may have; the identity record sends the number."""
+MEASURED = "antithetic or forward"
+"""The difference is a register."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One of Variant's, and its bits of the identity record: the number of its value in `values`,
+    from bit `shift` of the variant's two words on."""
+
+    name: str
+    shift: int
+    bits: int
+    values: Sequence[Any] = ()
+
+    def number(self, value: Any) -> int:
+        return self.values.index(value)
+
+    def value(self, number: int, depth: int) -> Any:
+        """Raises UserError where the board has a value that came later."""
+        if number >= len(self.values):
+            raise UserError(
+                f"the board's core has {self.name} number {number}, this program knows "
+                f"{len(self.values)}; use the version that built it, or build it anew"
+            )
+        return self.values[number]
+
+
+class Mask(Field):
+    """A 1 for each layer of weights whose flag is false, the first layer's lowest."""
+
+    def number(self, value: Any) -> int:
+        return sum((not flag) << k for k, flag in enumerate(value))
+
+    def value(self, number: int, depth: int) -> Any:
+        return tuple(not number >> k & 1 for k in range(depth)) if number else ()
+
+
+FIELDS = (
+    Field("perturbation", 4, 4, PERTURBATIONS),
+    Field("scope", 1, 1, SCOPES),
+    Mask("trainable", 8, MASK_BITS),
+    Field("gate_zeros", 2, 1, (False, True)),
+    Field("difference", 3, 1, (MEASURED, "highpass")),
+    Field("momentum_exp", 16, 5, range(17)),
+    Field("decay_exp", 21, 5, range(32)),
+    Field("sample_order", 26, 2, ORDERS),
+    Field("highpass_exp", 28, 4, range(1, 17)),
+)
+"""All of Variant's, none with bit 0.  Another one is a line here and one in Variant: the default is
+its number 0."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings (golden_model.settings.Settings) that are wiring in either core.  The defaults add
-    no gate."""
+    """Settings (golden_model.settings.Settings) that are wiring in a core.  The defaults add no
+    gate."""
 
     scope: str = "network"
     trainable: tuple[bool, ...] = ()
     """(): all."""
     perturbation: str = "random"
+    sample_order: str = "cycle"
+    momentum_exp: int = 0
+    decay_exp: int = 0
+    difference: str = MEASURED
+    highpass_exp: int = 1
+    """1 where there is no filter."""
+    gate_zeros: bool = False
 
     def __post_init__(self) -> None:
         if self.by_layer and self.perturbation != "random":
@@ -40,8 +95,12 @@ class Variant:
     @classmethod
     def of(cls, settings: Settings) -> Variant:
         """That of these settings.  Raises UserError where no core has both of two of them."""
-        trainable = () if all(settings.trainable) else settings.trainable
-        return cls(settings.scope, trainable, settings.perturbation)
+        values = {field.name: getattr(settings, field.name) for field in FIELDS}
+        if all(settings.trainable):
+            values["trainable"] = ()
+        if not settings.continuous:
+            values |= {"difference": MEASURED, "highpass_exp": 1}
+        return cls(**values)
 
     def layers(self, network: Network) -> list[int]:
         """Numbers of the layers of weights that are trained.
@@ -57,8 +116,27 @@ class Variant:
         return [layer for layer, flag in enumerate(flags) if flag]
 
     @property
+    def continuous(self) -> bool:
+        return self.difference == "highpass"
+
+    @property
     def by_layer(self) -> bool:
         return self.scope == "layer"
+
+    @property
+    def ordered(self) -> bool:
+        """Whether training samples come in another order than the memory's."""
+        return self.sample_order != "cycle"
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether a core needs Command.CODES before a run (rtl.run_codes)."""
+        return self.perturbation != "random" or self.ordered
+
+    @property
+    def value_frac(self) -> int:
+        """Fraction bits of the perturbation's values: 0 where they are signs."""
+        return FAMILIES[self.perturbation].frac
 
     @property
     def selects(self) -> bool:
@@ -68,41 +146,37 @@ class Variant:
     def check(self, settings: Settings) -> None:
         """Raise UserError where a core that was built for this cannot take these settings."""
         wanted = Variant.of(settings)
-        for name, value in self._fields():
+        for field in FIELDS:
+            name, value = field.name, getattr(self, field.name)
             if getattr(wanted, name) != value:
                 raise UserError(
                     f"{name} = {shown(getattr(settings, name))}: this core was built for "
                     f"{shown(value)}, which is wiring there; build it for this task"
                 )
 
-    def _fields(self) -> Iterator[tuple[str, Any]]:
-        for name in FIELDS:
-            yield name, getattr(self, name)
-
     # -- in the identity record ---------------------------------------------------------------
 
     def word(self) -> int:
-        """16 bits, 0 in bit 0: bit 1 the scope, bits 4 to 7 the perturbation, from bit 8 on a 1 for
-        each layer not trained."""
-        frozen = sum((not flag) << k for k, flag in enumerate(self.trainable))
-        number = PERTURBATIONS.index(self.perturbation) << PERTURBATION_SHIFT
-        return SCOPES.index(self.scope) << SCOPE_SHIFT | number | frozen << MASK_SHIFT
+        """32 bits, 0 in bit 0: what FIELDS says."""
+        return sum(field.number(getattr(self, field.name)) << field.shift for field in FIELDS)
 
     @classmethod
     def from_word(cls, word: int, depth: int) -> Variant:
         """The inverse of word(), for a network of so many layers of weights.
 
-        Raises UserError where the board has a perturbation that came later.
+        Raises UserError where the board has what came later.
         """
-        number = word >> PERTURBATION_SHIFT & ((1 << PERTURBATION_BITS) - 1)
-        if number >= len(PERTURBATIONS):
+        values: dict[str, Any] = {}
+        for field in FIELDS:
+            number = word >> field.shift & ((1 << field.bits) - 1)
+            values[field.name] = field.value(number, depth)
+            word -= number << field.shift
+        if word:
             raise UserError(
-                f"the board's core has perturbation number {number}, this program knows "
-                f"{len(PERTURBATIONS)}; use the version that built it, or build it anew"
+                f"the board's core was built for what this program does not know (bits {word:#x} "
+                "of its variant); use the version that built it, or build it anew"
             )
-        frozen = word >> MASK_SHIFT
-        trainable = tuple(not frozen >> k & 1 for k in range(depth)) if frozen else ()
-        return cls(SCOPES[word >> SCOPE_SHIFT & 1], trainable, PERTURBATIONS[number])
+        return cls(**values)
 
 
 PLAIN = Variant()

@@ -29,10 +29,9 @@ REGISTERS = {
 BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
 """Settings that the host sees to: it changes a register between two steps, or keeps the sample
 memory filled."""
-HAS = REGISTERS | BY_HOST | set(FIELDS)
+HAS = REGISTERS | BY_HOST | {field.name for field in FIELDS}
 ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "difference": ("antithetic", "forward"),
     "hidden": tuple(KINDS),
     "output": tuple(KINDS),
     "cost": tuple(UNITS),

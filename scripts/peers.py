@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from golden_model import reference
+from golden_model.costs.base import real_targets
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.seeds import initial_weights, permutation
@@ -173,7 +174,7 @@ class NumpyPeer(Peer):
         self._x = problem.x.astype(np.float32)
         self._labels = problem.train.labels.tolist()
         self._weights = [w[0].astype(np.float32) for w in problem.float_weights(1)]
-        self._targets = reference.targets(problem.train.labels, net).astype(np.float32)[..., None]
+        self._targets = real_targets(problem.train.labels, net).astype(np.float32)[..., None]
         self._nodes = problem.settings.perturbs_nodes
         self._delta = problem.delta
         self._rate = problem.rate

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from golden_model import reference
+from golden_model.costs.base import real_targets
 from scripts.peers import NotInstalledError, Peer, Problem, draws_at_once
 
 TORCH_REMEDY = "pip install 'mgd-fpga[bench]' (or pip install torch==2.13.0)"
@@ -46,7 +46,7 @@ class TorchPeer(Peer):
         hits = problem.train.labels[:, None, None] == np.arange(net.outputs)
         self._hits = self._tensor(hits)
         self._targets = self._tensor(
-            reference.targets(problem.train.labels, net)[..., None],
+            real_targets(problem.train.labels, net)[..., None],
         )
         rows = [t.split(1) for t in (self._x, self._x.mT, self._hits, self._targets)]
         self._rows = list(zip(*rows, strict=True))

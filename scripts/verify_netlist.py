@@ -130,11 +130,10 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
     settings = task.whole().settings()
     others = settings
     if task.core == "folded":
-        others = replace(
-            settings,
-            method="wp" if settings.perturbs_nodes else "np",
-            difference="forward" if settings.antithetic else "antithetic",
-        )
+        others = replace(settings, method="wp" if settings.perturbs_nodes else "np")
+        if not settings.continuous:
+            difference = "forward" if settings.antithetic else "antithetic"
+            others = replace(others, difference=difference)
     others = replace(
         others,
         tau_x=2 if settings.tau_x == 1 else 1,

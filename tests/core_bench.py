@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 from amaranth.sim import Simulator
 
+from golden_model.imperfections import ImperfectHardware, Imperfections
 from golden_model.network import Network
 from golden_model.seeds import start_state
 from golden_model.settings import Settings
@@ -20,9 +21,10 @@ from host.records import sample_records
 from host.session import Samples
 from rtl.config import CoreConfig
 from rtl.core import FoldedCore
+from rtl.injection import ImperfectCore
 from rtl.lockstep import Lockstep, signed_fields
-from rtl.perturbations import FAMILIES
 from rtl.protocol import Command
+from rtl.run_codes import run_codes
 from rtl.schedule import packed_fields, register_fields
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.core import SpatialCore
@@ -35,10 +37,26 @@ WATCHDOG_CLOCKS = 20_000
 class CoreBench:
     """One core, compared with the golden model value by value in every run that it is given."""
 
-    def __init__(self, config: CoreConfig | SpatialConfig) -> None:
-        self.config = config
-        self.core = SpatialCore(config) if isinstance(config, SpatialConfig) else FoldedCore(config)
+    def __init__(
+        self,
+        config: CoreConfig | SpatialConfig,
+        imperfections: Imperfections | None = None,
+        seed: int = 0,
+    ) -> None:
+        """With imperfections: those of `seed`, which all runs then have."""
+        self.imperfections, self._seed = imperfections, seed
+        self.core: FoldedCore | SpatialCore
+        if imperfections is not None:
+            assert isinstance(config, CoreConfig)
+            self.core = ImperfectCore(config, imperfections, seed)
+        elif isinstance(config, SpatialConfig):
+            self.core = SpatialCore(config)
+        else:
+            self.core = FoldedCore(config)
+        self.config: CoreConfig | SpatialConfig = self.core.config
         self.values_compared = 0
+        self.noise_taken = 0
+        """Numbers that were added to costs and to weights."""
 
     def run(self, settings: Iterable[Settings], seed: int, steps: int) -> None:
         """Train that many steps with each of the settings, in two pieces with an evaluation
@@ -64,7 +82,20 @@ class CoreBench:
         codes = random.integers(net.code_min, net.code_max + 1, (5, net.layers[0]))
         labels = random.integers(0, net.classes, 5)
         weights = _weights(net, random)
-        trainer = Trainer(net, settings, codes, labels, [w[None] for w in weights], [seed])
+        if self.imperfections is not None:
+            seed = self._seed
+            self._hardware = ImperfectHardware(self.imperfections, net, [seed])
+            self._noise_word = self.config.lane_words
+        trainer = Trainer(
+            net,
+            settings,
+            codes,
+            labels,
+            [w[None] for w in weights],
+            [seed],
+            imperfections=self.imperfections,
+        )
+        self._garbage = random
         self._samples = self._packed(codes, labels)
         self._lockstep: Lockstep | None = None
         self._current = self._place = 0
@@ -81,10 +112,10 @@ class CoreBench:
             for word, value in enumerate(row):
                 await self._request(lane=lane, word=word, write=1, data=int(value))
         await self._command(Command.INIT)
-        if settings.perturbation != "random":
-            family = FAMILIES[settings.perturbation]
-            self._set("settings", seed=family.codes(net, settings, seed, 0))
+        for part, value in run_codes(net, settings, seed, len(labels)):
+            self._set("settings", sign_layer=part, seed=value)
             await self._command(Command.CODES)
+        self._set("settings", sign_layer=0)
         self._lockstep = lockstep = Lockstep(self.config, trainer)
         await self._train(settings, 0, steps // 2)
         await self._command(Command.EVALUATE)
@@ -158,6 +189,8 @@ class CoreBench:
         ctx, core = self._ctx, self.core
         serve = self._serve_spatial if isinstance(core, SpatialCore) else self._serve_folded
         after = serve()
+        if self.imperfections is not None:
+            self._make_noise()
         if ctx.get(core.evaluation.valid):
             self._evaluations.append(ctx.get(core.evaluation.payload.as_value()))
         if ctx.get(core.weight_reply.valid):
@@ -177,6 +210,10 @@ class CoreBench:
         taken = self._words and ctx.get(core.record.ready)
         asked = not self._words and ctx.get(core.sample_request.valid)
         evaluate = ctx.get(core.sample_request.payload.evaluate)
+        if asked and not evaluate and self.config.variant.ordered:
+            address = ctx.get(core.sample_request.payload.address)
+            self._current, within = divmod(address, self.config.record_stride)
+            assert not within
         restarts = ctx.get(core.restart_train), ctx.get(core.restart_evaluate)
 
         def after() -> None:
@@ -194,6 +231,27 @@ class CoreBench:
                 self._current = (self._current + 1) % len(self._samples)
 
         return after
+
+    def _make_noise(self) -> None:
+        """The golden model's numbers where they are taken, others where they are not."""
+        ctx, core, lanes = self._ctx, self.core, self.config.lanes
+        if "cost_noise" in core.signature.members:
+            value = int(self._garbage.integers(-9, 9))
+            if ctx.get(core.cost_noise.ready):
+                value = int(self._hardware.cost_noise(1)[0, 0])
+                self.noise_taken += 1
+            ctx.set(core.cost_noise.payload, value)
+        if "update_noise" in core.signature.members:
+            values = self._garbage.integers(-9, 9, lanes)
+            if ctx.get(core.update_noise.ready):
+                word = ctx.get(core.update_noise_word)
+                if word <= self._noise_word:
+                    change = self._hardware.change_noise()
+                    assert change is not None
+                    self._change = self.config.to_lanes([layer[0] for layer in change])
+                self._noise_word, values = word, self._change[:, word]
+                self.noise_taken += lanes
+            ctx.set(core.update_noise.payload, values.tolist())
 
     def _serve_spatial(self):
         """Offers whole records while a stream of them is on."""

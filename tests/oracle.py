@@ -83,9 +83,8 @@ class Oracle:
             return z
         n = sum(self.net.layers[1 : layer + 1]) + i
         gain = 4096 + self.bell("gains", n, self.faults.gain, 12)
-        return half_up(z * gain, 12) + self.bell(
-            "offsets", n, self.faults.offset, self.net.pre_frac
-        )
+        z = half_up(z * gain, 12) + self.bell("offsets", n, self.faults.offset, self.net.pre_frac)
+        return max(-self.net.output_bound, min(self.net.output_bound, z))
 
     def reading(self, cost: int) -> int:
         """What is measured of a training cost."""
@@ -302,6 +301,8 @@ class Oracle:
                 seen.append([mine, self.inputs])
             if number == 0:
                 self.cost_sum += plus + other
+        if self.faults.any:
+            ds = [max(-2 * self.net.cost_bound, min(2 * self.net.cost_bound, d)) for d in ds]
         self.changed = (t + 1) % s.tau_theta == 0
         random = sum(self.bit(self.net.neurons, 8 * t + k) << k for k in range(8))
         for layer, rows in enumerate(self.weights):
@@ -373,8 +374,10 @@ class Oracle:
         if not self.changed:
             return
         n = self.changes * net.parameters + self.parameter(layer, i, j)
+        if self.faults.update_noise:
+            change = max(-(1 << net.weight_bits), min(1 << net.weight_bits, change))
+            change -= self.bell("update_noise", n, self.faults.update_noise, net.weight_frac)
         moved = row[j] - change
-        moved += self.bell("update_noise", n, self.faults.update_noise, net.weight_frac)
         limited = min(max(moved, net.weight_min), net.weight_max)
         self.weight_saturations += limited != moved
         row[j] = self.stored(layer, i, j, limited)

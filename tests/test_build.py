@@ -480,7 +480,15 @@ def test_environment_is_as_before(monkeypatch):
 
 
 @pytest.mark.parametrize("board", ["icebreaker", "ulx3s-25f"])
-@pytest.mark.parametrize("key", ['perturbation = "walsh"', 'scope = "layer"'])
+@pytest.mark.parametrize(
+    "key",
+    [
+        'perturbation = "walsh"',
+        'scope = "layer"',
+        "decay_exp = 5",
+        'difference = "highpass"',
+    ],
+)
 def test_a_board_is_built_for_its_tasks_variant(tmp_path, board, key):
     text = read_task(find_task("xor")).replace("[training]", f"[training]\n{key}")
     (tmp_path / "mine.toml").write_text(text)

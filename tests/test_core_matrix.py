@@ -7,12 +7,15 @@ as well, drawn at random.  The row's number and the seed are printed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from golden_model.network import ACTIVATIONS, COSTS, ONE, Network
+from golden_model.costs import COSTS
+from golden_model.network import ACTIVATIONS, ONE, Network
+from golden_model.sample_order import ORDERS
 from golden_model.settings import Settings
 from rtl.config import CoreConfig
 from rtl.spatial.config import SpatialConfig
@@ -38,8 +41,13 @@ CORE: dict[str, tuple[Any, ...]] = {
     "perturbation": PERTURBATIONS,
     "scope": ("network", "layer"),
     "trainable": ("all", "first", "last"),
+    "gate_zeros": (False, True),
+    "sample_order": ORDERS,
+    "momentum_exp": (0, 2),
+    "decay_exp": (0, 4),
+    "filter": (0, 1, 3),
 }
-"""What a core is built for."""
+"""What a core is built for.  filter: highpass_exp, or 0 for the difference that RUN says."""
 RUN: dict[str, tuple[Any, ...]] = {
     "method": ("wp", "np"),
     "difference": ("antithetic", "forward"),
@@ -52,6 +60,8 @@ RUN: dict[str, tuple[Any, ...]] = {
 }
 """Registers of a folded core; method, difference and rounding are wiring in a spatial one."""
 CHOICES = {**CORE, **RUN}
+VARIANT = ("perturbation", "scope", "gate_zeros", "sample_order", "momentum_exp", "decay_exp")
+"""Choices of CORE that are settings of the same name."""
 
 
 def possible(row: Row) -> bool:
@@ -61,7 +71,27 @@ def possible(row: Row) -> bool:
     if entropy and given["layers"] == (2, 2, 1):
         return False
     variants = given["scope"] == "layer", given["perturbation"] not in (None, "random")
-    if all(variants) or (given["core"] == SPATIAL and any(variants)):
+    if all(variants):
+        return False
+    ordered = given["sample_order"] not in (None, "cycle")
+    if given["core"] == SPATIAL and (any(variants) or ordered or given["gate_zeros"]):
+        return False
+    if given["perturbation"] == "sine" and (
+        given["rounding"] == "stochastic" or given["accumulators"] is False
+    ):
+        return False
+    if given["filter"] and (
+        given["core"] == SPATIAL
+        or given["scope"] == "layer"
+        or given["difference"] == "forward"  # once is enough: it is not looked at
+    ):
+        return False
+    rule = given["momentum_exp"] or given["decay_exp"]
+    if rule and (
+        given["core"] == SPATIAL
+        or given["accumulators"] is False
+        or given["rounding"] == "stochastic"
+    ):
         return False
     if given["rounding"] == "stochastic" and given["tau_theta"] == 3:
         return False
@@ -83,7 +113,8 @@ def wanted() -> set[tuple]:
 
 def network_of(row: Row) -> Network:
     smoothed = row["cost"] == "smoothed"
-    return Network(
+    finer = 8 if row["perturbation"] == "sine" else 1  # the parts of a sign
+    network = Network(
         row["layers"],
         row["hidden"],
         row["output"],
@@ -93,14 +124,22 @@ def network_of(row: Row) -> Network:
         sample_signed=row["layers"] != (3, 2, 2),
         target_low=0 if row["output"] == "sigmoid" else -ONE,
         accumulators=row["accumulators"],
-        tau_theta_max=3 if row["accumulators"] else 1,
+        tau_theta_max=3 * finer if row["accumulators"] else 1,
         smoothing_exp=4 if smoothed else 0,
+        shift_max=12 if row["decay_exp"] else 24,
     )
+    if finer == 1 and not (row["momentum_exp"] or row["decay_exp"]):
+        return network
+    # For any run on it, as wide as the largest learning rate that a schedule can end at.
+    needed = settings_of({**row, "tau_theta": 3, "halve_every": 4}).tau_theta_needed(network)
+    return replace(network, tau_theta_max=needed)
 
 
 def settings_of(row: Row) -> Settings:
     shift = 15 - row["sample_bits"] if row["layers"] != (3, 2, 2) else 14 - row["sample_bits"]
-    fields = {name: row[name] for name in (*RUN, "perturbation", "scope")}
+    fields = {name: row[name] for name in (*RUN, *VARIANT)}
+    if row["filter"]:
+        fields |= {"difference": "highpass", "highpass_exp": row["filter"]}
     depth = len(row["layers"]) - 1
     if row["trainable"] != "all" and depth > 1:
         frozen = depth - 1 if row["trainable"] == "first" else 0

@@ -16,7 +16,6 @@ import pytest
 
 from golden_model import (
     activations,
-    costs,
     formats,
     imperfections,
     perturbations,
@@ -26,6 +25,8 @@ from golden_model import (
 )
 from golden_model.activations import activate
 from golden_model.adam import Adam, log2_of
+from golden_model.costs import KINDS, classify, targets
+from golden_model.costs.cross_entropy import exp2_negative, exp_sum_bits, log2
 from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
 from golden_model.highpass import HighPass
@@ -187,15 +188,15 @@ def _(b):
     for case in b["case"]:
         net = Network((1, len(case["y"])), **case["network"])
         y, label = array([case["y"]]), array([case["label"]])
-        targets = costs.targets(label, net)
+        aims = targets(label, net)
         result.append(
             {
                 "y": case["y"],
                 "label": case["label"],
-                "targets": targets[0],
-                "exact": ((y - targets) ** 2).sum(),
-                "cost": costs.mse(y, label, net)[0],
-                "class": costs.classify(y, net)[0],
+                "targets": aims[0],
+                "exact": ((y - aims) ** 2).sum(),
+                "cost": KINDS["mse"].exact(y, label, net)[0],
+                "class": classify(y, net)[0],
                 "network": case["network"],
             }
         )
@@ -209,7 +210,7 @@ def _(b):
         net = Network((1, len(case["z"])), cost="cross_entropy", **case["network"])
         z, label = array(case["z"]), array([case["label"]])
         d = z.max() - z
-        terms = costs.exp2_negative(d, net.pre_frac)
+        terms = exp2_negative(d, net.pre_frac)
         result.append(
             {
                 "z": case["z"],
@@ -217,9 +218,9 @@ def _(b):
                 "d": d,
                 "terms": terms,
                 "s": terms.sum(),
-                "log2_s": costs.log2(terms.sum()[None], costs.exp_sum_bits(net))[0],
-                "cost": costs.cross_entropy(z[None], label, net)[0],
-                "class": costs.classify(z[None], net)[0],
+                "log2_s": log2(terms.sum()[None], exp_sum_bits(net))[0],
+                "cost": KINDS["cross_entropy"].exact(z[None], label, net)[0],
+                "class": classify(z[None], net)[0],
                 "network": case["network"],
             }
         )
@@ -236,8 +237,8 @@ def _(b):
             {
                 "values": case["values"],
                 "label": case["label"],
-                "cost": costs.FUNCTIONS[net.cost](values, array([case["label"]]), net)[0],
-                "class": costs.classify(values, net)[0],
+                "cost": net.cost_kind.exact(values, array([case["label"]]), net)[0],
+                "class": classify(values, net)[0],
                 "network": case["network"],
             }
         )
@@ -249,7 +250,7 @@ def _(b):
     rows = []
     for low, high, y, _ in b["rows"]:
         net = Network((1, 1), target_low=low, target_high=high)
-        rows.append([low, high, y, costs.classify(array([y]), net)])
+        rows.append([low, high, y, classify(array([y]), net)])
     return {"rows": rows}
 
 
@@ -511,8 +512,8 @@ def _(b):
         "deviation": b["deviation"],
         "stuck": b["stuck"],
         "stuck_bits": b["stuck_bits"],
-        "gains": [g[0] for g in hardware._gains],
-        "offsets": [o[0] for o in hardware._offsets],
+        "gains": [g[0] for g in hardware.gains],
+        "offsets": [o[0] for o in hardware.offsets],
         "stuck_places": [
             (zeros ^ ones) ^ low for zeros, ones in zip(stored(0), stored(low), strict=True)
         ],
@@ -564,7 +565,7 @@ def traced_step(trainer, source, before):
         z, y = one_pass(trainer, old, x, draw, factor)
         shown |= {f"z_{name}": z, f"y_{name}": y, f"cost_{name}": cost[0]}
         value = (y if net.cost == "mse" else z)[-1]
-        assert cost == costs.FUNCTIONS[net.cost](value[None], trainer.labels[[sample]], net)
+        assert cost == net.cost_kind.exact(value[None], trainer.labels[[sample]], net)
         if name == passes[0][0]:
             layer_inputs = [x[0], *(with_bias(v) for v in y[: net.depth - 1])]
     random = source.random_bytes()[0]

@@ -26,6 +26,7 @@ from rtl.protocol import (
     Space,
     Status,
 )
+from rtl.variant import FIELDS, Mask
 from tests.fake_board import FakeBoard
 
 TEXT = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -82,6 +83,23 @@ def test_spaces_and_constants():
     assert f"count, 1 to {MAX_WRITE} in a WRITE, 1 to {MAX_READ} in a READ" in TEXT
     assert f"longer than {FRAME_MAX} is not answered" in TEXT
     assert f"A reply of {MAX_READ} words has {4 * MAX_READ + 9:,} bytes" in TEXT
+
+
+def test_what_a_core_was_built_for():
+    rows = re.findall(r"^\| (\d+)(?: to (\d+))? \| (\w+): (.*) \|$", TEXT, re.MULTILINE)
+    told = {name: (int(low), int(high or low), text) for low, high, name, text in rows}
+    assert told.keys() == {"accumulators", *(field.name for field in FIELDS)}
+    for field in FIELDS:
+        low, high, text = told[field.name]
+        assert (low, high) == (field.shift, field.shift + field.bits - 1), field.name
+        assert isinstance(field, Mask) or len(field.values) <= 1 << field.bits
+        if isinstance(field.values, range):
+            first, last = field.values[0], field.values[-1]
+            less = f", less {first}" if first else ""
+            assert text == f"{first} to {last}{less}", field.name
+        elif not isinstance(field, Mask):
+            values = re.findall(r"(\d+) ([\w ]+)", text)
+            assert values == [(str(k), str(v)) for k, v in enumerate(field.values)], field.name
 
 
 def test_the_example_is_what_host_and_board_say():

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from boards import estimate
 from boards.blocks import Taken, place
-from boards.capacity import core_config, make_design, sample_room
+from boards.capacity import core_blocks, core_config, make_design, sample_room
 from boards.devices import DEVICES, ECP5, ICE40
 from boards.estimate import FEATURES, apply, features, logic_cells
 from boards.fit import ERROR, FITS, NO, TIGHT, assess, average_clocks, most_lanes, remedies
@@ -24,6 +24,7 @@ from golden_model.settings import Settings
 from host.task import Task
 from rtl.config import CoreConfig
 from rtl.step_clocks import step_clocks
+from rtl.variant import Variant
 from scripts import fit as command
 from scripts.backends import sample_words
 from scripts.bench_fit import BOARDS, CASES, Case, fitted, synthesised
@@ -162,6 +163,21 @@ def test_weights_alone_can_be_too_many_beside_spram():
         make_design(board, network, 4, 16, None)
 
 
+def test_phases_take_memory():
+    """A word as wide as all lanes' phases, 13 bits each, for every weight of a lane."""
+    network = Network((64, 32, 10), cost="cross_entropy")
+    for name, blocks in (("icebreaker", 13), ("ulx3s-25f", 3)):
+        board = find_board(name)
+        waves = core_config(board, network, 8, variant=Variant(perturbation="square"))
+        plain = core_blocks(board, replace(waves, variant=Variant()))
+        assert core_blocks(board, waves) == plain + blocks
+    board = find_board("icebreaker")
+    with pytest.raises(UserError, match="block RAMs"):
+        make_design(board, network, 8, 16, None, variant=waves.variant)
+    found = assess(board, network, 8, 16, variant=waves.variant)
+    assert not any("--fix" in help_ for help_ in remedies(found, [board], Settings()))
+
+
 # -- features ------------------------------------------------------------------------------
 
 
@@ -232,6 +248,11 @@ def test_what_would_help(cells):
     assert command.remark(found, boards) == (
         f"no: 1,220 logic cells too many (+23%); would fit: {', '.join(helps)}"
     )
+    # What a variant needs is no help, and it has nothing fixed.
+    variant = Variant(momentum_exp=2)
+    helps = remedies(assess(board, network, 3, 16, (), variant), boards, Settings())
+    assert helps[0] == "2 lanes"
+    assert helps[1] in known_boards()
     nowhere = assess(board, replace(network, layers=(4, 300, 2)), 200, 16)
     assert "192 DSP blocks too many" in command.remark(nowhere, [])
 
@@ -254,6 +275,9 @@ def test_average_clocks(tau_x, tau_theta):
     assert average_clocks(config, settings) == pytest.approx(wanted)
     antithetic = replace(settings, difference="antithetic")
     assert average_clocks(config, antithetic) == step_clocks(config)
+    continuous = replace(settings, difference="highpass")
+    config = replace(config, variant=Variant.of(continuous))
+    assert average_clocks(config, continuous) == step_clocks(config, passes=1)
 
 
 # -- the command ---------------------------------------------------------------------------

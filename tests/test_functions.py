@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from golden_model import costs, reference
+from golden_model import reference
 from golden_model.activations import activate
+from golden_model.costs import classify
 from golden_model.errors import UserError
 from golden_model.network import ONE, Network
 from golden_model.settings import Settings
@@ -72,14 +73,14 @@ def test_costs_are_near_the_exact_ones(cost, outputs):
         pytest.skip("refused: a softmax of one is 1")
     network = Network((2, outputs), **COSTS[cost])
     z, labels = outputs_of(network)
-    got = costs.FUNCTIONS[network.cost](z, labels, network) * 2.0**-network.cost_frac
+    got = network.cost_kind.exact(z, labels, network) * 2.0**-network.cost_frac
     unit = 2.0**-network.pre_frac if network.reads_sums else 1 / ONE
     exact = reference.cost(z * unit, labels, network)
     print(f"{cost}: off by {np.abs(got - exact).max():.5f} of {exact.max():.2f}")
     assert np.abs(got - exact).max() < (0.01 if cost == "smoothed" else 2.0**-network.cost_frac)
     assert got.min() >= 0
     if network.outputs > 1 and cost == "hinge":
-        right = costs.classify(z, network) == labels
+        right = classify(z, network) == labels
         assert (got[right] < 1).all()
         assert (got[~right] >= 1).all()
 
@@ -99,7 +100,7 @@ def test_costs_stay_within_their_bound(cost, outputs):
         z = np.array([[-32768] * outputs, [32767] * outputs])
     worst = 0
     for label in range(min(network.classes, 3)):
-        found = costs.FUNCTIONS[network.cost](z, np.array([label, label]), network)
+        found = network.cost_kind.exact(z, np.array([label, label]), network)
         worst = max(worst, int(found.max()))
     print(f"{worst} of {network.cost_bound}")
     assert worst <= network.cost_bound

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from golden_model.errors import UserError
-from golden_model.imperfections import ImperfectHardware, Imperfections, noise
+from golden_model.imperfections import ImperfectHardware, Imperfections, largest_noise, noise
 from golden_model.network import Network
 from golden_model.seeds import words
 from golden_model.settings import Settings
@@ -53,6 +53,24 @@ def test_equals_the_written_out_rules(kind, plan):
     assert state(trainer, 0) != state(perfect, 0), "else nothing was imperfect"
 
 
+@pytest.mark.parametrize(
+    ("limit", "eta_exp", "found"),
+    [
+        ("pre_bound", 8, {"gain": 8.0, "offset": 64.0}),
+        ("delta_bound", 8, {"cost_noise": 64.0}),
+        ("change_bound", 0, {"cost_noise": 64.0, "update_noise": 8.0}),
+    ],
+)
+def test_limits_are_the_written_out_ones(monkeypatch, limit, eta_exp, found):
+    faults, settings = Imperfections(**found), Settings("wp", eta_exp=eta_exp, input_shift=6)
+    limited = same_run(ENTROPY, settings, steps=12, faults=faults)
+    monkeypatch.setattr(ImperfectHardware, limit, 1 << 50)
+    codes, labels, weights, orders = make(ENTROPY, settings, [3, 4], gain=2.0)
+    free = Trainer(ENTROPY, settings, codes, labels, weights, [3, 4], orders, imperfections=faults)
+    free.train(12)
+    assert state(limited, 0) != state(free, 0), "else nothing was limited"
+
+
 @pytest.mark.parametrize(("deviation", "frac"), [(0.25, 12), (0.003, 16), (3.0, 8)])
 def test_noise_is_bell_shaped(deviation, frac):
     drawn = noise(words(100_000, 5, "cost_noise"), deviation, frac) * 2.0**-frac
@@ -61,7 +79,9 @@ def test_noise_is_bell_shaped(deviation, frac):
     assert drawn.std() == pytest.approx(deviation, rel=0.02)
     within = (np.abs(drawn) < deviation).mean()
     assert within == pytest.approx(0.683, abs=0.02)
-    assert np.abs(drawn).max() <= 4.9 * deviation
+    assert np.abs(drawn).max() <= largest_noise(deviation, frac) * 2.0**-frac <= 4.9 * deviation
+    ends = np.array([0, 2**64 - 1], dtype=np.uint64)
+    assert np.abs(noise(ends, deviation, frac)).max() == largest_noise(deviation, frac)
 
 
 def test_share_of_stuck_bits():

@@ -46,8 +46,9 @@ def test_the_clock_stands_still_while_nothing_happens(board):
     time.sleep(0.5)
     after = link.read_register64(Register.CLOCKS)
     link.close()
-    # A read takes some hundred clocks, and it stops some thousand after the last byte.
-    assert 100 < after - before < 20_000
+    # A read takes some hundred clocks, and it stops some ten thousand after the last byte; half a
+    # second would be millions.
+    assert 100 < after - before < 100_000
 
 
 def test_training_needs_no_host(board):

@@ -143,6 +143,8 @@ def test_settings_that_stay_registers():
 def test_variants():
     with pytest.raises(UserError, match="scope = 'layer' with core = 'spatial'"):
         SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, scope="layer"))
+    with pytest.raises(UserError, match="gate_zeros = true with core = 'spatial'"):
+        SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, gate_zeros=True))
     with pytest.raises(UserError, match="perturbation = 'sequential' with core = 'spatial'"):
         SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, perturbation="sequential"))
     frozen = dataclasses.replace(BUILT, trainable=(True, False))

@@ -111,6 +111,36 @@ def test_a_step_of_parts(trainable):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.parametrize(("layers", "lanes"), [((24, 40, 9), 5), ((9, 2, 1), 2), ((20, 1, 1), 1)])
+def test_values_between_0_and_1(layers, lanes):
+    config = CoreConfig(Network(layers, **WIDE), lanes, variant=Variant(perturbation="sine"))
+    settings = Settings(rounding="residual", perturbation="sine", tau_x=2)
+    starts = starts_of_steps(config, settings, 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
+@pytest.mark.parametrize(
+    ("layers", "options"),
+    [((9, 2, 1), {}), ((20, 17, 3), CE), ((40, 16), CE | WIDE), ((12, 5), {})],
+)
+def test_the_continuous_form(layers, options):
+    settings = Settings(difference="highpass", tau_x=2)
+    config = CoreConfig(Network(layers, **options), 2, variant=Variant.of(settings))
+    starts = starts_of_steps(config, settings, 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
+@pytest.mark.parametrize("layers", [(9, 2, 1), (20, 17, 3)])
+def test_weights_that_decay(layers):
+    settings = Settings(rounding="residual", decay_exp=5, tau_theta=2)
+    config = CoreConfig(Network(layers, **WIDE), 2, variant=Variant.of(settings))
+    starts = starts_of_steps(config, settings, 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)} != {step_clocks(CoreConfig(config.network, 2))}
+
+
 @pytest.mark.parametrize(
     ("layers", "lanes", "options"),
     [((24, 40, 9), 5, CE | WIDE), ((9, 2, 1), 2, WIDE), ((49, 4, 4), 4, CE | WIDE)],

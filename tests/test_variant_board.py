@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from boards import simulated
 from golden_model.errors import UserError
 from golden_model.seeds import initial_weights
+from golden_model.trainer import Trainer
 from host.board_session import BoardSession
 from host.task import Task
 from scripts.cli import main
@@ -20,9 +22,22 @@ from tests.test_spatial_core import fast_build
 
 CASES = {
     "layers": ('scope = "layer"\nhalve_every = 8\n', ("--lanes", "3")),
+    "epoch": ('sample_order = "epoch"\n', ("--lanes", "2")),
+    "random": ('sample_order = "random"\n', ("--lanes", "3")),
     "sequential": ('perturbation = "sequential"\n', ("--lanes", "3")),
+    "sine": ('perturbation = "sine"\ngate_zeros = true\ntau_p = 2\n', ("--lanes", "3")),
+    "highpass": ('difference = "highpass"\ntau_x = 4\n', ("--lanes", "3")),
+    "momentum": ("momentum_exp = 2\ndecay_exp = 6\ntau_theta = 3\n", ("--lanes", "3")),
 }
-OTHER = {"layers": "scope = 'network'", "sequential": "perturbation = 'random'"}
+OTHER = {
+    "layers": "scope = 'network'",
+    "epoch": "sample_order = 'cycle'",
+    "random": "sample_order = 'cycle'",
+    "sequential": "perturbation = 'random'",
+    "sine": "perturbation = 'random'",
+    "momentum": "momentum_exp = 0",
+    "highpass": "difference = 'forward'",
+}
 
 
 @pytest.fixture(params=CASES)
@@ -31,6 +46,8 @@ def case(request, tmp_path, monkeypatch) -> str:
     table_task(tmp_path)
     keys, _ = CASES[request.param]
     text = (tmp_path / "table.toml").read_text()
+    for name in re.findall(r"^\w+ = ", keys, re.MULTILINE):
+        text = re.sub(rf"^{name}.*\n", "", text, flags=re.MULTILINE)
     (tmp_path / "mine.toml").write_text(text.replace("[training]", f"[training]\n{keys}"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(simulated, "build", fast_build)
@@ -54,7 +71,10 @@ def test_verify(case):
             session.load_samples(*task.datasets())
             with pytest.raises(UserError, match=f"{OTHER[case]}: this core was built for"):
                 session.start(plain.settings(), 1)
-            _goes_on(session, task)
+            if task.settings().continuous:
+                _trains_in_pieces(session, task)
+            else:
+                _goes_on(session, task)
     finally:
         board.close()
 
@@ -74,3 +94,26 @@ def _goes_on(session: BoardSession, task: Task) -> None:
     session.train(40)
     for got, right in zip(session.read_weights(), wanted, strict=True):
         np.testing.assert_array_equal(got, right)
+
+
+def _trains_in_pieces(session: BoardSession, task: Task) -> None:
+    """What comes between two commands does not reach the filter, and no run goes on from its
+    middle."""
+    train, test = task.datasets()
+    weights = initial_weights(task.network(), task.seed, task.init_gain)
+    first = [w[None] for w in weights]
+    args = task.network(), task.settings(), train.codes, train.labels, first
+    for seed in (task.seed, task.seed + 1):
+        trainer = Trainer(*args, [seed])
+        session.write_weights(weights)
+        session.start(task.settings(), seed)
+        for until in (0, 1, 6, 7, 19):
+            session.train(until)
+            trainer.train(until)
+            measured = session.evaluate("test")
+            correct, cost = trainer.evaluate(test.codes, test.labels)
+            assert (measured.correct, measured.cost_sum) == (correct[0], cost[0])
+            for got, right in zip(session.read_weights(), trainer.weights, strict=True):
+                np.testing.assert_array_equal(got, right[0])
+    with pytest.raises(UserError, match="difference = 'highpass': a run cannot go on from"):
+        session.read_state()

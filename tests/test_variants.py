@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from golden_model.costs import COSTS
 from golden_model.errors import UserError
-from golden_model.network import ACTIVATIONS, COSTS, Network
+from golden_model.network import ACTIVATIONS, Network
+from golden_model.sample_order import ORDERS
 from golden_model.settings import FIRST_VARIANT, Settings
 from host.task import Task
+from rtl.config import CoreConfig
 from rtl.perturbations import FAMILIES
 from rtl.protocol import Identity
-from rtl.variant import PERTURBATIONS, Variant
+from rtl.variant import FIELDS, PERTURBATIONS, Variant
 from rtl.variants import REGISTERS, check_core, missing
 from scripts.cli import main
+from scripts.verify_netlist import runs
 
 TOML = """
 [task]
@@ -30,15 +34,14 @@ steps = 40
 eval_every = 20
 """
 KEYS = [
-    ('perturbation = "square"', "perturbation = 'square'"),
-    ('perturbation = "sine"', "perturbation = 'sine'"),
-    ("gate_zeros = true", "gate_zeros = true"),
-    ('difference = "highpass"', "difference = 'highpass'"),
-    ('sample_order = "epoch"', "sample_order = 'epoch'"),
     ('optimizer = "adam"', "optimizer = 'adam'"),
+]
+BUILT = [
     ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
     ("decay_exp = 10", "decay_exp = 10"),
+    ('difference = "highpass"', "difference = 'highpass'"),
 ]
+"""What a folded core can be built for."""
 COMMANDS = [
     ["train"],
     ["train", "--backend", "/dev/ttyUSB7"],
@@ -87,11 +90,11 @@ def test_every_network_has_a_core():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_that_needs_a_core_refuses(here, command):
-    (here / "my.toml").write_text(TOML + 'sample_order = "epoch"\n')
+    (here / "my.toml").write_text(TOML + 'optimizer = "adam"\n')
     done = run(*command, "my.toml")
     assert done.exit_code == 2, done.output
     assert done.output.count("\n") == 1
-    assert "sample_order = 'epoch'" in done.output
+    assert "optimizer = 'adam'" in done.output
     assert [p.name for p in here.iterdir()] == ["my.toml"]
 
 
@@ -102,12 +105,10 @@ def test_what_a_core_has():
     assert set(names[:FIRST_VARIANT]) == REGISTERS
     check_core(network, Settings(halve_every=3, warmup_exp=4, warmup_every=7))
     check_core(network, Settings(scope="layer", trainable=(False, True)))
-    fields = {"perturbation": "sine", "rounding": "residual", "gate_zeros": True}
-    assert missing(network, Settings(**fields)) == [
-        (name, fields[name]) for name in ("perturbation", "gate_zeros")
-    ]
-    with pytest.raises(UserError, match="gate_zeros = true: no core"):
-        check_core(network, Settings(gate_zeros=True))
+    adam = Settings(rounding="residual", gate_zeros=True, optimizer="adam")
+    assert missing(network, adam) == [("optimizer", "adam")]
+    with pytest.raises(UserError, match="optimizer = 'adam': no core"):
+        check_core(network, adam)
 
 
 VARIANTS = [
@@ -116,7 +117,17 @@ VARIANTS = [
     Variant(trainable=(True, False)),
     Variant("layer", (False, True)),
     *(Variant(perturbation=name) for name in FAMILIES),
+    *(Variant(sample_order=name) for name in ORDERS),
+    Variant("layer", (True, False), sample_order="epoch"),
     Variant("network", (False, True), "sequential"),
+    Variant(gate_zeros=True),
+    Variant("layer", (False, True), gate_zeros=True),
+    Variant(momentum_exp=3),
+    Variant(decay_exp=10),
+    Variant("layer", (False, True), momentum_exp=16, decay_exp=31),
+    Variant(difference="highpass", highpass_exp=1),
+    Variant(difference="highpass", highpass_exp=16),
+    Variant("network", (False, True), "walsh", "random", 2, 9, "highpass", 2),
 ]
 
 
@@ -128,9 +139,10 @@ def test_a_board_tells_what_it_was_built_for(variant):
     assert told.accumulators
     assert Variant.from_word(told.variant, network.depth) == variant
     for other in VARIANTS:
-        settings = Settings(
-            scope=other.scope, trainable=other.trainable, perturbation=other.perturbation
-        )
+        fields = {field.name: getattr(other, field.name) for field in FIELDS}
+        if not other.continuous:
+            fields |= {"difference": "forward", "highpass_exp": 7}
+        settings = Settings(rounding="residual", **fields)
         assert Variant.of(settings) == other
         if other == variant:
             variant.check(settings)
@@ -143,9 +155,36 @@ def test_a_board_tells_what_it_was_built_for(variant):
 def test_what_no_board_can_be():
     with pytest.raises(UserError, match="perturbation = 'sequential' with scope = 'layer'"):
         check_core(Network((2, 2, 1)), Settings(perturbation="sequential", scope="layer"))
+    with pytest.raises(UserError, match="perturbation = 'sine' on a core without accumulators"):
+        CoreConfig(Network((2, 2, 1)), 1, variant=Variant(perturbation="sine"))
     with pytest.raises(UserError, match="perturbation number 15, this program knows"):
         Variant.from_word(15 << 4, 2)
+    with pytest.raises(UserError, match=r"this program does not know \(bits 0x100000000 of"):
+        Variant.from_word(1 << 32 | 1 << 1, 2)
     assert {"random", *FAMILIES} == set(PERTURBATIONS)
+
+
+@pytest.mark.parametrize(("key", "shown"), BUILT)
+def test_what_a_folded_core_has(here, key, shown):
+    """A task file is enough; what cannot go together with it is refused."""
+    (here / "my.toml").write_text(TOML + key + "\n")
+    task = Task.load("my.toml")
+    assert missing(task.network(), task.settings()) == []
+    config = task.core_config()
+    for settings, _ in runs(task, 9):
+        config.variant.check(settings)
+    assert Variant.from_word(config.variant.word(), 2) == config.variant != Variant()
+    for options, part in (
+        (["--core", "spatial"], f"{shown} with core = 'spatial'"),
+        (["--fix", "method"], f"fixed = method with {shown}"),
+    ):
+        done = run("verify", "my.toml", *options)
+        assert done.exit_code == 2, done.output
+        assert done.output.count("\n") == 1
+        assert part in done.output
+    if config.network.accumulators:
+        with pytest.raises(UserError, match=f"{shown} without accumulators"):
+            CoreConfig(Network((2, 2, 1)), 1, variant=config.variant)
 
 
 def test_the_mask_of_a_variant():
@@ -182,8 +221,8 @@ def test_a_default_that_is_written_out_changes_no_digest():
 
 
 def test_accumulators_are_made_wide_enough():
-    for key in KEYS:
-        text = TOML + key[0] + "\ntau_theta = 5\n"
+    for key in [key for key, _ in KEYS + BUILT]:
+        text = TOML + key + "\ntau_theta = 5\n"
         task = Task.parse(text, "my.toml", Path())
         task.settings().check(task.network())
     sine = Task.parse(TOML + 'perturbation = "sine"\ntau_theta = 5\n', "my.toml", Path())

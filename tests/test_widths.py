@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from golden_model import costs
 from golden_model.activations import activate
 from golden_model.formats import floor_shift, stochastic_round
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
@@ -20,7 +21,9 @@ from golden_model.network import (
     Network,
     signed_bits,
 )
+from golden_model.perturbations.sine import SINE
 from rtl.config import CoreConfig
+from rtl.variant import Variant
 
 NETWORKS = {
     "digits": Network(layers=(64, 32, 10), cost="cross_entropy"),
@@ -98,7 +101,7 @@ def test_costs_fit(net):
             for outside in ends:
                 y = np.full(net.outputs, outside)
                 y[label % net.outputs] = inside
-                cost = int(costs.FUNCTIONS[net.cost](y, np.array(label), net))
+                cost = int(net.cost_kind.exact(y, np.array(label), net))
                 assert 0 <= cost <= net.cost_bound
                 largest = max(largest, cost)
     assert net.cost_bound < 1 << net.cost_bits
@@ -125,7 +128,7 @@ def test_outputs_of_extreme_weights_cost_no_more_than_the_bound(net):
                 assert np.abs(x).max() <= net.input_bound(layer + 1)
         y, _ = output_values(z, net)
         for label in range(net.classes):
-            cost = int(costs.FUNCTIONS[net.cost](y, np.array(label), net))
+            cost = int(net.cost_kind.exact(y, np.array(label), net))
             assert 0 <= cost <= net.cost_bound
 
 
@@ -154,6 +157,18 @@ def test_shares_and_accumulators_fit(net):
                 assert fits(total, net.gradient_bits)
                 whole = floor_shift(total, shift)
                 assert fits(whole, net.gradient_bits - SHIFT_MIN)
+
+
+@every_network
+def test_values_of_a_sine_fit(net):
+    """Largest level times the worst share and the worst inputs of a neuron, all in one phase."""
+    most = int(max(SINE))
+    config = CoreConfig(replace(net, accumulators=True), 1, variant=Variant(perturbation="sine"))
+    worst = 4 * net.cost_bound + 1
+    inputs = max(net.layers[k] * net.input_bound(k) + ONE for k in range(net.depth))
+    for sign in (-1, 1):
+        assert fits(sign * most * worst, config.lane_share_bits)
+        assert fits(sign * most * inputs, config.sign_sum_bits)
 
 
 @pytest.mark.parametrize(

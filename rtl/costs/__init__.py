@@ -34,7 +34,7 @@ def _units() -> dict[str, tuple[type[Cost], type[ParallelCost]]]:
 
 
 UNITS = _units()
-"""By the name that a network gives (golden_model.network.COSTS)."""
+"""By the name that a network gives (golden_model.costs.COSTS)."""
 
 
 def cost_kind(network: Network) -> type[Cost]:

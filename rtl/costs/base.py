@@ -6,11 +6,11 @@ A folded core sends the outputs of a pass one after the other (Cost), a spatial 
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal, signed, unsigned
+from amaranth import Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.costs import exp_sum_bits
+from golden_model.costs.cross_entropy import exp_sum_bits
 from golden_model.formats import round_half_up
 from golden_model.network import ACT_BITS, Network, signed_bits
 from rtl.delay import delayed
@@ -19,11 +19,12 @@ SOON = 3
 """Clocks from `soon` to the result."""
 
 
-def result_layout(network: Network) -> data.StructLayout:
-    """cost: 2^-cost_frac units; category: the class; second: which pass it was."""
+def result_layout(network: Network, cost: Shape | None = None) -> data.StructLayout:
+    """cost: 2^-cost_frac units, of the shape given or of an exact cost's; category: the class;
+    second: which pass it was."""
     return data.StructLayout(
         {
-            "cost": unsigned(network.cost_bits),
+            "cost": unsigned(network.cost_bits) if cost is None else cost,
             "category": range(network.classes),
             "second": 1,
         }

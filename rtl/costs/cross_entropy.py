@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth import Array, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.memory import Memory
 
-from golden_model.costs import exp_sum_bits
+from golden_model.costs.cross_entropy import exp_sum_bits
 from golden_model.network import Network
 from golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from rtl.costs.base import SOON, Cost, ParallelCost, largest, value_bits
@@ -36,7 +36,7 @@ class CrossEntropy(Cost):
 
     @staticmethod
     def spacing(network: Network, dsp: bool = True) -> int:
-        return CrossEntropy.latency(network, dsp)
+        return CrossEntropy.latency(network, dsp) + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -50,7 +50,8 @@ class CrossEntropy(Cost):
             transfer.eq(self.i.valid & self.i.ready),
             ends.eq(transfer & p.last),
             leaves.eq(self.o.valid & self.o.ready),
-            start.eq((ends | waiting) & (~busy | leaves)),
+            # Not in the clock in which a result leaves: who takes it says so at the end of it.
+            start.eq((ends | waiting) & ~busy),
             half.eq(Mux(reading, works, waiting ^ collects)),
         ]
         with m.If(ends):
@@ -122,7 +123,7 @@ class CrossEntropy(Cost):
         m.d.comb += term.eq(power >> delayed(m, whole, TABLE_LATENCY + 1))
         term = delayed(m, term, registers)
         adds = delayed(m, start | reading, at_sum)
-        with m.If(start):
+        with m.If(delayed(m, start, 1)):
             m.d.sync += total.eq(0)
         with m.Elif(adds):
             m.d.sync += total.eq(total + term)

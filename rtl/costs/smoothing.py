@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Const, Module
 
-from golden_model.costs import MEAN_FRAC
+from golden_model.costs.cross_entropy import MEAN_FRAC
 from golden_model.network import Network
 from rtl.spatial.tree import add_tree, tree_latency
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,10 +27,13 @@ class Family(wiring.Component):
 
     name: str
     """In task files."""
+    reads_stretches = False
+    """Whether `load` reads the neurons' stretches of the sign sequence, always from their start:
+    INIT has put their windows there, and the draws do not move them on."""
     LATENCY = SignGenerator.LATENCY
     SIGNS_LATENCY = SignGenerator.SIGNS_LATENCY
 
-    def __init__(self, config: CoreConfig) -> None:
+    def __init__(self, config: CoreConfig, **ports) -> None:
         self.config = config
         super().__init__(
             {
@@ -42,12 +46,19 @@ class Family(wiring.Component):
                 "valid": In(1),
                 "group": In(range(max(len(config.group_table), 2))),
                 "input": In(range(max(config.network.layers[:-1]) + 1)),
+                "word": In(range(max(config.lane_words, 2))),
+                "lead": In(1),
                 "signs": Out(config.lanes),
                 "active": Out(config.lanes),
                 "previous_signs": Out(config.lanes),
                 "previous_active": Out(config.lanes),
+                **ports,
             }
         )
+
+    def listen(self, m: Module, signs: SignGenerator) -> None:
+        """Connects what a family that reads stretches needs of the sign generator, behind all else
+        that drives it."""
 
     @staticmethod
     @abstractmethod
@@ -59,6 +70,18 @@ class Family(wiring.Component):
         trainable, network = self.config.variant.trainable, self.config.network
         of = [Settings(method=method, trainable=trainable) for method in ("wp", "np")]
         return of[0].numbering(network), of[1].numbering(network)
+
+    def starts(self, numbering: list[Numbering | None]) -> list[int | None]:
+        """Of each group the number of its first neuron's first quantity; None if not trained."""
+        starts: list[int | None] = []
+        for group in self.config.group_table:
+            numbers, layer = numbering[group["layer"]], group["layer"]
+            if numbers is None:
+                starts.append(None)
+                continue
+            number = len(starts) - self.config.first_group[layer]
+            starts.append(numbers.first + number * self.config.lanes * numbers.shape[1])
+        return starts
 
 
 def total(numbering: list[Numbering | None]) -> int:

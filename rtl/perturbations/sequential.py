@@ -57,7 +57,7 @@ class Sequential(Family):
         # Clock 1: how far the quantity is behind the token's in lane 0.
         first, layer = Signal(bits), Signal(range(max(cfg.network.depth, 2)))
         counted = Signal()
-        starts = [self._starts(numbering) for numbering in numberings]
+        starts = [self.starts(numbering) for numbering in numberings]
         m.d.comb += first.eq(Mux(self.nodes, *(self._table(starts[k], bits) for k in (1, 0))))
         flags = [Const(start is not None, 1) for start in starts[0]]
         m.d.sync += [
@@ -83,18 +83,6 @@ class Sequential(Family):
             )
             m.d.comb += active.eq(delayed(m, hits, latency - 2))
         return m
-
-    def _starts(self, numbering) -> list[int | None]:
-        """Of each group the number of its first neuron's first quantity; None if not trained."""
-        starts: list[int | None] = []
-        for group in self.config.group_table:
-            numbers, layer = numbering[group["layer"]], group["layer"]
-            if numbers is None:
-                starts.append(None)
-                continue
-            number = len(starts) - self.config.first_group[layer]
-            starts.append(numbers.first + number * self.config.lanes * numbers.shape[1])
-        return starts
 
     def _table(self, values, bits: int):
         return Array([Const(value or 0, bits) for value in values])[self.group]

@@ -14,10 +14,20 @@ from golden_model.network import ONE, Network, signed_bits
 from golden_model.settings import Settings
 from rtl.config import change_bits
 from rtl.protocol import WIRING
-from rtl.variant import PLAIN, Variant
+from rtl.variant import PLAIN, Variant, shown
 
 PARAMETERS_MAX = 4096
 """Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
+FOLDED_ONLY = {
+    "scope": "it measures all layers' changes at once, in one clock",
+    "perturbation": "its synapses have random signs",
+    "gate_zeros": "its synapses do not keep whether they had an input",
+    "sample_order": "its samples follow each other in memory",
+    "difference": "it has no filter for its costs",
+    "momentum_exp": "its synapses take all that their accumulators have",
+    "decay_exp": "its synapses take all that their accumulators have",
+}
+"""Settings of which it has the default alone, and why."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +120,14 @@ class SpatialConfig:
 
     @staticmethod
     def _variant(settings: Settings) -> Variant:
-        if settings.by_layer:
-            raise UserError(
-                "scope = 'layer' with core = 'spatial': it measures all layers' changes at once, "
-                "in one clock; use the folded core, or scope = 'network'"
-            )
-        if settings.perturbation != "random":
-            raise UserError(
-                f"perturbation = {settings.perturbation!r} with core = 'spatial': its synapses "
-                "have random signs; use the folded core, or perturbation = 'random'"
-            )
-        return Variant.of(settings)
+        variant = Variant.of(settings)
+        for name, why in FOLDED_ONLY.items():
+            if getattr(variant, name) != getattr(PLAIN, name):
+                raise UserError(
+                    f"{name} = {shown(getattr(settings, name))} with core = 'spatial': {why}; use "
+                    f"the folded core, or {name} = {shown(getattr(Settings, name))}"
+                )
+        return variant
 
     @staticmethod
     def _check_rate(network: Network, settings: Settings) -> None:

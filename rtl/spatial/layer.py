@@ -79,7 +79,7 @@ class Layer(wiring.Component):
     def latency_of(config: SpatialConfig, layer: int) -> int:
         """Clocks from the inputs to y."""
         sums = LaterSums.latency_of(config, layer) if layer else FirstSums.latency_of(config)
-        return sums + (Activation.LATENCY if _activates(config, layer) else 0)
+        return sums + (Activation.latency_of() if _activates(config, layer) else 0)
 
     def elaborate(self, platform):
         m = Module()

@@ -1,0 +1,95 @@
+"""What a cost is: integers as the hardware has them, and the same in natural units.
+
+Integer costs are unsigned with network.cost_frac fraction bits; they never clip, since their width
+is derived from the network (network.cost_bits).  Outputs have the nodes as last axis.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from golden_model.formats import ACT_MAX, ACT_MIN, ONE, round_half_up
+
+if TYPE_CHECKING:
+    from golden_model.network import Network
+
+
+class Cost(ABC):
+    """outputs (..., nodes): activations, or where `reads_sums` pre-activations of the last layer.
+    labels: (...)."""
+
+    name: str
+    """In task files."""
+    number: int
+    """In the identity record of a board: the next free one."""
+    title: str
+    """In a report."""
+    unit: str = ""
+    """What a cost of 1.0 is, in a report."""
+    reads_sums: bool
+    """Whether it reads the output layer's pre-activations, not its activations."""
+    smooths: bool = False
+    """Whether it has labels to smooth (Network.smoothing_exp)."""
+
+    @abstractmethod
+    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+        """Integer costs (...) of integer outputs."""
+
+    @abstractmethod
+    def bound(self, network: Network) -> int:
+        """The largest that exact() can be, or a little more."""
+
+    @abstractmethod
+    def real(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+        """Costs (...) in natural units."""
+
+    @abstractmethod
+    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+        """Derivative of real() by the outputs, (..., nodes); at a corner that of one side."""
+
+    def refusal(self, network: Network) -> str:
+        """Why the network cannot have it, in a line; nothing where it can."""
+        return ""
+
+
+def targets(labels: np.ndarray, network: Network) -> np.ndarray:
+    """What outputs should be, shape labels.shape + (outputs,), activation format.
+
+    target_high at the node whose number is the label, target_low elsewhere; a single node
+    has target_high for label 1.
+    """
+    first = 1 if network.outputs == 1 else 0
+    nodes = np.arange(first, first + network.outputs)
+    return np.where(labels[..., None] == nodes, network.target_high, network.target_low)
+
+
+def real_targets(labels: np.ndarray, network: Network) -> np.ndarray:
+    """The same in natural units."""
+    return targets(np.asarray(labels), network) / ONE
+
+
+def worst_error(network: Network) -> int:
+    """Largest |y − T|, activation format."""
+    return max(network.target_high - ACT_MIN, ACT_MAX - network.target_low)
+
+
+def at_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which of `values` (..., nodes) is the label's node."""
+    return labels[..., None] == np.arange(values.shape[-1])
+
+
+def classify(outputs: np.ndarray, network: Network) -> np.ndarray:
+    """Class number: the largest output, the lowest index of equal ones.
+
+    A single output is class 1 from the middle of the two targets (rounded half up) upwards; for
+    hinge, from 0 upwards.
+    """
+    if network.outputs == 1 and network.reads_sums:
+        return (outputs[..., 0] >= 0).astype(np.int64)
+    if network.outputs == 1:
+        middle = round_half_up(network.target_low + network.target_high, 1)
+        return (outputs[..., 0] >= middle).astype(np.int64)
+    return outputs.argmax(axis=-1)

@@ -1,0 +1,38 @@
+"""The sum of squared errors, without a factor ½."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from golden_model.costs.base import Cost, real_targets, targets, worst_error
+from golden_model.formats import ACT_FRAC, rescale
+
+if TYPE_CHECKING:
+    from golden_model.network import Network
+
+
+class SquaredError(Cost):
+    """Σ (y − T)², exact, rounded once."""
+
+    name, number = "mse", 0
+    title = "sum of squared errors"
+    reads_sums = False
+
+    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+        error = outputs - targets(labels, network)
+        return rescale((error * error).sum(axis=-1), 2 * ACT_FRAC, network.cost_frac)
+
+    def bound(self, network: Network) -> int:
+        exact = network.outputs * worst_error(network) ** 2
+        return (exact >> (2 * ACT_FRAC - network.cost_frac)) + 1
+
+    def real(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+        return ((outputs - real_targets(labels, network)) ** 2).sum(axis=-1)
+
+    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+        return 2.0 * (outputs - real_targets(labels, network))
+
+
+COST = SquaredError()
