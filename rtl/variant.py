@@ -14,8 +14,6 @@ from golden_model.settings import SCOPES, Settings
 
 MASK_BITS = 8
 """Layers of weights that the identity record can mark as not trained."""
-PERTURBATIONS = ("random", "sequential", "walsh", "square", "sine")
-"""Those that a folded core may have; the identity record sends the number."""
 MEASURED = "antithetic or forward"
 """The difference is a register."""
 
@@ -54,7 +52,7 @@ class Mask(Field):
 
 
 FIELDS = (
-    Field("perturbation", 4, 4, PERTURBATIONS),
+    Field("perturbation", 4, 4, tuple(FAMILIES)),
     Field("scope", 1, 1, SCOPES),
     Mask("trainable", 8, MASK_BITS),
     Field("gate_zeros", 2, 1, (False, True)),

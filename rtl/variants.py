@@ -11,8 +11,9 @@ from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.activations import KINDS
 from rtl.costs import UNITS
+from rtl.perturbations import FAMILIES
 from rtl.schedule import SETTINGS_LAYOUT
-from rtl.variant import FIELDS, PERTURBATIONS, Variant, shown
+from rtl.variant import FIELDS, Variant, shown
 
 REGISTERS = {
     "method",
@@ -35,7 +36,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hidden": tuple(KINDS),
     "output": tuple(KINDS),
     "cost": tuple(UNITS),
-    "perturbation": PERTURBATIONS,
+    "perturbation": ("random", *FAMILIES),
 }
 """Fields of network and settings of which a core has these values only."""
 

@@ -16,10 +16,10 @@ import pytest
 from golden_model.costs import COSTS
 from golden_model.network import ACTIVATIONS, ONE, Network
 from golden_model.sample_order import ORDERS
-from golden_model.settings import Settings
+from golden_model.settings import PERTURBATIONS, Settings
 from rtl.config import CoreConfig
 from rtl.spatial.config import SpatialConfig
-from rtl.variant import PERTURBATIONS, Variant
+from rtl.variant import Variant
 from rtl.variants import missing
 from tests.core_bench import CoreBench
 from tests.pairs import Row, covering, drawn, wanted_pairs

@@ -26,7 +26,7 @@ from rtl.protocol import (
     Space,
     Status,
 )
-from rtl.variant import FIELDS, Mask
+from rtl.variant import FIELDS, Mask, shown
 from tests.fake_board import FakeBoard
 
 TEXT = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -99,7 +99,9 @@ def test_what_a_core_was_built_for():
             assert text == f"{first} to {last}{less}", field.name
         elif not isinstance(field, Mask):
             values = re.findall(r"(\d+) ([\w ]+)", text)
-            assert values == [(str(k), str(v)) for k, v in enumerate(field.values)], field.name
+            assert values == [(str(k), shown(v).strip("'")) for k, v in enumerate(field.values)], (
+                field.name
+            )
 
 
 def test_the_example_is_what_host_and_board_say():

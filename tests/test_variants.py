@@ -12,12 +12,12 @@ from golden_model.costs import COSTS
 from golden_model.errors import UserError
 from golden_model.network import ACTIVATIONS, Network
 from golden_model.sample_order import ORDERS
-from golden_model.settings import FIRST_VARIANT, Settings
+from golden_model.settings import FIRST_VARIANT, PERTURBATIONS, Settings
 from host.task import Task
 from rtl.config import CoreConfig
 from rtl.perturbations import FAMILIES
 from rtl.protocol import Identity
-from rtl.variant import FIELDS, PERTURBATIONS, Variant
+from rtl.variant import FIELDS, Variant
 from rtl.variants import REGISTERS, check_core, missing
 from scripts.cli import main
 from scripts.verify_netlist import runs
@@ -161,7 +161,7 @@ def test_what_no_board_can_be():
         Variant.from_word(15 << 4, 2)
     with pytest.raises(UserError, match=r"this program does not know \(bits 0x100000000 of"):
         Variant.from_word(1 << 32 | 1 << 1, 2)
-    assert {"random", *FAMILIES} == set(PERTURBATIONS)
+    assert {"random", *FAMILIES} == set(PERTURBATIONS)  # of the golden model
 
 
 @pytest.mark.parametrize(("key", "shown"), BUILT)

@@ -18,8 +18,9 @@ __all__ = ["FAMILIES", "Numbering", "Perturbation", "number_parameters"]
 def _families() -> dict[str, type[Perturbation]]:
     modules = (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__))
     found = [module.FAMILY for module in modules if hasattr(module, "FAMILY")]
-    return {family.name: family for family in found}
+    return {family.name: family for family in sorted(found, key=lambda family: family.number)}
 
 
 FAMILIES = _families()
-"""By the name that a task file gives."""
+"""By the name that a task file gives, in the order of their numbers."""
+assert [family.number for family in FAMILIES.values()] == list(range(len(FAMILIES)))

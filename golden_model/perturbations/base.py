@@ -59,6 +59,8 @@ class Perturbation(ABC):
 
     name: str
     """In task files."""
+    number: int
+    """In the identity record of a board: the next free one."""
     frac: int = 0
     """Fraction bits of the values; the largest is 1.0."""
     power: float = 1.0

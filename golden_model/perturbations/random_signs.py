@@ -15,7 +15,7 @@ from golden_model.sign_source import SignSource
 class RandomSigns(Perturbation):
     """Signs from the neurons' stretches of the sign sequence, untouched by the numbering."""
 
-    name = "random"
+    name, number = "random", 0
 
     def __init__(
         self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]

@@ -27,7 +27,7 @@ def stride_and_start(total: int, seed: int) -> tuple[int, int]:
 class Sequential(Perturbation):
     """+1 for one quantity, 0 for all others, in a fixed order that one adder walks."""
 
-    name = "sequential"
+    name, number = "sequential", 1
     power = 0.0
 
     def __init__(

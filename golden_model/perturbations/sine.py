@@ -19,7 +19,7 @@ SINE = np.array(
 class Sine(Waves):
     """SINE at the five leading bits of the phase: products with it are shifts and adds."""
 
-    name = "sine"
+    name, number = "sine", 4
     frac = SINE_FRAC
     power = float((SINE**2).mean()) / 4**SINE_FRAC
 

@@ -10,7 +10,7 @@ from golden_model.perturbations.waves import Waves
 class Square(Waves):
     """+1 in the first half of a turn, −1 in the second."""
 
-    name = "square"
+    name, number = "square", 3
 
     def wave(self, phase: np.ndarray, bits: int) -> np.ndarray:
         return 1 - 2 * (phase >> (bits - 1))

@@ -36,7 +36,7 @@ def parity(values: np.ndarray) -> np.ndarray:
 class Walsh(Perturbation):
     """±1: the parity of (row AND number of the draw), 0 meaning +1."""
 
-    name = "walsh"
+    name, number = "walsh", 2
 
     def __init__(
         self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]

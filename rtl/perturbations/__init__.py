@@ -20,4 +20,4 @@ def _families() -> dict[str, type[Family]]:
 
 
 FAMILIES = _families()
-"""By the name that a task file gives; rtl.variant.PERTURBATIONS has them too."""
+"""By the name that a task file gives."""
