@@ -2,8 +2,8 @@
 
 Rows are drawn so that every pair of choices occurs that is not refused, but for the two activations
 of a network, which cocotb_tests/test_activation.py pairs.  A folded core then runs other settings
-as well, drawn at random, and so are its lanes and where it has registers and multipliers.  The row's
-number and the seed are printed.
+as well, drawn at random, and so are its lanes and where it has registers and multipliers.  The
+row's number and the seed are printed.
 """
 
 from __future__ import annotations
