@@ -82,7 +82,7 @@ ALL = CASES | RULES
 
 def config_for(given) -> CoreConfig:
     variant = Variant.of(Settings(**given["settings"][0]))
-    return replace(config_of(given), variant=variant)
+    return replace(config_of(given), variant=variant, memory_register=given["memory_register"])
 
 
 def run(name: str, clips: bool, memory_register: bool = True, fixed=()) -> None:
@@ -95,9 +95,9 @@ def run(name: str, clips: bool, memory_register: bool = True, fixed=()) -> None:
         "lanes": 1,
         "settings": settings,
         "clips": clips,
+        "memory_register": memory_register,
     }
-    config = replace(config_for(given), memory_register=memory_register)
-    simulate(Lane(config), __name__, "equals_update_and_sum", given)
+    simulate(Lane(config_for(given)), __name__, "equals_update_and_sum", given)
 
 
 @pytest.mark.parametrize("memory_register", [True, False])

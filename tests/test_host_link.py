@@ -11,7 +11,7 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 from host.link import Link
 from host.transfer import RefusedError
-from rtl.protocol import MAX_READ, MAX_WRITE, Identity, Op, Register, Space, Status
+from rtl.protocol import MAX_READ, MAX_WRITE, VERSION, Identity, Op, Register, Space, Status
 from tests.fake_board import FakeBoard, encode
 
 TIMEOUT_S = 0.02
@@ -141,7 +141,7 @@ def test_a_board_of_an_older_protocol(board, link):
     board.spoil = lambda number, _reply: encode(
         bytes([board.requests[number][0], Op.READ]) + bytes(4) + b"\0"
     )
-    with pytest.raises(UserError, match="answers in another way than version 4") as error:
+    with pytest.raises(UserError, match=f"answers in another way than version {VERSION} ") as error:
         link.read(Space.WEIGHTS, 0, 1)
     assert "\n" not in str(error.value)
 
