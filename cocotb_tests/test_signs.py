@@ -180,7 +180,8 @@ async def equals_sign_source(dut):
         await sweeps.drain()
         assert sweeps.checked >= 2 * (DRAWS + 2) * config.lane_words
 
-        # What the host adds is added as it is; the next token's signs are its own again.
+        # What the host adds is added as it is; the next token's signs are its own again.  (The
+        # draw before was overwritten by the one to come.)
         all_minus = (1 << config.lanes) - 1
         for clocks in (1, 4):
             dut.minus.value = 1
@@ -190,5 +191,7 @@ async def equals_sign_source(dut):
                 assert int(dut.previous_signs.value) == all_minus
                 await FallingEdge(dut.clk)
             dut.minus.value = 0
-            await sweeps.sweep(following, before, save=0, slot=slot, previous_slot=1 - slot, idle=0)
+            await sweeps.sweep(
+                following, following, save=0, slot=slot, previous_slot=slot, idle=idle
+            )
             await sweeps.drain()
