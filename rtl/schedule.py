@@ -476,7 +476,9 @@ class Schedule(wiring.Component):
         layers.follow(m, awaits_cost)
         both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
         summed, clear = arrives & layers.first_measured, self.start_signs
-        train_clocks = accumulated(m, CLOCK_BITS, 1, enable=self.training, clear=clear)
+        train_clocks = accumulated(
+            m, CLOCK_BITS, 1, enable=self.training, clear=clear, reset_less=True
+        )
         m.d.comb += [
             self.cost_sum.eq(self._summed(m, both, summed, clear)),
             self.train_clocks.eq(train_clocks),
@@ -497,7 +499,7 @@ class Schedule(wiring.Component):
         """The sum of the costs that come with `enable`."""
         shape = self.cost_sum.shape()
         if not shape.signed:
-            return accumulated(m, shape.width, cost, enable=enable, clear=clear)
+            return accumulated(m, shape.width, cost, enable=enable, clear=clear, reset_less=True)
         # rtl.counter adds nothing below 0.
         total = Signal(shape, reset_less=True)
         with m.If(clear):
