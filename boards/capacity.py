@@ -11,6 +11,7 @@ from boards.estimate import logic_cells
 from boards.flow import Design
 from golden_model.errors import UserError
 from golden_model.network import Network
+from rtl.activation import has_table
 from rtl.config import CoreConfig, Fixed
 from rtl.mac16 import OPERAND_BITS
 from rtl.samples import SPRAM_DEPTHS, WORD_BITS
@@ -37,7 +38,7 @@ def core_config(
         variant=variant,
     )
     # Block RAMs that are left beside SPRAM are good for nothing else.
-    with_tables = replace(config, table_memory=config.shared_tables)
+    with_tables = replace(config, table_memory=has_table(network))
     if device.sprams and core_blocks(board, with_tables) <= device.blocks:
         return with_tables
     return config

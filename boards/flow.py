@@ -33,8 +33,8 @@ _COPIES = "setattr -set keep 1 a:keep=1 w:* %i %ci1 t:$dff %i; "
 SYNTHESIS = {
     ICE40: (
         f"{_NO_COLLISIONS}setattr -mod -set blackbox 1 *.mac16; "
-        "setattr -mod -set keep_hierarchy 1 *.apart; synth_ice40 -dsp -top top; "
-        "setattr -mod -unset blackbox =*.mac16; setattr -mod -unset keep_hierarchy *.apart; "
+        "setattr -mod -set keep_hierarchy 1 *.apart*; synth_ice40 -dsp -top top; "
+        "setattr -mod -unset blackbox =*.mac16; setattr -mod -unset keep_hierarchy *.apart*; "
         "flatten; opt_clean"
     ),
     ECP5: f"{_COPIES}synth_ecp5 -top top",

@@ -61,17 +61,29 @@ def test_every_activation_has_a_case():
 
 
 @pytest.mark.parametrize(
-    ("name", "dsp", "register"),
+    ("name", "dsp", "table_memory", "register"),
     [
-        (name, dsp, register)
+        (name, *options)
         for name in CASES
-        for dsp, register in ((True, False), (False, False), (True, True))
-        if (dsp and not register) or Activation(network_of(CASES[name]), TAG_BITS).tables
+        for options in (
+            (True, False, False),
+            (True, True, False),
+            (False, False, False),
+            (True, False, True),
+            (True, True, True),
+        )
+        if options == (True, False, False) or Activation(network_of(CASES[name]), TAG_BITS).tables
     ],
 )
-def test_activation(name, dsp, register):
+def test_activation(name, dsp, table_memory, register):
     network = CASES[name]
-    unit = Activation(network_of(network), TAG_BITS, dsp=dsp, position_register=register)
+    unit = Activation(
+        network_of(network),
+        TAG_BITS,
+        dsp=dsp,
+        table_memory=table_memory,
+        position_register=register,
+    )
     given = {"network": network, "latency": unit.latency}
     simulate(unit, __name__, "equals_activate", given)
 

@@ -43,11 +43,17 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("shared_dsps", [4, 0], ids=("dsp", "logic"))
-def test_broadcast(name, shared_dsps):
+@pytest.mark.parametrize(
+    ("shared_dsps", "pipelined"),
+    [(4, True), (0, True), (0, False)],
+    ids=("dsp", "logic", "logic_of_a_spatial_core"),
+)
+def test_broadcast(name, shared_dsps, pipelined):
     given = {"network": CASES[name], "lanes": 1}
     config = replace(config_of(given), shared_dsps=shared_dsps)
-    simulate(Broadcast(config), __name__, "equals_stochastic_round", given)
+    unit = Broadcast(config, pipelined=pipelined)
+    given["latency"] = unit.latency(config) if pipelined else unit.LATENCY
+    simulate(unit, __name__, "equals_stochastic_round", given)
 
 
 def exponents(config: CoreConfig) -> list[tuple[int, int]]:
@@ -64,7 +70,7 @@ def exponents(config: CoreConfig) -> list[tuple[int, int]]:
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def equals_stochastic_round(dut):
     config, random = config_of(params()), rng()
-    net = config.network
+    net, latency = config.network, params()["latency"]
     clips = 1 << net.weight_bits
     bound, top = 2 * net.cost_bound, (1 << (config.change_bits - 1)) - 1
     await start_clock(dut)
@@ -84,7 +90,7 @@ async def equals_stochastic_round(dut):
                 shift = ACT_FRAC if accumulates else settings.shift(net) + ACT_FRAC
                 expected: list[int] = []
                 gate = (True, False, 0)
-                for clock in range(Broadcast.LATENCY + 12):
+                for clock in range(latency + 12):
                     x = random.choice((ACT_MIN, ACT_MAX, ONE, spread(random, ACT_MIN, ACT_MAX)))
                     dut.x.value = x & ((1 << ACT_BITS) - 1)
                     # For the share of the next clock.
@@ -99,10 +105,10 @@ async def equals_stochastic_round(dut):
                     expected.append(int(exact))
                     limited += abs(exact) > 2 * clips
                     await ReadOnly()
-                    if clock >= Broadcast.LATENCY:
+                    if clock >= latency:
                         got = as_signed(int(dut.share.value), config.share_bits)
                         update, given, given_share = gate
-                        wanted = expected[clock - Broadcast.LATENCY] if update else 0
+                        wanted = expected[clock - latency] if update else 0
                         if given:
                             wanted = given_share
                         elif not accumulates:

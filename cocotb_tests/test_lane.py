@@ -120,7 +120,7 @@ class Driver:
     """Sets pins at given clocks and looks at outputs at given clocks."""
 
     CONTROLS = (
-        *("share", "plus", "gives", "accumulates", "write", "clear"),
+        *("share", "gives", "accumulates", "write", "clear"),
         *("signs", "products", "host_write_gradient", "hide_gradient"),
     )
     NOISE = ("previous_sign", "x", "sign", "write_address", "add_sign")
@@ -270,7 +270,7 @@ async def equals_update_and_sum(dut):
         ):
             for j, move in enumerate(moves):
                 d.at(d.now + j, address=j)
-                d.at(d.now + j + 2, share=move, plus=1)
+                d.at(d.now + j + 2, share=move, previous_sign=1)
                 d.at(d.now + j + lane.UPDATE, write=1, write_address=j)
             await d.run()
         for j in range(INPUTS + 1):

@@ -16,6 +16,7 @@ from rtl.activations import KINDS, Tabulated
 from rtl.piecewise import LATENCY, SharedTables
 
 CLOCKS = 3000
+BEYOND_BITS = 4
 
 
 @pytest.mark.parametrize("dsp", [True, False], ids=("dsp", "logic"))
@@ -24,7 +25,7 @@ CLOCKS = 3000
 )
 def test_shared_tables(kind, bits, cost_bits, dsp):
     given = {"kind": kind, "bits": bits, "cost_bits": cost_bits}
-    unit = SharedTables(tabulated(kind), bits, cost_bits, dsp=dsp)
+    unit = SharedTables(tabulated(kind), bits, cost_bits, BEYOND_BITS, dsp=dsp)
     simulate(unit, __name__, "equals_tables", given)
 
 
@@ -52,8 +53,13 @@ async def equals_tables(dut):
         at = position(random, given["bits"]), position(random, given["cost_bits"])
         dut.activates.value, dut.logarithm.value = activates, logarithm
         dut.position.value, dut.cost_position.value = at
+        inside = (0, (1 << BEYOND_BITS) - 1)
+        beyond = random.choice((*inside, random.getrandbits(BEYOND_BITS)))
+        dut.beyond.value = beyond
         if activates:
-            wanted = table(np.array(at[0]), given["bits"])
+            last = 0 if beyond >> (BEYOND_BITS - 1) else (1 << given["bits"]) - 1
+            place = at[0] if beyond in inside else last
+            wanted = table(np.array(place), given["bits"])
         else:
             wanted = (LOG2 if logarithm else EXP2)(np.array(at[1]), given["cost_bits"])
         expected.append((int(wanted), activates, logarithm, at))

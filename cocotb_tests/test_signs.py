@@ -179,3 +179,19 @@ async def equals_sign_source(dut):
         await sweeps.sweep(following, before, slot=slot, previous_slot=1 - slot, save=1, idle=idle)
         await sweeps.drain()
         assert sweeps.checked >= 2 * (DRAWS + 2) * config.lane_words
+
+        # What the host adds is added as it is; the next token's signs are its own again.  (The
+        # draw before was overwritten by the one to come.)
+        all_minus = (1 << config.lanes) - 1
+        for clocks in (1, 4):
+            dut.minus.value = 1
+            for _ in range(clocks):
+                await FallingEdge(dut.clk)
+                await ReadOnly()
+                assert int(dut.previous_signs.value) == all_minus
+                await FallingEdge(dut.clk)
+            dut.minus.value = 0
+            await sweeps.sweep(
+                following, following, save=0, slot=slot, previous_slot=slot, idle=idle
+            )
+            await sweeps.drain()

@@ -30,11 +30,12 @@ class Activation(wiring.Component):
     saturated, output, tag}.  One result per clock, latency_of() clocks later; stalls as a whole.
     `stores` is high while a hidden node's result is on `o`.
     The network's hidden and output activations are both there, chosen by `output`.  Those that
-    have a table take one multiplier for both, with `dsp` in a DSP block; or none, with
-    `shared_tables`: then a rtl.piecewise.SharedTables is asked at `table_position` in the clocks in
-    which `table_asked` is high.  Nothing may stall then.
+    have a table take one multiplier for both, with `dsp` in a DSP block, and with `table_memory`
+    two block RAMs for the tables, which are in logic otherwise; or none of these, with
+    `shared_tables`: then a rtl.piecewise.SharedTables is asked at `table_position`, with
+    `table_beyond`, in the clocks in which `table_asked` is high.  Nothing may stall then.
     position_register: a table's position has a register, behind what limits a pre-activation to
-    the table; it is a clock more.
+    the table; it is a clock more.  (Without it the shared tables do that: table_beyond.)
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Activation(wiring.Component):
         *,
         dsp: bool = True,
         shared_tables: bool = False,
+        table_memory: bool = False,
         position_register: bool = False,
     ) -> None:
         self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
-        self.position_register = position_register
+        self.table_memory, self.position_register = table_memory, position_register
         self.latency = self.latency_of(position_register)
         common = {"output": 1, "tag": tag_shape}
         self.kinds = used_kinds(network)
@@ -55,9 +57,11 @@ class Activation(wiring.Component):
         self.position_bits = max(
             (table.position_bits(network.pre_frac) for table in self.tables), default=1
         )
+        beyond = 1 if position_register else max(network.pre_bits - self.position_bits + 1, 1)
         tables = {
             "table_asked": Out(1),
             "table_position": Out(self.position_bits),
+            "table_beyond": Out(beyond),
             "table_value": In(signed(ACT_BITS)),
         }
         super().__init__(
@@ -150,8 +154,12 @@ class Activation(wiring.Component):
             for table in self.tables
         ]
         asked, output = self.i.valid, self.i.payload.output
-        position = Signal(bits)
-        m.d.comb += position.eq(Mux(output, positions[-1], positions[0]))
+        if self.shared_tables and not self.position_register:
+            position, beyond = self.tables[0].unlimited_position(z, pre_frac)
+            m.d.comb += self.table_beyond.eq(beyond)
+        else:
+            position = Signal(bits)
+            m.d.comb += position.eq(Mux(output, positions[-1], positions[0]))
         if self.position_register:
             asked, output, position = self._delay(m, enable, (asked, output, position))
         if self.shared_tables:
@@ -165,6 +173,7 @@ class Activation(wiring.Component):
                 which=output if len(positions) > 1 else None,
                 enable=enable,
                 dsp=self.dsp,
+                memory=self.table_memory,
             )
         results = {}
         for table in self.tables:

@@ -46,18 +46,18 @@ def saturated_register(m: Module, value, bits: int):
 
     On an iCE40 a bit of `value`, its limit and its register take one cell if `value` comes out of
     an adder: the upper limit is one more input of the adder's LUT, the lower one the register's
-    reset.  For that synthesis must see a single signal that says which limit it is: it comes from
-    a module that boards.flow keeps apart.  Eight such cells, a whole tile, have one input too many
-    with the reset, and nextpnr would cut the carry chain there: so in every second tile one bit
-    has a cell more.  Once in a module.
+    reset.  For that synthesis must see a single signal that says which limit it is: each comes from
+    a module that boards.flow keeps apart, and is then a single LUT where `value` has three bits
+    more.  Eight such cells, a whole tile, have one input too many with the reset, and nextpnr would
+    cut the carry chain there: so in every second tile one bit has a cell more.  Once in a module.
     """
     above, high, low = Signal(len(value) - bits + 1), Signal(), Signal()
     m.submodules.apart = apart = Module()
+    m.submodules.apart_high = apart_high = Module()
+    m.submodules.apart_low = apart_low = Module()
     m.d.comb += above.eq(value[bits - 1 :])
-    apart.d.comb += [
-        high.eq(~above[-1] & above.any()),
-        low.eq(above[-1] & ~above.all()),
-    ]
+    apart_high.d.comb += high.eq(~above[-1] & above.any())
+    apart_low.d.comb += low.eq(above[-1] & ~above.all())
     rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
     limited = []
     for k in range(bits - 1):

@@ -9,19 +9,20 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_BITS, SHIFT_MIN
 from rtl.arithmetic import saturated
 from rtl.config import CoreConfig
+from rtl.delay import delayed
 from rtl.product import DSP_BITS, product
 
 
 class Broadcast(wiring.Component):
     """Equals golden_model.formats.stochastic_round of D·x in Trainer._update.
 
-    x (the input's activation in the step being applied) enters, `share` leaves LATENCY clocks
+    x (the input's activation in the step being applied) enters, `share` leaves latency() clocks
     later, one per clock.  x may come straight out of a memory, since it goes into a register
     first.  All other inputs are stable during a sweep, from the clock behind the first x on:
     `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
     share of a bias, D·1.0.  `shift` is S, for the lanes.
 
-    `update` comes a clock before the share, LATENCY − 1 clocks behind its x: where it is low the
+    `update` comes a clock before the share, latency() − 1 clocks behind its x: where it is low the
     share is 0.  `given` puts `given_share` in the place of the next share.
 
     A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
@@ -29,10 +30,9 @@ class Broadcast(wiring.Component):
     Cost: one multiplier, none where weights alone are perturbed.
     """
 
-    LATENCY = 4
-
-    def __init__(self, config: CoreConfig) -> None:
+    def __init__(self, config: CoreConfig, *, pipelined: bool = True) -> None:
         self.config = config
+        self.pipelined = pipelined and self.latency(config) > self.LATENCY
         net = config.network
         super().__init__(
             {
@@ -50,6 +50,14 @@ class Broadcast(wiring.Component):
                 "shift": Out(signed(7)),
             }
         )
+
+    LATENCY = 4
+    """Without `pipelined`, and where no product is in logic."""
+
+    @classmethod
+    def latency(cls, config: CoreConfig) -> int:
+        """Clocks from an x to its share: a product in logic gets two registers more."""
+        return cls.LATENCY + (0 if config.broadcast_dsp or config.weights_only else 2)
 
     def elaborate(self, platform):
         m = Module()
@@ -73,7 +81,12 @@ class Broadcast(wiring.Component):
             m.d.sync += exact.eq(self.delta << ACT_FRAC)
         else:
             x = Mux(self.nodes, self.x, ONE)
-            exact = product(m, self.delta, x, dsp=cfg.broadcast_dsp)
+            # D may become another layer's behind a bias.  That is not too early: rtl.product needs
+            # it a clock more for a negative x alone.
+            exact = product(m, self.delta, x, dsp=cfg.broadcast_dsp, pipelined=self.pipelined)
+            if self.pipelined:
+                # Two adders are behind its own register.
+                exact = delayed(m, exact, 1)
         value = exact[least:]
         sign = value[-1]
 
@@ -83,15 +96,18 @@ class Broadcast(wiring.Component):
         if net.accumulators:
             kept = max(kept, ROUND_BITS + net.contribution_bits - 1)
         beyond = 0
-        # An adder of the product may be behind its register: then more of the shift comes later.
+        # What is in front of the shift, a sum at most, decides how much of it comes at once: where
+        # the product is two blocks' it is an adder.
         in_one_block = cfg.broadcast_dsp and net.delta_cost_bits <= DSP_BITS
         early = 3 if in_one_block or cfg.weights_only else 2
+        if self.pipelined:
+            early = min(4, len(amount) - 1)
         for number, k in enumerate(reversed(range(len(amount)))):
             if number == early:
-                value_2, sign_2 = Signal.like(value), Signal()
-                m.d.sync += [value_2.eq(value), sign_2.eq(sign)]
-                value, sign = value_2, sign_2
-            if number >= early:
+                value_2, sign_2, beyond_2 = Signal.like(value), Signal(), Signal()
+                m.d.sync += [value_2.eq(value), sign_2.eq(sign), beyond_2.eq(beyond)]
+                value, sign, beyond = value_2, sign_2, beyond_2
+            if self.pipelined or number >= early:
                 cut = kept + (2 << k) - 1
                 beyond |= (value[cut:] ^ sign.replicate(len(value[cut:]))).any()
                 value = value[:cut]

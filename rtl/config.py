@@ -99,7 +99,7 @@ class CoreConfig:
     lanes: smaller, and on an iCE40 no slower than the rest."""
 
     table_memory: bool = False
-    """The tables that activation and cost share are in block RAM, else in logic."""
+    """The activation's tables, which the cost may share, are in block RAM, else in logic."""
 
     fixed: Fixed = ()
     """Settings (rtl.protocol.FIXABLE) that are wiring: (name, value) of each; see fixed_settings.

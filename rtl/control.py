@@ -12,6 +12,7 @@ from rtl.bus import WORD_BITS as WORD
 from rtl.bus import BusSignature
 from rtl.config import CoreLayout
 from rtl.core import weight_request_layout, weight_shape
+from rtl.counter import accumulated
 from rtl.delay import delayed
 from rtl.frame_receiver import ERROR_BITS
 from rtl.protocol import (
@@ -145,7 +146,12 @@ class Control(wiring.Component):
 
         status, granted = Signal(range(max(Status) + 1)), Signal()
         m.d.comb += bus.status.eq(status)
+        # What may be written is known a clock before it is.
         write_register, to_register, to_samples = Signal(), Signal(), Signal()
+        m.d.sync += [
+            to_register.eq(granted & bus.write & (space == Space.REGISTERS)),
+            to_samples.eq(granted & bus.write & (space == Space.SAMPLES)),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += granted.eq(found & known & ~(blocked & busy))
@@ -160,11 +166,6 @@ class Control(wiring.Component):
                 with m.If(bus.strobe):
                     m.next = "DECIDED"
             with m.State("DECIDED"):
-                writes = granted & bus.write
-                m.d.sync += [
-                    to_register.eq(writes & (space == Space.REGISTERS)),
-                    to_samples.eq(writes & (space == Space.SAMPLES)),
-                ]
                 m.next = "ANSWER"
                 with m.If(~bus.write):
                     m.next = f"READ_{self.sample_latency}"
@@ -177,7 +178,7 @@ class Control(wiring.Component):
                     m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
             with m.State("ANSWER"):
                 m.d.comb += [write_register.eq(to_register), self.sample_write.eq(to_samples)]
-                with m.If(writes_high & (status == Status.OK)):
+                with m.If(granted & writes_high):
                     m.d.sync += high.eq(bus.write_data)
                 with m.If(~self.sample_write | self.sample_ready):
                     m.d.comb += bus.ack.eq(1)
@@ -272,14 +273,17 @@ class Control(wiring.Component):
         """What is counted here, and what the core reports, by address."""
         s, e = self.status, self.evaluation.payload
         count_bits = len(self.settings.eval_count)
-        clocks, correct = Signal(CLOCK_BITS), Signal(count_bits)
-        cost = Signal(len(e.cost) + count_bits)
-        m.d.sync += clocks.eq(clocks + 1)
+        correct = Signal(count_bits)
         m.d.comb += self.evaluation.ready.eq(1)
-        with m.If(self.evaluation.valid):
-            m.d.sync += [correct.eq(correct + e.correct), cost.eq(cost + e.cost)]
-        with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [correct.eq(0), cost.eq(0)]
+        begins = self.command.valid & self.command.ready
+        counts = delayed(m, self.evaluation.valid & e.correct, 1)
+        with m.If(begins):
+            m.d.sync += correct.eq(0)
+        with m.Elif(counts):
+            m.d.sync += correct.eq(correct + 1)
+        cost_bits = len(e.cost) + count_bits
+        cost = accumulated(m, cost_bits, e.cost, enable=self.evaluation.valid, clear=begins)
+        clocks = accumulated(m, CLOCK_BITS, 1)
 
         registers: dict = {}
         for register, value in (

@@ -83,8 +83,8 @@ class FoldedCore(wiring.Component):
     Streams: `command` (rtl.protocol.Command codes), `sample_request`/`record` (to a
     rtl.samples.SampleMemory or any other source of records), `evaluation` (one result per
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a weight is
-    answered 16 clocks and one per lane before its own later, 0 in the bits above it, an accumulator
-    4; writing a weight takes 16 clocks, writing an accumulator one).  `settings` are the run-time
+    answered 17 clocks and one per lane before its own later, 0 in the bits above it, an accumulator
+    4; writing a weight takes 17 clocks, writing an accumulator two).  `settings` are the run-time
     registers; those that are fixed are not looked at.
 
     A step takes groups·(fan_in+1) clocks for the first layer, twice that for each other one,
@@ -132,6 +132,7 @@ class FoldedCore(wiring.Component):
             tag_layout(cfg),
             dsp=cfg.activation_dsp,
             shared_tables=cfg.shared_tables,
+            table_memory=cfg.table_memory,
             position_register=cfg.position_register,
         )
         m.submodules.cost = cost = cost_unit(
@@ -142,12 +143,14 @@ class FoldedCore(wiring.Component):
                 activation.tables[0].table,
                 activation.position_bits,
                 cost.position_bits,
+                len(activation.table_beyond),
                 dsp=cfg.cost_dsp,
                 memory=cfg.table_memory,
             )
             m.d.comb += [
                 tables.activates.eq(activation.table_asked),
                 tables.position.eq(activation.table_position),
+                tables.beyond.eq(activation.table_beyond),
                 tables.cost_position.eq(cost.table_position),
                 tables.logarithm.eq(cost.table_logarithm),
                 activation.table_value.eq(tables.value),
@@ -165,13 +168,9 @@ class FoldedCore(wiring.Component):
         m.d.comb += schedule.cost_soon.eq(cost.soon)
         m.d.comb += [
             schedule.settings.eq(s),
-            self.restart_train.eq(schedule.restart_train),
-            self.restart_evaluate.eq(schedule.restart_evaluate),
-            loader.start.eq(schedule.load),
-            loader.evaluate.eq(schedule.load_evaluate),
             loader.taken.eq(schedule.taken),
             loader.input_shift.eq(s.input_shift),
-            schedule.loading.eq(loader.busy),
+            schedule.loading.eq(loader.busy | loader.start),
             schedule.loaded.eq(loader.loaded),
             schedule.next_label.eq(loader.label),
             cost.label.eq(schedule.label),
@@ -185,13 +184,19 @@ class FoldedCore(wiring.Component):
             self.train_clocks.eq(schedule.train_clocks),
         ]
 
+        # These reach far, from a state of the schedule; none is awaited as soon as a clock later.
+        m.d.sync += [
+            self.restart_train.eq(schedule.restart_train),
+            self.restart_evaluate.eq(schedule.restart_evaluate),
+            loader.start.eq(schedule.load),
+            loader.evaluate.eq(schedule.load_evaluate),
+        ]
         self._results(m, schedule, sweeper, collector, activation, cost, lanes)
         m.d.comb += collector.delta_exp.eq(s.delta_exp)
-        self._signs(m, s, schedule, sweeper, signs)
 
-        # Clock of a token at each place: 0 sweeper, 2 activations read, 5 share and signs.
-        shared = 1 + Broadcast.LATENCY
-        assert shared == SignGenerator.LATENCY
+        # Clock of a token at each place: 0 sweeper, 2 activations read, `shared` share and signs.
+        shared = 1 + Broadcast.latency(cfg)
+        to_signs = shared - SignGenerator.LATENCY
         # Products with the perturbation's values take the lanes a clock more.
         more, fine = cfg.value_clocks, cfg.variant.value_frac
         address_clock = shared + more - 2
@@ -227,7 +232,7 @@ class FoldedCore(wiring.Component):
             gives &= delayed(m, trained, 1 + more)
         written = delayed(m, update, use - shared - more)
         self._disturb(m, schedule, token, valid, lanes, address_clock + Lane.change_latency(cfg))
-        # One address for all lanes, in a register; the host's is a clock late there.
+        # One address for all lanes, in a register; the host's is there when its access begins.
         address = Signal.like(token.word, reset_less=True)
         word = delayed(m, token.word, address_clock - 1)
         m.d.sync += address.eq(Mux(schedule.busy, word, self.weight_request.payload.word))
@@ -238,18 +243,25 @@ class FoldedCore(wiring.Component):
             m.d.sync += written_word.eq(self.weight_request.payload.word)
         with m.Elif(written):
             m.d.sync += written_word.eq(written_word + 1)
-        with m.If(schedule.sweep):
+        with m.If(delayed(m, schedule.sweep, 1)):
             m.d.sync += written_word.eq(0)
         bias = delayed(m, token.bias, use)
         accumulate = delayed(m, valid & ~schedule.flush, use)
-        drawn = signs
+        self._signs(m, s, schedule, sweeper, signs, to_signs)
+        drawn, previous_signs = signs, signs.previous_signs
+        # The host's shares are added as they are.  An access begins in a register.
+        host_access = Signal()
+        m.d.comb += signs.minus.eq(host_access)
         allows, adds_sign = Const(~0, cfg.lanes), Const(~0, cfg.lanes)
         if cfg.variant.perturbation != "random":
-            drawn = self._family(m, schedule, token, valid, signs)
+            drawn = self._family(m, schedule, token, valid, signs, to_signs)
             # The host's writes are shares too.
             allows = drawn.previous_active | (~schedule.busy).replicate(cfg.lanes)
-            adds_sign = delayed(m, drawn.active, use - drawn.SIGNS_LATENCY)
-        current_signs = delayed(m, drawn.signs, use - SignGenerator.SIGNS_LATENCY)
+            adds_sign = delayed(m, drawn.active, use - to_signs - drawn.SIGNS_LATENCY)
+            adds = delayed(m, host_access, 1).replicate(cfg.lanes)
+            previous_signs = drawn.previous_signs | adds
+        previous_signs = delayed(m, previous_signs, more)
+        current_signs = delayed(m, drawn.signs, use - to_signs - SignGenerator.SIGNS_LATENCY)
         # A flush ends when its last write has: no token between the sweeper and the memories.
         in_flight = Signal(use + 2)
         m.d.sync += in_flight.eq(Cat(valid, in_flight))
@@ -262,24 +274,31 @@ class FoldedCore(wiring.Component):
 
         # The host's writes are two updates: one that clips to the least weight, and one by what
         # the new weight is more than that.  So they need no way of their own into the lanes.
-        # The lower half of the clocks is for the first; the last of each writes.
+        # The lower half of the clocks is for the first; the last one of each writes.
         # A weight is read as the sum of a single product, of it and 1.0: the lanes' sums are taken
         # and turned as those of a group.
         host = self.weight_request.payload
-        host_access, clocks, stores = Signal(), Signal(4), Signal()
-        assert 1 << (len(clocks) - 1) > 1 + Lane.update_latency(cfg)
+        clocks, stores = Signal(4), Signal()
+        # Half of them is enough from the address to the new weight, which the second half reads
+        # again, and from the share, which is in the lanes 1 + more clocks after the address.
+        half = 1 << (len(clocks) - 1)
+        assert half >= Lane.update_latency(cfg) + max(more, 1)
         clips = Const(-(1 << (cfg.change_bits - 1)), signed(cfg.change_bits))
         of_accumulator = host.accumulator if cfg.network.accumulators else Const(0)
+        full, following_clock = Signal(), Signal.like(clocks)
         writes, reads = Signal(), Signal()
-        turned, turns, turn = Signal(), Signal(), Signal(range(max(cfg.lanes, 2)))
+        turns, turned, turn = Signal(), Signal(), Signal(range(max(cfg.lanes, 2)))
         sign = cfg.network.weight_bits - 1
         above_least = Cat(host.data[:sign], ~host.data[sign])
         m.d.comb += [
             writes.eq(host_access & host.write & ~of_accumulator),
             reads.eq(host_access & ~host.write & ~of_accumulator & ~self.weight_reply.valid),
             stores.eq(writes & clocks[:-1].all()),
+            following_clock.eq(clocks + 1),
             broadcast.given.eq(writes),
             broadcast.given_share.eq(Mux(clocks[-1], above_least, clips)),
+            # The last clock of a read lasts until the lane's sum is in the first one.
+            turns.eq(full & ~host.write),
             turned.eq(turns & (turn == host.lane)),
         ]
         with m.If(turns & ~turned):
@@ -287,13 +306,14 @@ class FoldedCore(wiring.Component):
         with m.Else():
             m.d.sync += turn.eq(0)
             with m.If(reads | writes):
-                m.d.sync += clocks.eq(clocks + 1)
-        adds = delayed(m, host_access, 1 + more)
-        # A command waits for the end of an access.
+                m.d.sync += [clocks.eq(following_clock), full.eq(following_clock.all())]
+        # A command waits for the end of an access, and goes before one that has not begun.
+        asked = self.weight_request.valid & ~self.weight_request.ready & ~schedule.busy
+        m.d.sync += host_access.eq(asked & (host_access | ~self.command.valid))
         m.d.comb += [
             schedule.command.payload.eq(self.command.payload),
-            schedule.command.valid.eq(self.command.valid & ~clocks.any()),
-            self.command.ready.eq(schedule.command.ready & ~clocks.any()),
+            schedule.command.valid.eq(self.command.valid & ~host_access),
+            self.command.ready.eq(schedule.command.ready & ~host_access),
         ]
         # Accumulators are finer by as many bits as the values have.
         shift = broadcast.shift + fine if fine else broadcast.shift
@@ -302,18 +322,17 @@ class FoldedCore(wiring.Component):
             shift_right.eq(shift - SHIFT_MIN),
             residual_mask.eq(Mux(shift > 0, (1 << shift[:6]) - 1, 0)),
         ]
-        reading, read_lane = Signal(3), Signal.like(host.lane)
-        previous_signs = delayed(m, drawn.previous_signs, more)
+        reading, read_lane = Signal(2), Signal.like(host.lane)
         for p, lane in enumerate(lanes):
             following = lanes[(p + 1) % len(lanes)]
             share = Mux(allows[p], broadcast.share, 0)
             if fine:
-                share = self._times_values(m, schedule, lane, p, drawn, share, early_x, use)
+                later = use - more - to_signs - drawn.SIGNS_LATENCY
+                share = self._times_values(m, schedule, lane, p, drawn, share, early_x, later)
             m.d.comb += [
                 lane.address.eq(address),
                 lane.share.eq(share),
                 lane.previous_sign.eq(previous_signs[p]),
-                lane.plus.eq(adds),
                 lane.gives.eq(gives),
                 lane.accumulates.eq(s.accumulates & ~host_access),
                 lane.shift_right.eq(shift_right),
@@ -345,11 +364,10 @@ class FoldedCore(wiring.Component):
         of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
         take = delayed(m, accumulate & bias, 1)
         adds_weight, takes_weight = Signal(), Signal()
-        # In clock 13, 14, and from 15 on: registers, as they are on the way to all lanes.
+        # In clocks 13 and 14: registers, as they are on the way to all lanes.
         m.d.sync += [
             adds_weight.eq(reads & (clocks == 12)),
             takes_weight.eq(adds_weight),
-            turns.eq(takes_weight | (turns & ~turned)),
         ]
         for control, clock in ((of_signs, 0), (of_products, 1)):
             taken = delayed(m, take, clock)
@@ -388,13 +406,12 @@ class FoldedCore(wiring.Component):
             m.d.sync += self.activation_saturations.eq(self.activation_saturations + 1)
 
         m.d.comb += [
-            host_access.eq(self.weight_request.valid & ~schedule.busy),
             self.weight_request.ready.eq(
-                ~schedule.busy
+                host_access
                 & Mux(
                     of_accumulator,
                     host.write | (~self.weight_reply.valid & ~reading.any()),
-                    Mux(host.write, clocks.all(), turned),
+                    Mux(host.write, full, turned),
                 )
             ),
             schedule.weights_written.eq(stores),
@@ -470,8 +487,9 @@ class FoldedCore(wiring.Component):
         flags = [group["layer"] in layers for group in self.config.group_table]
         return Array([Const(flag, 1) for flag in flags])[token.group]
 
-    def _family(self, m, schedule, token, valid, signs) -> Family:
-        """The perturbation in place of random signs."""
+    def _family(self, m, schedule, token, valid, signs, late) -> Family:
+        """The perturbation in place of random signs; it too sees a token `late` clocks after it
+        was issued."""
         m.submodules.family = family = FAMILIES[self.config.variant.perturbation](self.config)
         m.d.comb += [
             family.data.eq(self.settings.seed),
@@ -480,20 +498,20 @@ class FoldedCore(wiring.Component):
             schedule.codes_ready.eq(family.ready),
             family.keep.eq(schedule.keeps_draw),
             family.take.eq(schedule.takes_draw),
-            family.valid.eq(valid),
-            family.group.eq(token.group),
-            family.input.eq(token.input),
-            family.word.eq(token.word),
-            family.lead.eq(token.lead),
+            family.valid.eq(delayed(m, valid, late)),
+            family.group.eq(delayed(m, token.group, late)),
+            family.input.eq(delayed(m, token.input, late)),
+            family.word.eq(delayed(m, token.word, late)),
+            family.lead.eq(delayed(m, token.lead, late)),
         ]
         family.listen(m, signs)
         return family
 
-    def _times_values(self, m, schedule, lane, p, drawn, share, early_x, use):
-        """x times a lane's value goes to its sign sum; returns the share times that of before."""
+    def _times_values(self, m, schedule, lane, p, drawn, share, early_x, later):
+        """x times a lane's value, which has left the family `later` clocks before, goes to its
+        sign sum; returns the share times that of before."""
         # The host's writes are shares too.
         previous = Mux(schedule.busy, drawn.previous_magnitudes[p], ONE_FOLD)
-        later = use - self.config.value_clocks - drawn.SIGNS_LATENCY
         magnitude = delayed(m, drawn.magnitudes[p], later)
         own_share, value_x = Signal.like(lane.share), Signal.like(lane.value_x)
         m.d.sync += [
@@ -641,24 +659,27 @@ class FoldedCore(wiring.Component):
 
         # An activation is written `way` clocks after its sum has left the first lane, and a token
         # reads it `late` clocks after it was issued: it need not wait for what is under way.
-        way = Collector.LATENCY + activation.latency
+        # (A product in logic makes tokens late, but brings no hurry: a register stays there.)
+        way = Collector.LATENCY + activation.latency + Broadcast.latency(cfg) - Broadcast.LATENCY
         m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, max(way - late, 0)))
         return x_now, x_before
 
-    def _signs(self, m, settings, schedule, sweeper, signs) -> None:
+    def _signs(self, m, settings, schedule, sweeper, signs, late) -> None:
+        """The tokens' signs; the generator sees a token `late` clocks after it was issued."""
         token = sweeper.token
+        saves = token.lead & schedule.training & ~schedule.flush
         m.d.comb += [
             signs.start.eq(schedule.start_signs),
             signs.seed.eq(settings.seed),
             signs.first_layer.eq(settings.sign_layer),
             signs.nodes.eq(settings.nodes),
-            signs.valid.eq(sweeper.valid),
-            signs.first.eq(token.first),
-            signs.last.eq(token.bias),
-            signs.group.eq(token.group),
+            signs.valid.eq(delayed(m, sweeper.valid, late)),
+            signs.first.eq(delayed(m, token.first, late)),
+            signs.last.eq(delayed(m, token.bias, late)),
+            signs.group.eq(delayed(m, token.group, late)),
             signs.slot.eq(schedule.slot),
             signs.previous_slot.eq(schedule.previous_slot),
-            signs.save.eq(token.lead & schedule.training & ~schedule.flush),
+            signs.save.eq(delayed(m, saves, late)),
             signs.next_random.eq(schedule.next_random),
             schedule.signs_ready.eq(signs.ready),
             schedule.random.eq(signs.random),

@@ -30,7 +30,7 @@ class Lane(wiring.Component):
 
     A token's signals enter at fixed clocks after its `address`:
 
-    * clock 0: address; clock 2: share, previous_sign, plus, gives;
+    * clock 0: address; clock 2: share, previous_sign, gives;
     * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
       token's address again; write is high when the memory takes the new values; sign, add_sign
       and signs.accumulate are those of the token;
@@ -40,8 +40,8 @@ class Lane(wiring.Component):
       sum.  No token may be a clock behind such a one.
 
     UPDATE is 5 with accumulators, 6 where weights decay; else 4, or 3 without memory_register.
-    `share` is 0 where nothing is to change; with `plus` high it is added to the weight whatever the
-    sign.  `gives`: weights change by what G gives off.  `empty` is high with `take`, and once
+    `share` is 0 where nothing is to change; with previous_sign 1, for −1.0, it is added to the
+    weight.  `gives`: weights change by what G gives off.  `empty` is high with `take`, and once
     before the first group.  `sum` has what rounds it half up to a pre-activation in it already, and
     leaves out CoreConfig.sum_cut low bits.  `shift` loads an output register from the next lane's
     (`chain_*`).  A core that perturbs nodes alone has no sign sum: sign_sum is the last token's
@@ -66,7 +66,6 @@ class Lane(wiring.Component):
                 "address": In(range(config.lane_words)),
                 "share": In(signed(config.lane_share_bits)),
                 "previous_sign": In(1),
-                "plus": In(1),
                 "gives": In(1),
                 "accumulates": In(1),
                 "shift_right": In(6),
@@ -124,7 +123,7 @@ class Lane(wiring.Component):
             change, weight = self._accumulate(m, weight)
             moved = self._moved(weight, change, Const(1))
         else:
-            moved = self._moved(weight, self.share, ~(self.previous_sign | self.plus))
+            moved = self._moved(weight, self.share, ~self.previous_sign)
             if cfg.memory_register:
                 # The share comes to all lanes from far away: limiting the sum has its own clock.
                 moved = delayed(m, moved, 1)
@@ -235,7 +234,7 @@ class Lane(wiring.Component):
         m.d.sync += accumulated.eq(add_or_subtract(gradient, share, self.previous_sign))
         direct = Signal(signed(cfg.lane_share_bits + 1))
         past = Mux(self.accumulates, 0, self.share)
-        m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign | self.plus))
+        m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign))
         later = decay_clocks(cfg)
         accumulated = decayed(m, cfg, accumulated, weight, self.gives, self.shift_right)
         direct, gives = delayed(m, direct, later), delayed(m, self.gives, 1 + later)

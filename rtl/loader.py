@@ -85,9 +85,9 @@ class Loader(wiring.Component):
                 m.d.sync += full.eq(0)
             with m.If(last_code):
                 m.d.sync += [self.busy.eq(0), self.loaded.eq(1)]
-        m.d.comb += self.record.ready.eq(
-            self.busy & (~labelled | ~full | (sent & last_slot & ~last_code))
-        )
+        # A word is asked for when the last one is used up, not a clock before: what takes inputs
+        # decides late, and the sample memory's own way is long.
+        m.d.comb += self.record.ready.eq(self.busy & (~labelled | ~full))
         with m.If(self.record.valid & self.record.ready):
             with m.If(~labelled):
                 m.d.sync += [labelled.eq(1), self.label.eq(self.record.payload)]

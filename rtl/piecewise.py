@@ -35,19 +35,28 @@ def rescaled(value, from_frac: int, to_frac: int):
 
 
 def interpolate(
-    m: Module, tables: Sequence[PiecewiseLinear], position, *, which=None, enable=1, dsp: bool
+    m: Module,
+    tables: Sequence[PiecewiseLinear],
+    position,
+    *,
+    which=None,
+    enable=1,
+    dsp: bool,
+    memory: bool = False,
 ):
     """tables[which](position) LATENCY clocks later (clocks with `enable` low do not count).
 
     The result comes out of an adder: put it into a register.  position: unsigned; its width is
     the golden function's `bits`.  All tables have the same number of segments; `which` may be
-    left out where there is one.  Cost: one product of slope × offset bits, by rtl.product.
+    left out where there is one.  Cost: one product of slope × offset bits, by rtl.product; with
+    `memory` the tables are in two block RAMs, else in logic.
     """
     segment_bits = tables[0].segment_bits
     assert all(table.segment_bits == segment_bits for table in tables)
     offset_bits = len(position) - segment_bits
     index = Cat(position[offset_bits:], *([] if which is None else [which]))
-    return _interpolate(m, tables, index, position[:offset_bits], enable=enable, dsp=dsp)
+    offset = position[:offset_bits]
+    return _interpolate(m, tables, index, offset, enable=enable, dsp=dsp, memory=memory)
 
 
 def _interpolate(
@@ -97,19 +106,28 @@ class SharedTables(wiring.Component):
     """One interpolator for an activation's table, of 16 segments, and the cross-entropy's two.
 
     Where `activates` is high, `value` is table(position) LATENCY clocks later, else LOG2 or EXP2
-    of cost_position, as `logarithm` says.  The positions' widths are those of the golden
-    functions' `bits`.  Cost: as one `interpolate`; with `memory` its tables are in two block RAMs
-    instead of about 90 LUTs.
+    of cost_position, as `logarithm` says.  `beyond`: its highest bit is the sign of what `position`
+    stands for; where others differ from it, the last position is meant instead, or the first one
+    for a negative number.  The positions' widths are those of the golden functions' `bits`.
+    Cost: as one `interpolate`; with `memory` its tables are in two block RAMs, not in 90 LUTs.
     """
 
     def __init__(
-        self, table: PiecewiseLinear, bits: int, cost_bits: int, *, dsp: bool, memory: bool = False
+        self,
+        table: PiecewiseLinear,
+        bits: int,
+        cost_bits: int,
+        beyond_bits: int = 1,
+        *,
+        dsp: bool,
+        memory: bool = False,
     ) -> None:
         self.table, self.dsp, self.memory = table, dsp, memory
         super().__init__(
             {
                 "activates": In(1),
                 "position": In(bits),
+                "beyond": In(beyond_bits),
                 "cost_position": In(cost_bits),
                 "logarithm": In(1),
                 "value": Out(signed(ACT_BITS)),
@@ -124,15 +142,29 @@ class SharedTables(wiring.Component):
             len(self.cost_position) - EXP2.segment_bits,
         ]
         offset = Signal(max(cuts))
-        own_offset, cost_offset = (
-            position[:cut] << (len(offset) - cut)
-            for position, cut in zip((self.position, self.cost_position), cuts, strict=True)
-        )
+
+        # Four cases and two bits to choose among them: then a bit of what is chosen is one LUT.
+        # boards.flow keeps this apart, since synthesis does not know that only `beyond` comes late.
+        m.submodules.apart = apart = Module()
+        case, sign = Signal(2), self.beyond[-1]
+        high, low = ~sign & self.beyond.any(), sign & ~self.beyond.all()
+        apart.d.comb += case.eq(Cat(self.activates & ~low, self.activates & (high | low)))
+
+        def chosen(own, cost):
+            return Mux(case[1], case[0].replicate(len(own)), Mux(case[0], own, cost))
+
+        own, cost = self.position[: cuts[0]], self.cost_position[: cuts[1]]
+        own_zeros, cost_zeros = (len(offset) - cut for cut in cuts)
+        cost = cost << cost_zeros
+        padding = Mux(self.activates, 0, cost[:own_zeros])[:own_zeros]
         # Of 32 segments the upper 16 are the activation's.
         assert EXP2.segments + LOG2.segments == self.table.segments == 16
         cost_segment = Cat(self.cost_position[cuts[1] :], self.logarithm)
-        m.d.comb += offset.eq(Mux(self.activates, own_offset, cost_offset))
-        segment = Mux(self.activates, self.position[cuts[0] :], cost_segment)
+        segment = Signal(self.table.segment_bits)
+        apart.d.comb += [
+            offset.eq(Cat(padding, chosen(own, cost[own_zeros:]))),
+            segment.eq(chosen(self.position[cuts[0] :], cost_segment)),
+        ]
         index = Cat(segment, self.activates)
         tables = [EXP2, LOG2, self.table]
         found = _interpolate(m, tables, index, offset, enable=1, dsp=self.dsp, memory=self.memory)

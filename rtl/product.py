@@ -13,12 +13,13 @@ LOW_BITS = 15
 """The lower part of a wider number, unsigned, as an iCE40's block of 16 signed bits holds it."""
 
 
-def product(m: Module, a, b, *, dsp: bool, enable=1):
+def product(m: Module, a, b, *, dsp: bool, enable=1, pipelined: bool = False):
     """a·b, exact, of a `b` that comes one clock before its `a`, one clock after `a`.
 
     Clocks with `enable` low do not count.  With `dsp` the result is a register, which Yosys may
     take into the DSP block; where `a` is wider than DSP_BITS, the sum of two such registers.
-    Without, the last one or two of the adders are behind the register.
+    Without, the last one or two of the adders are behind the register; with `pipelined` there is a
+    register more behind the first adders: the result comes a clock later, and a stays for it.
 
     In logic b is cut into base-4 digits −1, 0, 1 and 2: a digit's share of the product is then
     one four-input LUT per bit of a, and so is adding it up.
@@ -70,16 +71,16 @@ def product(m: Module, a, b, *, dsp: bool, enable=1):
     if bits % 2 == 0:
         terms.append((bits, Mux(recoded[bits], x, 0), []))
 
-    while len(terms) > 2:
-        pairs = [_sum(m, *terms[k : k + 2]) for k in range(0, len(terms) - 1, 2)]
-        terms = pairs + terms[2 * len(pairs) :]
-    kept = []
-    for at, term, ones in terms:
-        register, carried = Signal.like(term), [(k, Signal(name="one")) for k, _ in ones]
+    if pipelined:
+        assert len(terms) > 2
+        terms = [_kept(m, enable, *term) for term in _sums(m, terms)]
         with m.If(enable):
-            m.d.sync += register.eq(term)
-            m.d.sync += [to.eq(one) for (_, to), (_, one) in zip(carried, ones, strict=True)]
-        kept.append((at, register, carried))
+            later_minus = Signal()
+            m.d.sync += later_minus.eq(minus)
+        minus = later_minus
+    while len(terms) > 2:
+        terms = _sums(m, terms)
+    kept = [_kept(m, enable, *term) for term in terms]
     _, total, _ = kept[0] if len(kept) == 1 else _sum(m, *kept)
     if signed_b:
         negative, minus_x = Signal(), Signal.like(x)
@@ -89,6 +90,21 @@ def product(m: Module, a, b, *, dsp: bool, enable=1):
         total = Cat(total[:bits], upper[1:]).as_signed()
     m.d.comb += result.eq(total)
     return result
+
+
+def _sums(m: Module, terms: list) -> list:
+    """Half as many terms: each the sum of two neighbours."""
+    pairs = [_sum(m, *terms[k : k + 2]) for k in range(0, len(terms) - 1, 2)]
+    return pairs + terms[2 * len(pairs) :]
+
+
+def _kept(m: Module, enable, at: int, term, ones: list) -> tuple:
+    """A term in registers."""
+    register, carried = Signal.like(term), [(k, Signal(name="one")) for k, _ in ones]
+    with m.If(enable):
+        m.d.sync += register.eq(term)
+        m.d.sync += [to.eq(one) for (_, to), (_, one) in zip(carried, ones, strict=True)]
+    return at, register, carried
 
 
 def _sum(m: Module, low, high):

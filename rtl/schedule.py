@@ -16,6 +16,7 @@ from golden_model.signs import STATE_BITS
 from rtl.arithmetic import as_signed
 from rtl.config import CoreConfig, CoreLayout
 from rtl.costs import result_layout
+from rtl.counter import accumulated
 from rtl.delay import delayed
 from rtl.highpass import HighPass
 from rtl.layers import Layers
@@ -215,13 +216,9 @@ class Schedule(wiring.Component):
         label_train, label_evaluate = Signal.like(self.label), Signal.like(self.label)
         # What INIT clears needs no reset of the clock domain; the registers' own then serves INIT.
         step = Signal(STEP_BITS, reset_less=True)
-        cost_sum = Signal(len(self.cost_sum), reset_less=True)
-        train_clocks = Signal(CLOCK_BITS, reset_less=True)
         clear_word = Signal(len(self.clear_word), reset_less=True)
         m.d.comb += [
             self.step.eq(step),
-            self.cost_sum.eq(cost_sum),
-            self.train_clocks.eq(train_clocks),
             self.clear_word.eq(clear_word),
         ]
 
@@ -289,7 +286,15 @@ class Schedule(wiring.Component):
             sample_there.eq(self.loaded),
         ]
 
-        m.d.comb += [self.cost.ready.eq(self.training), self.command.ready.eq(~self.busy)]
+        # A result leaves while training, and where it is awaited and taken.
+        awaits_result = Signal()
+        m.d.comb += [
+            self.cost.ready.eq(self.training | (awaits_result & self.evaluation.ready)),
+            self.evaluation.valid.eq(awaits_result & self.cost.valid),
+            self.command.ready.eq(~self.busy),
+        ]
+        # It starts much: from a register.
+        m.d.sync += self.start_signs.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [evaluating.eq(0), self.training.eq(0), then_evaluate.eq(0)]
@@ -315,8 +320,9 @@ class Schedule(wiring.Component):
                     m.next = "IDLE"
 
             with m.State("INIT"):
-                m.d.comb += [self.start_signs.eq(1), self.restart_train.eq(1)]
+                m.d.comb += self.restart_train.eq(1)
                 m.d.sync += [
+                    self.start_signs.eq(1),
                     step.eq(0),
                     *(phase.eq(1) for phase, _ in phases),
                     new_sample.eq(1),
@@ -324,8 +330,6 @@ class Schedule(wiring.Component):
                     pending.eq(0),
                     dirty.eq(1),
                     draw_slot.eq(1),
-                    cost_sum.eq(0),
-                    train_clocks.eq(0),
                     clear_word.eq(0),
                 ]
                 m.next = "CLEAR" if net.accumulators else "SIGNS"
@@ -334,7 +338,7 @@ class Schedule(wiring.Component):
                 m.d.sync += clear_word.eq(clear_word + 1)
                 with m.If(clear_word == cfg.lane_words - 1):
                     m.next = "SIGNS"
-            with m.State("SIGNS"), m.If(self.signs_ready):
+            with m.State("SIGNS"), m.If(self.signs_ready & ~self.start_signs):
                 m.d.sync += self.busy.eq(0)
                 m.next = "IDLE"
 
@@ -445,15 +449,15 @@ class Schedule(wiring.Component):
                     m.next = "COUNTED_SAMPLE"
             with m.State("COUNTED_SAMPLE"):
                 m.d.comb += self.load_evaluate.eq(1)
+                m.d.sync += awaits_result.eq(1)
                 m.next = "RESULT"
             with m.State("RESULT"):
                 m.d.comb += [
                     self.load_evaluate.eq(1),
                     self.load.eq(~all_evaluated & ~self.loaded & ~self.loading),
-                    self.evaluation.valid.eq(self.cost.valid),
-                    self.cost.ready.eq(self.evaluation.ready),
                 ]
                 with m.If(self.cost.valid & self.evaluation.ready):
+                    m.d.sync += awaits_result.eq(0)
                     m.next = "SAMPLE"
 
         result = self.cost.payload
@@ -470,9 +474,15 @@ class Schedule(wiring.Component):
             self.next_random.eq(self.delta_valid & layers.last_measured),
         ]
         layers.follow(m, awaits_cost)
-        with m.If(arrives & layers.first_measured):
-            both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
-            m.d.sync += cost_sum.eq(cost_sum + both)
+        both = Mux(s.antithetic, result.cost, Mux(result.second, result.cost << 1, 0))
+        summed, clear = arrives & layers.first_measured, self.start_signs
+        train_clocks = accumulated(
+            m, CLOCK_BITS, 1, enable=self.training, clear=clear, reset_less=True
+        )
+        m.d.comb += [
+            self.cost_sum.eq(self._summed(m, both, summed, clear)),
+            self.train_clocks.eq(train_clocks),
+        ]
         delta = self._difference(m, arrives, measured)
         with m.If(self.delta_valid):
             m.d.sync += [awaits_cost.eq(0), self.delta.eq(delta)]
@@ -483,9 +493,20 @@ class Schedule(wiring.Component):
                     m.d.sync += self.deltas[k].eq(delta)
         with m.If(self.weights_written):
             m.d.sync += dirty.eq(1)
-        with m.If(self.training):
-            m.d.sync += train_clocks.eq(train_clocks + 1)
         return m
+
+    def _summed(self, m: Module, cost, enable, clear):
+        """The sum of the costs that come with `enable`."""
+        shape = self.cost_sum.shape()
+        if not shape.signed:
+            return accumulated(m, shape.width, cost, enable=enable, clear=clear, reset_less=True)
+        # rtl.counter adds nothing below 0.
+        total = Signal(shape, reset_less=True)
+        with m.If(clear):
+            m.d.sync += total.eq(0)
+        with m.Elif(enable):
+            m.d.sync += total.eq(total + cost)
+        return total
 
     def _difference(self, m: Module, arrives, measured):
         """D, in the clock in which `measured` is high; `arrives`: a cost does."""

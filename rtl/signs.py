@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -66,6 +66,8 @@ class SignGenerator(wiring.Component):
     group and 122 more; `ready` is low meanwhile.  The groups of layers before `first_layer` keep
     what slot 0 holds: theirs go to slot 1, which nobody reads before it is saved to.
 
+    `minus`: in the next clock `previous_signs` are all 1, for −1.0; while there are no tokens.
+
     `next_random` for one clock brings the next byte to `random`, ROUND_BITS + 1 clocks later.
 
     Cost: three registers of 61 bits, 6 to 8 four-input LUTs per lane and draw, one memory of 2
@@ -93,6 +95,7 @@ class SignGenerator(wiring.Component):
                 "slot": In(1),
                 "previous_slot": In(1),
                 "save": In(1),
+                "minus": In(1),
                 "signs": Out(config.lanes),
                 "previous_signs": Out(config.lanes),
                 "random": Out(ROUND_BITS),
@@ -145,11 +148,17 @@ class SignGenerator(wiring.Component):
         incoming = Signal()
         moved = Cat(window[1:], incoming)
         m.d.comb += incoming.eq(following(window))
+        # Kept as it enters the lanes' adders, with no gate between: without accumulators the share
+        # is subtracted where the sign is 0.
+        minus = Const(~0, lanes)
+        flips = Const(0, lanes) if self.config.network.accumulators else minus
+        signs_kept = Signal(lanes, reset_less=True)
+        m.d.comb += self.previous_signs.eq(signs_kept ^ flips)
         if self.config.nodes_only:
             loads, moves = begins[3] | begins[4], loading
             signs = Cat(*parities(m, window, masks))
             with m.If(begins[4]):
-                m.d.sync += self.previous_signs.eq(signs)
+                m.d.sync += signs_kept.eq(signs ^ flips)
             with m.If(begins[5]):
                 m.d.sync += self.signs.eq(signs)
         else:
@@ -159,8 +168,10 @@ class SignGenerator(wiring.Component):
                 m.d.sync += previous.eq(
                     Mux(begins[3], read.data, Cat(previous[1:], following(previous)))
                 )
-            m.d.sync += self.previous_signs.eq(Cat(*parities(m, previous, masks)))
+            m.d.sync += signs_kept.eq(Cat(*parities(m, previous, masks)) ^ flips)
             m.d.sync += self.signs.eq(Cat(*parities(m, window, masks)))
+        with m.If(self.minus):
+            m.d.sync += signs_kept.eq(minus ^ flips)
         with m.If(loads | moves):
             m.d.sync += window.eq(Mux(loads, read.data, moved))
 

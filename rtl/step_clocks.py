@@ -7,12 +7,12 @@ the lanes and costs are ready.  Equal to what the core counts; tests/test_step_c
 from __future__ import annotations
 
 from rtl.activation import Activation
+from rtl.broadcast import Broadcast
 from rtl.collector import Collector
 from rtl.config import CoreConfig
 from rtl.costs import SOON, cost_kind
 from rtl.highpass import HighPass
 from rtl.lane import Lane
-from rtl.signs import SignGenerator
 
 FIRST, SECOND = 0, 1
 
@@ -30,11 +30,12 @@ def step_clocks(config: CoreConfig, *, passes: int = 2) -> int:
     network, depth = config.network, config.network.depth
     update = Lane.update_latency(config)
     # A token's clocks from its issue to the read of its activation, and to its sum in the ring.
-    use = SignGenerator.LATENCY + config.value_clocks - 2 + update
+    use = 1 + Broadcast.latency(config) + config.value_clocks - 2 + update
     late, to_ring = use - config.value_clocks - 2, use + 2
     activation = Activation.latency_of(config.position_register)
     way = Collector.LATENCY + activation
-    to_next_layer = max(way - late, 0) + 1
+    more = Broadcast.latency(config) - Broadcast.LATENCY
+    to_next_layer = max(way + more - late, 0) + 1
     wanted = [FIRST, SECOND] if passes == 2 else [SECOND]
 
     clock = 1

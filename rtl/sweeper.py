@@ -42,7 +42,7 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
 class Sweeper(wiring.Component):
     """Issues the tokens of one step.
 
-    `start` begins; `busy` falls after the last token.  passes (bit 0 first, bit 1 second)
+    `start` begins; `busy` falls a clock after the last token's.  passes (bit 0 first, bit 1 second)
     and flush (one sweep per layer, no results) are stable while busy.  A token is issued
     whenever `valid` is high; `serves` has a bit per pass that
     the token's group has results for.
@@ -97,7 +97,9 @@ class Sweeper(wiring.Component):
         turnaround = Lane.update_latency(cfg) + 1
         lengths = [g * (n + 1) for g, n in zip(cfg.groups, net.layers, strict=False)]
         waits = [max(turnaround - length, 0) for length in lengths]
-        wait = Signal(range(max(waits) + 1))
+        # Counted up to 0: the sign tells without a comparison whether there are any left.
+        wait = Signal(range(-max(waits), 1))
+        waiting = wait[-1] if max(waits) else Const(0)
         # The first layer's sums serve both passes.  Where it is also the last one, the passes
         # must reach the cost unit one after the other, as those of any last layer.
         both = Signal()
@@ -107,19 +109,29 @@ class Sweeper(wiring.Component):
             last_group.eq(group_in_layer == of_layer([g - 1 for g in cfg.groups])),
             first_layer.eq(layer == 0),
             both.eq(first_layer & (depth > 1)),
-            second.eq(~both & ~self.flush & (first_pass_done | ~self.passes[0])),
             first_group.eq(group_in_layer == 0),
         ]
+        # Layer and group change behind a group's last token, and then there is a clock without any:
+        # time for a register.  Only a sweep that begins with a second pass has none.
+        is_second = ~both & ~self.flush & (first_pass_done | ~self.passes[0])
+        m.d["sync" if depth > 1 else "comb"] += second.eq(is_second)
+        follows = Signal()  # reads the activations of the layer before as they come
+        m.d.sync += follows.eq(first_group & ~first_layer)
         # Activations that are there and were not read yet.  The first group of a pass reads them
         # as they come; all are there when the next group asks.
         there = Signal(2)  # the counts are not 0
-        reads = Signal()
-        m.d.comb += reads.eq(self.valid & first_group & ~first_layer & ~is_bias & ~self.flush)
+        # `valid` comes late: boards.flow keeps apart what needs it last.
+        m.submodules.apart = apart = Module()
         for k in range(2):
             count = Signal(range(max(net.layers[1:-1], default=0) + 1), name=f"there_{k}")
-            used = reads & (second == k)
+            may_use, used, changes = Signal(), Signal(), Signal()
+            apart.d.comb += [
+                may_use.eq(follows & ~is_bias & ~self.flush & (second == k)),
+                used.eq(self.valid & may_use),
+                changes.eq(self.arrives[k] ^ (self.valid & may_use)),
+            ]
             # All that came are read before a sweep ends, so the next one starts at 0.
-            with m.If(self.arrives[k] != used):
+            with m.If(changes):
                 m.d.sync += [
                     count.eq(Mux(used, count - 1, count + 1)),
                     there[k].eq(~used | (count != 1)),
@@ -129,9 +141,7 @@ class Sweeper(wiring.Component):
         with m.Elif(is_bias):
             m.d.comb += may_go.eq(free)
         with m.Else():
-            m.d.comb += may_go.eq(
-                (~first_group | first_layer | there.bit_select(second, 1)) & (wait == 0)
-            )
+            m.d.comb += may_go.eq((~follows | there.bit_select(second, 1)) & ~waiting)
         # A clock in which the lanes' sums are taken and cleared.
         pauses = Signal()
         m.d.sync += pauses.eq(self.valid & is_bias)
@@ -150,8 +160,13 @@ class Sweeper(wiring.Component):
             self.serves.eq(pass_bits),
         ]
 
-        with m.If(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
+        # In the clock without a token there is time to end.
+        ended = Signal()
+        m.d.sync += ended.eq(0)
+        with m.If(ended):
+            m.d.sync += self.busy.eq(0)
+        with m.If(waiting):
+            m.d.sync += wait.eq(wait + 1)
         with m.If(leaving != 0):
             m.d.sync += leaving.eq(leaving - 1)
         with m.If(self.valid):
@@ -177,7 +192,7 @@ class Sweeper(wiring.Component):
                     with m.If(~both & ~second & self.passes[1] & ~self.flush):
                         m.d.sync += [
                             first_pass_done.eq(1),
-                            wait.eq(of_layer(waits)),
+                            wait.eq(Array([Const(-n, wait.shape()) for n in waits])[layer]),
                             word.eq(of_layer(cfg.first_word)),
                             group.eq(of_layer(cfg.first_group)),
                         ]
@@ -188,7 +203,7 @@ class Sweeper(wiring.Component):
                         ]
                         # All is then as the next sweep needs it.
                         with m.If(layer == depth - 1):
-                            m.d.sync += [self.busy.eq(0), layer.eq(0), word.eq(0), group.eq(0)]
+                            m.d.sync += [ended.eq(1), layer.eq(0), word.eq(0), group.eq(0)]
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         return m

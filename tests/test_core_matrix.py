@@ -2,7 +2,8 @@
 
 Rows are drawn so that every pair of choices occurs that is not refused, but for the two activations
 of a network, which cocotb_tests/test_activation.py pairs.  A folded core then runs other settings
-as well, drawn at random.  The row's number and the seed are printed.
+as well, drawn at random, and so are its lanes and where it has registers and multipliers.  The
+row's number and the seed are printed.
 """
 
 from __future__ import annotations
@@ -147,6 +148,15 @@ def settings_of(row: Row) -> Settings:
     return Settings(delta_exp=4, eta_exp=5, warmup_every=3, input_shift=shift, **fields)
 
 
+def build_of(random: np.random.Generator) -> dict[str, Any]:
+    """Where a folded core's registers, products and tables are, which no number depends on."""
+    return {
+        "shared_dsps": int(random.integers(5)),
+        "memory_register": bool(random.integers(2)),
+        "table_memory": bool(random.integers(2)),
+    }
+
+
 ROWS = covering(CHOICES, wanted(), possible, SEED)
 
 
@@ -165,6 +175,8 @@ def test_row(number):
         print(f"and {more}")
         runs += [settings_of({**row, **run}) for run in more]
         lanes = int(random.integers(1, max(network.layers[1:]) + 1))
-        bench = CoreBench(CoreConfig(network, lanes, variant=Variant.of(runs[0])))
+        build = build_of(random)
+        print(f"on {lanes} lanes with {build}")
+        bench = CoreBench(CoreConfig(network, lanes, variant=Variant.of(runs[0]), **build))
     bench.run(runs, seed=SEED + number, steps=STEPS)
     assert bench.values_compared > len(runs) * STEPS * (2 + network.parameters)

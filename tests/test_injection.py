@@ -94,7 +94,7 @@ def test_row(number):
     config = CoreConfig(
         network,
         int(random.integers(1, max(network.layers[1:]) + 1)),
-        memory_register=bool(random.integers(2)),
+        **matrix.build_of(random),
         variant=Variant.of(settings),
     )
     print(f"row {number} of seed {SEED}: {row}, {config}")

@@ -93,6 +93,39 @@ def test_two_passes(layers, lanes, options, method):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.parametrize("memory_register", [True, False])
+@pytest.mark.parametrize("shared_dsps", [0, 1])
+@pytest.mark.parametrize("options", [CE | {"sample_bits": 5}, WIDE])
+def test_products_in_logic(shared_dsps, options, memory_register):
+    config = CoreConfig(
+        Network((20, 11, 5), **options),
+        3,
+        shared_dsps=shared_dsps,
+        memory_register=memory_register,
+    )
+    starts = starts_of_steps(config, Settings(method="np"), 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
+@pytest.mark.parametrize("memory_register", [True, False])
+@pytest.mark.parametrize(
+    "fields", [{"perturbation": "sine"}, {"decay_exp": 5}, {"difference": "highpass"}]
+)
+def test_variants_with_products_in_logic(fields, memory_register):
+    settings = Settings(rounding="residual", tau_x=2, **fields)
+    config = CoreConfig(
+        Network((20, 11, 3, 5), **CE, **WIDE),
+        3,
+        shared_dsps=0,
+        memory_register=memory_register,
+        variant=Variant.of(settings),
+    )
+    starts = starts_of_steps(config, settings, 5)
+    found = {b - a for a, b in itertools.pairwise(starts[1:])}
+    assert found == {step_clocks(config)}
+
+
 @pytest.mark.parametrize("trainable", [(), (True, False, True)])
 def test_a_step_of_parts(trainable):
     variant = Variant("layer", trainable)

@@ -45,6 +45,12 @@ class Tabulated:
         limited, _ = saturated(z, bits)
         return Cat(limited[:-1], ~limited[-1])
 
+    def unlimited_position(self, z, pre_frac: int):
+        """position() of a z within the table's range, and the bits of z that tell whether it is:
+        then they are all the same."""
+        bits = self.position_bits(pre_frac)
+        return Cat(z[: bits - 1], ~z[bits - 1]), z[bits - 1 :]
+
     def value(self, found):
         """The activation of a table value."""
         return found >> self.cut

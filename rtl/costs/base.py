@@ -98,7 +98,8 @@ class Cost(wiring.Component):
         highest = Signal(signed(self.value_bits))
         category = Signal(range(self.network.classes))
         node, larger, first = self.i.payload.node, Signal(), Signal(init=1)
-        m.d.comb += larger.eq(first | (value > highest))
+        # Asked in this order it is the carry of a subtraction and nothing more.
+        m.d.comb += larger.eq(first | (highest < value))
         with m.If(transfer):
             m.d.sync += first.eq(self.i.payload.last)
         with m.If(transfer & larger):
@@ -229,7 +230,7 @@ def largest(m: Module, values):
             value = Signal(pair[0][0].shape(), name="highest")
             number = Signal(range(len(values)), name="category")
             (first, number_first), (second, number_second) = pair[0], pair[-1]
-            later = second > first if len(pair) == 2 else Const(0)
+            later = first < second if len(pair) == 2 else Const(0)
             m.d.sync += [
                 value.eq(Mux(later, second, first)),
                 number.eq(Mux(later, number_second, number_first)),

@@ -28,7 +28,7 @@ class CrossEntropy(Cost):
 
     @staticmethod
     def latency(network: Network, dsp: bool = True) -> int:
-        return network.outputs + (8 if dsp else 9) + bool(network.smoothing_exp)
+        return network.outputs + (8 if dsp else 11) + bool(network.smoothing_exp)
 
     @staticmethod
     def product(network: Network) -> tuple[int, int] | None:
@@ -115,9 +115,13 @@ class CrossEntropy(Cost):
         far = distance[net.pre_frac + len(whole) :].any()
         m.d.comb += whole.eq(distance[net.pre_frac :] | far.replicate(len(whole)))
         m.d.sync += power.eq(found)
-        at_sum = 2 + TABLE_LATENCY + 1
+        # A product in logic means a device of slow logic: the shift gets a register of its own.
+        registers = 0 if self.dsp else 1
+        at_sum = 2 + TABLE_LATENCY + 1 + registers
         total = Signal(unsigned(exp_sum_bits(net)))
-        term = power >> delayed(m, whole, TABLE_LATENCY + 1)
+        term = Signal(TABLE_FRAC + 1)
+        m.d.comb += term.eq(power >> delayed(m, whole, TABLE_LATENCY + 1))
+        term = delayed(m, term, registers)
         adds = delayed(m, start | reading, at_sum)
         with m.If(delayed(m, start, 1)):
             m.d.sync += total.eq(0)
@@ -125,13 +129,12 @@ class CrossEntropy(Cost):
             m.d.sync += total.eq(total + term)
 
         # Logarithm: normalise and table (2), then everything is added up (1).  A product in logic
-        # begins with an adder, so that what is normalised gets a register first.
+        # begins with an adder and ends with two: it has a register before and behind it.
         exponent, normal = Signal(range(len(total) - TABLE_FRAC)), Signal.like(position)
         for k in range(TABLE_FRAC, len(total)):
             with m.If(total[k:] == 1):
                 m.d.comb += normal.eq(total[:k] << (len(position) - k))
                 m.d.comb += exponent.eq(k - TABLE_FRAC)
-        registers = 0 if self.dsp else 1
         normal, exponent = delayed(m, normal, registers), delayed(m, exponent, registers)
         at_table = at_sum + 1 + registers
         m.d.comb += logarithm.eq(delayed(m, last_read, at_table))
@@ -143,13 +146,17 @@ class CrossEntropy(Cost):
         known = Signal(unsigned(net.cost_bits + cut))
         m.d.sync += known.eq(
             (margin << (TABLE_FRAC - net.pre_frac))
-            + ((delayed(m, exponent, TABLE_LATENCY - 1) << TABLE_FRAC) | (1 << cut >> 1))
+            + (
+                (delayed(m, exponent, TABLE_LATENCY - 1 + registers) << TABLE_FRAC)
+                | (1 << cut >> 1)
+            )
         )
         cost = Signal(unsigned(net.cost_bits))
-        finishes, done = delayed(m, logarithm, TABLE_LATENCY), Signal()
+        logged = power if registers else found
+        finishes, done = delayed(m, logarithm, TABLE_LATENCY + registers), Signal()
         with m.If(finishes):
-            m.d.sync += cost.eq((known + found) >> cut << max(net.cost_frac - TABLE_FRAC, 0))
-        after = at_table + TABLE_LATENCY + 1
+            m.d.sync += cost.eq((known + logged) >> cut << max(net.cost_frac - TABLE_FRAC, 0))
+        after = at_table + TABLE_LATENCY + registers + 1
         if net.smoothing_exp:
             # What smoothing adds is there before the cost, and both stay until the result leaves.
             distances = Signal(distance_sum_bits(net))

@@ -102,7 +102,7 @@ class Shares(wiring.Component):
             if self.is_direct(cfg):
                 m.d.sync += self.share[k].eq(Mux(self.valid, self.delta << align, 0))
                 continue
-            m.submodules[f"product_{k}"] = unit = Broadcast(products)
+            m.submodules[f"product_{k}"] = unit = Broadcast(products, pipelined=False)
             m.d.comb += [
                 unit.x.eq(self.x[k]),
                 unit.delta.eq(self.delta),
