@@ -170,7 +170,7 @@ def spatial_rows(
     wanted = sample_words(spatial)
     rows = []
     for board in boards:
-        fit = assess_spatial(board, network, settings, wanted)
+        fit = assess_spatial(board, network, settings, wanted, spatial.fixed)
         clock = spatial_clock(board, task, settings, builds)
         notes = lacking(fit.short) if fit.verdict == NO else room(fit)
         text = fit.verdict + _because(notes)
