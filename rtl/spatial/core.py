@@ -100,7 +100,7 @@ class SpatialCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, net, at = self.config, self.config.network, self.timing
-        s = wired(m, self.settings, cfg.constants)
+        s = wired(m, self.settings, cfg.constants) if cfg.fixed else self.settings
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
         # The others are neither perturbed nor changed, which takes what both need away.

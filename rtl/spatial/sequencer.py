@@ -89,10 +89,10 @@ class Sequencer(wiring.Component):
         ends_sample, ends_draw, ends_window = (
             Const(1)
             if cfg.longest(name, most) == 1
-            else _phase(m, getattr(s, name), cfg.longest(name, most), next_phase, first_phase)
+            else _phase(m, getattr(s, name), name, cfg.longest(name, most), next_phase, first_phase)
             for name, most in (
                 *(("tau_x", TAU_MAX), ("tau_p", TAU_MAX)),
-                ("tau_theta", net.tau_theta_max),
+                ("tau_theta", TAU_MAX if net.accumulators else 1),
             )
         )
 
@@ -214,14 +214,15 @@ class Sequencer(wiring.Component):
         return m
 
 
-def _phase(m: Module, period, longest: int, following, first):
+def _phase(m: Module, period, name: str, longest: int, following, first):
     """Whether the step to come is the last one of its period, which is at most `longest` steps.
 
     Counts up from 1, so that a period that is changed holds for the one under way; a step may
     follow in every clock, so what is compared with is known a clock before.
     """
-    phase, ends = Signal(range(longest + 1), reset_less=True), Signal()
-    before = Signal(range(longest), reset_less=True)
+    phase = Signal(range(longest + 1), name=f"phase_{name}", reset_less=True)
+    before = Signal.like(phase, name=f"before_{name}", reset_less=True)
+    ends = Signal()
     m.d.sync += before.eq(period - 1)
     last, last_but_one, single = Signal(), Signal(), Signal()
     m.d.comb += [last.eq(phase == period), last_but_one.eq(phase == before), single.eq(before == 0)]
