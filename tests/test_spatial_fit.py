@@ -14,6 +14,7 @@ from boards.spatial import dsp_counts, spatial_config, spatial_design
 from boards.spatial_fit import SpatialFit, assess
 from host.task import Task
 from rtl.protocol import FIXABLE
+from scripts.bench_boards import Case
 
 BOARD = find_board("ulx3s-45f")
 
@@ -50,7 +51,8 @@ def test_real_builds():
     for row in rows:
         if row["lanes"] is not None:
             continue
-        task = spatial(row["task"], method=row["method"], tau_theta=row["tau_theta"])
+        names = ("method", "tau_theta", "fixed", "difference")
+        task = Case(row["task"], row["board"], None, *(row.get(name) for name in names)).loaded()
         fit = assess(find_board(row["board"]), task.network(), task.settings(), 100, task.fixed)
         assert abs(fit.cells.used / row["lut"] - 1) <= ERROR, row
         # A product with a constant may end in logic.
