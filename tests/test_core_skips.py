@@ -35,7 +35,7 @@ NETWORKS: dict[str, tuple[dict, int, bool]] = {
     "the_bias_alone": ({"layers": (8, 3, 2), **WIDE}, 2, True),
     "two_words": ({"layers": (9, 5, 3), "cost": "cross_entropy"}, 2, True),
     "three_words": ({"layers": (18, 3, 2)}, 3, False),
-    "one_layer": ({"layers": (3, 2), **WIDE}, 1, True),
+    "one_layer": ({"layers": (2, 2), **WIDE}, 2, True),
     "one_layer_with_time": ({"layers": (9, 5)}, 2, False),
 }
 """Fields, lanes, and whether lanes have a register behind their memories."""
