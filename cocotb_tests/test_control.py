@@ -70,7 +70,7 @@ REPORTED = {
     Register.ACTIVATION_SATURATIONS: "activation_saturations",
     Register.FRAME_ERRORS: "frame_errors",
 }
-LATENCY = 3
+LATENCY = 4
 """Clocks from `strobe` to the `ack` of a write, both counted."""
 
 

@@ -152,19 +152,22 @@ class Control(wiring.Component):
             to_register.eq(granted & bus.write & (space == Space.REGISTERS)),
             to_samples.eq(granted & bus.write & (space == Space.SAMPLES)),
         ]
+        # An address' comparisons come a clock before what follows from them.
+        found_1, known_1, blocked_1 = (delayed(m, bit, 1) for bit in (found, known, blocked))
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.sync += granted.eq(found & known & ~(blocked & busy))
-                with m.If(~found):
+            with m.State("IDLE"), m.If(bus.strobe):
+                m.next = "LOOKED_UP"
+            with m.State("LOOKED_UP"):
+                m.d.sync += granted.eq(found_1 & known_1 & ~(blocked_1 & busy))
+                with m.If(~found_1):
                     m.d.sync += status.eq(Status.BAD_ADDRESS)
-                with m.Elif(~known):
+                with m.Elif(~known_1):
                     m.d.sync += status.eq(Status.BAD_REQUEST)
-                with m.Elif(blocked & busy):
+                with m.Elif(blocked_1 & busy):
                     m.d.sync += status.eq(Status.BUSY)
                 with m.Else():
                     m.d.sync += status.eq(Status.OK)
-                with m.If(bus.strobe):
-                    m.next = "DECIDED"
+                m.next = "DECIDED"
             with m.State("DECIDED"):
                 m.next = "ANSWER"
                 with m.If(~bus.write):
