@@ -74,8 +74,9 @@ class UARTTransmitter(wiring.Component):
         left = Signal(range(11))
         """Bits of the byte that are not over, the one on the line included."""
         last_clock = Signal()
+        """Of a bit, while there are any left: `count` is 0.  Who sends waits for it."""
 
-        m.d.comb += last_clock.eq(timer.count == 0)
+        m.d.sync += last_clock.eq(timer.count == 1)
         m.d.comb += self.i.ready.eq((left == 0) | ((left == 1) & last_clock))
         with m.If((left != 0) & ~last_clock):
             m.d.sync += timer.count.eq(timer.count - 1)
