@@ -133,15 +133,19 @@ class Sweeper(wiring.Component):
         # Activations that are there and were not read yet.  The first group of a pass reads them
         # as they come; all are there when the next group asks.
         there = Signal(2)  # the counts are not 0
-        # `valid` comes late: boards.flow keeps apart what needs it last.
-        m.submodules.apart = apart = Module()
+        # A clock in which the lanes' sums are taken and cleared.
+        pauses = Signal()
         for k in range(2):
             count = Signal(range(max(net.layers[1:-1], default=0) + 1), name=f"there_{k}")
+            # Of `valid` only what it is where such a token may be: that is known sooner.
             may_use, used, changes = Signal(), Signal(), Signal()
-            apart.d.comb += [
-                may_use.eq(follows & ~is_bias & ~self.flush & (second == k)),
-                used.eq(self.valid & may_use),
-                changes.eq(self.arrives[k] ^ (self.valid & may_use)),
+            m.d.comb += [
+                may_use.eq(
+                    (follows & ~is_bias & ~self.flush & (second == k))
+                    & (self.busy & ~pauses & ~waiting)
+                ),
+                used.eq(may_use & there[k]),
+                changes.eq(self.arrives[k] ^ used),
             ]
             # All that came are read before a sweep ends, so the next one starts at 0.
             with m.If(changes):
@@ -155,8 +159,6 @@ class Sweeper(wiring.Component):
             m.d.comb += may_go.eq(free)
         with m.Else():
             m.d.comb += may_go.eq((~follows | there.bit_select(second, 1)) & ~waiting)
-        # A clock in which the lanes' sums are taken and cleared.
-        pauses = Signal()
         m.d.sync += pauses.eq(self.valid & is_bias)
         goes = self.busy & may_go & ~pauses
         if skips:
@@ -198,6 +200,15 @@ class Sweeper(wiring.Component):
                     token.before.eq(visit.before),
                 ]
 
+        # What comes behind a group, known before its last token: it has two or more, and what
+        # decides is right from the first one on.
+        repeats, advances, finishes = Signal(), Signal(), Signal()
+        again = ~both & ~second & self.passes[1] & ~self.flush
+        m.d.sync += [
+            repeats.eq(last_group & again),
+            advances.eq(last_group & ~again),
+            finishes.eq(last_group & ~again & (layer == depth - 1)),
+        ]
         # In the clock without a token there is time to end.
         ended = Signal()
         m.d.sync += ended.eq(0)
@@ -231,21 +242,18 @@ class Sweeper(wiring.Component):
                     m.d.sync += leaving.eq(active + turn - 1)
                 with m.If(last_group):
                     m.d.sync += group_in_layer.eq(0)
-                    with m.If(~both & ~second & self.passes[1] & ~self.flush):
-                        m.d.sync += [
-                            first_pass_done.eq(1),
-                            wait.eq(Array([Const(-n, wait.shape()) for n in waits])[layer]),
-                            word.eq(of_layer(cfg.first_word)),
-                            group.eq(of_layer(cfg.first_group)),
-                        ]
-                    with m.Else():
-                        m.d.sync += [
-                            first_pass_done.eq(0),
-                            layer.eq(layer + 1),
-                        ]
-                        # All is then as the next sweep needs it.
-                        with m.If(layer == depth - 1):
-                            m.d.sync += [ended.eq(1), layer.eq(0), word.eq(0), group.eq(0)]
+                with m.If(repeats):
+                    m.d.sync += [
+                        first_pass_done.eq(1),
+                        wait.eq(Array([Const(-n, wait.shape()) for n in waits])[layer]),
+                        word.eq(of_layer(cfg.first_word)),
+                        group.eq(of_layer(cfg.first_group)),
+                    ]
+                with m.If(advances):
+                    m.d.sync += [first_pass_done.eq(0), layer.eq(layer + 1)]
+                # All is then as the next sweep needs it.
+                with m.If(finishes):
+                    m.d.sync += [ended.eq(1), layer.eq(0), word.eq(0), group.eq(0)]
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         return m
