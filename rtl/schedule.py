@@ -254,7 +254,10 @@ class Schedule(wiring.Component):
         last_of_draw = period_ends(s.tau_p, cfg.longest("tau_p", TAU_MAX))
         changes = period_ends(s.tau_theta, cfg.longest("tau_theta", net.tau_theta_max))
 
-        def next_phases():
+        # A step has begun: from a register, as a phase is not asked for as soon as that.
+        begun = Signal()
+        m.d.sync += begun.eq(0)
+        with m.If(begun):
             for phase, ends in phases:
                 with m.If(ends):
                     m.d.sync += phase.eq(1)
@@ -293,6 +296,9 @@ class Schedule(wiring.Component):
         ]
         # It starts much: from a register.
         m.d.sync += self.start_signs.eq(0)
+        # So does a step, and what else it asks for comes late: `steps` is the state STEP by itself.
+        steps, starts = Signal(), Signal()
+        m.d.comb += starts.eq(steps & ~layers.more & begins)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [evaluating.eq(0), self.training.eq(0), then_evaluate.eq(0)]
@@ -304,7 +310,7 @@ class Schedule(wiring.Component):
                     with m.Case(Command.TRAIN):
                         m.next = "BEGIN"
                     with m.Case(Command.EVALUATE):
-                        m.d.sync += [then_evaluate.eq(1), evaluated.eq(0)]
+                        m.d.sync += then_evaluate.eq(1)
                         m.next = "FLUSH"
                     with m.Case(Command.FLUSH):
                         m.next = "FLUSH"
@@ -341,55 +347,23 @@ class Schedule(wiring.Component):
                 m.next = "IDLE"
 
             with m.State("BEGIN"):
+                m.d.sync += steps.eq(1)
                 m.next = "STEP"
             with m.State("STEP"):
                 m.d.sync += self.training.eq(1)
                 with m.If(layers.more):
                     # Another layer of the same step.
                     m.d.comb += self.sweep.eq(1)
-                    m.d.sync += [self.passes.eq(2 | s.antithetic), self.update.eq(0)]
+                    m.d.sync += [self.passes.eq(2 | s.antithetic), self.update.eq(0), steps.eq(0)]
                     layers.advance(m)
                     m.next = "COUNTED"
                 with m.Elif(ends & ~awaits_cost):
-                    m.d.sync += self.busy.eq(0)
+                    m.d.sync += [self.busy.eq(0), steps.eq(0)]
                     m.next = "IDLE"
                 with m.Else():
                     fetches = new_sample & ~self.loaded & ~self.loading & ~finished
                     m.d.comb += self.load.eq(fetches)
-                with m.If(~layers.more & begins):
-                    m.d.comb += [
-                        self.taken.eq(new_sample),
-                        self.sweep.eq(1),
-                        self.keeps_draw.eq(1),
-                        self.takes_draw.eq(new_draw),
-                    ]
-                    m.d.sync += [
-                        self.passes.eq(passes),
-                        self.flush.eq(0),
-                        self.update.eq(pending),
-                        self.change.eq(change_pending),
-                        pending.eq(1),
-                        change_pending.eq(changes),
-                        dirty.eq(0),
-                        self.previous_slot.eq(draw_slot),
-                        self.sample_before.eq(now),
-                        self.hidden_before.eq(hidden),
-                        hidden.eq(hidden ^ passes[0]),
-                        step.eq(step + 1),
-                        new_sample.eq(last_of_sample),
-                        new_draw.eq(last_of_draw),
-                    ]
-                    next_phases()
-                    layers.begin(m)
-                    with m.If(new_sample):
-                        m.d.sync += [
-                            label_train.eq(self.next_label),
-                            now.eq(following),
-                            before.eq(now),
-                            following.eq(before),
-                        ]
-                    with m.If(new_draw):
-                        m.d.sync += draw_slot.eq(~draw_slot)
+                with m.If(starts):
                     m.next = "COUNTED"
             with m.State("COUNTED"):  # now `finished` is about the step to come
                 m.next = "COST"
@@ -399,7 +373,7 @@ class Schedule(wiring.Component):
                 wanted = new_sample & ~finished & ~self.loaded & ~self.loading
                 m.d.comb += self.load.eq(wanted)
                 with m.If(cost_soon):
-                    m.d.sync += awaits_cost.eq(1)
+                    m.d.sync += [awaits_cost.eq(1), steps.eq(1)]
                     m.next = "STEP"
 
             with m.State("FLUSH"):
@@ -412,6 +386,7 @@ class Schedule(wiring.Component):
                     self.sample_before.eq(now),
                     self.hidden_before.eq(hidden),
                     pending.eq(0),
+                    evaluated.eq(0),
                 ]
                 with m.If(pending):
                     m.d.sync += dirty.eq(dirty | change_pending)
@@ -457,6 +432,42 @@ class Schedule(wiring.Component):
                 with m.If(self.cost.valid & self.evaluation.ready):
                     m.d.sync += awaits_result.eq(0)
                     m.next = "SAMPLE"
+
+        with m.If(starts):
+            m.d.comb += [
+                self.taken.eq(new_sample),
+                self.sweep.eq(1),
+                self.keeps_draw.eq(1),
+                self.takes_draw.eq(new_draw),
+            ]
+            m.d.sync += [
+                self.passes.eq(passes),
+                self.flush.eq(0),
+                self.update.eq(pending),
+                self.change.eq(change_pending),
+                pending.eq(1),
+                change_pending.eq(changes),
+                dirty.eq(0),
+                self.previous_slot.eq(draw_slot),
+                self.sample_before.eq(now),
+                self.hidden_before.eq(hidden),
+                hidden.eq(hidden ^ passes[0]),
+                step.eq(step + 1),
+                new_sample.eq(last_of_sample),
+                new_draw.eq(last_of_draw),
+                begun.eq(1),
+            ]
+            layers.begin(m)
+            with m.If(new_sample):
+                m.d.sync += [
+                    label_train.eq(self.next_label),
+                    now.eq(following),
+                    before.eq(now),
+                    following.eq(before),
+                ]
+            with m.If(new_draw):
+                m.d.sync += draw_slot.eq(~draw_slot)
+            m.d.sync += steps.eq(0)
 
         result = self.cost.payload
         m.d.comb += [
