@@ -44,14 +44,15 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def choices() -> list[tuple[str, bool]]:
-    """Each case with its multiplier in a DSP block, and in logic, where there is one."""
+def choices() -> list[tuple[str, bool, bool]]:
+    """Each case with its multiplier in a DSP block, with or without a register, and in logic, where
+    there is one."""
     multiplies = {name: cost_kind(network_of(CASES[name])).product for name in CASES}
     return [
-        (name, dsp)
+        (name, dsp, registered)
         for name in CASES
-        for dsp in (True, False)
-        if dsp or multiplies[name](network_of(CASES[name]))
+        for dsp, registered in ((True, False), (True, True), (False, False))
+        if (dsp and not registered) or multiplies[name](network_of(CASES[name]))
     ]
 
 
@@ -59,11 +60,12 @@ def test_every_cost_has_a_case():
     assert {network_of(case).cost for case in CASES.values()} == set(COSTS) == set(UNITS)
 
 
-@pytest.mark.parametrize(("name", "dsp"), choices())
-def test_cost(name, dsp):
+@pytest.mark.parametrize(("name", "dsp", "registered"), choices())
+def test_cost(name, dsp, registered):
     network = CASES[name]
-    unit = cost_unit(network_of(network), dsp=dsp)
-    simulate(unit, __name__, "equals_golden_cost", {"network": network, "dsp": dsp})
+    given = {"dsp": dsp, "registered": registered}
+    unit = cost_unit(network_of(network), **given)
+    simulate(unit, __name__, "equals_golden_cost", {"network": network, **given})
 
 
 def cases(net, random) -> list[tuple[list[int], int]]:
@@ -162,7 +164,7 @@ async def equals_golden_cost(dut):
         await FallingEdge(dut.clk)
         if second:
             await receive(dut, "o", 1, rng=random)
-    assert latency == unit.latency(net, params()["dsp"])
+    assert latency == unit.latency(net, params()["dsp"], params()["registered"])
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"

@@ -18,7 +18,8 @@ class Broadcast(wiring.Component):
 
     x (the input's activation in the step being applied) enters, `share` leaves latency() clocks
     later, one per clock.  x may come straight out of a memory, since it goes into a register
-    first.  All other inputs are stable during a sweep, from the clock behind the first x on:
+    first.  All other inputs are stable during a sweep, from the clock behind the first x on, and
+    the settings among them from two clocks before it:
     `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
     share of a bias, D·1.0.  `shift` is S, for the lanes.
 
@@ -27,12 +28,13 @@ class Broadcast(wiring.Component):
 
     A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
-    Cost: one multiplier, none where weights alone are perturbed.
+    Cost: one multiplier, none where weights alone are perturbed.  `pipelined`: with the registers
+    that latency() counts beyond LATENCY.
     """
 
     def __init__(self, config: CoreConfig, *, pipelined: bool = True) -> None:
         self.config = config
-        self.pipelined = pipelined and self.latency(config) > self.LATENCY
+        self.more = self.latency(config) - self.LATENCY if pipelined else 0
         net = config.network
         super().__init__(
             {
@@ -52,12 +54,15 @@ class Broadcast(wiring.Component):
         )
 
     LATENCY = 4
-    """Without `pipelined`, and where no product is in logic."""
+    """Without registers beyond the least."""
 
     @classmethod
     def latency(cls, config: CoreConfig) -> int:
-        """Clocks from an x to its share: a product in logic gets two registers more."""
-        return cls.LATENCY + (0 if config.broadcast_dsp or config.weights_only else 2)
+        """Clocks from an x to its share: a product in logic gets two registers more, one of
+        multipliers that are far from all else one."""
+        if config.weights_only:
+            return cls.LATENCY
+        return cls.LATENCY + (config.memory_register if config.broadcast_dsp else 2)
 
     def elaborate(self, platform):
         m = Module()
@@ -81,13 +86,15 @@ class Broadcast(wiring.Component):
             exact = Signal(signed(net.product_bits))
             m.d.sync += exact.eq(self.delta << ACT_FRAC)
         else:
-            x = Mux(self.nodes, self.x, ONE)
+            registers = min(self.more, 1)
+            # The setting comes from far away, and is there long before.
+            nodes = self.nodes if cfg.nodes_only else delayed(m, self.nodes, registers)
+            x = Mux(nodes, self.x, ONE)
             # D may become another layer's behind a bias.  That is not too early: rtl.product needs
             # it a clock more for a negative x alone.
-            exact = product(m, self.delta, x, dsp=cfg.broadcast_dsp, pipelined=self.pipelined)
-            if self.pipelined:
-                # Two adders are behind its own register.
-                exact = delayed(m, exact, 1)
+            exact = product(m, self.delta, x, dsp=cfg.broadcast_dsp, pipelined=self.more > 1)
+            # An adder or two are behind its own register.
+            exact = delayed(m, exact, registers)
         value = exact[least:]
         sign = value[-1]
 
@@ -101,14 +108,14 @@ class Broadcast(wiring.Component):
         # the product is two blocks' it is an adder.
         in_one_block = cfg.broadcast_dsp and net.delta_cost_bits <= DSP_BITS
         early = 3 if in_one_block or cfg.weights_only else 2
-        if self.pipelined:
+        if self.more:
             early = min(4, len(amount) - 1)
         for number, k in enumerate(reversed(range(len(amount)))):
             if number == early:
                 value_2, sign_2, beyond_2 = Signal.like(value), Signal(), Signal()
                 m.d.sync += [value_2.eq(value), sign_2.eq(sign), beyond_2.eq(beyond)]
                 value, sign, beyond = value_2, sign_2, beyond_2
-            if self.pipelined or number >= early:
+            if self.more or number >= early:
                 cut = kept + (2 << k) - 1
                 beyond |= (value[cut:] ^ sign.replicate(len(value[cut:]))).any()
                 value = value[:cut]

@@ -93,9 +93,10 @@ class CoreConfig:
     """Lanes accumulate in the iCE40's DSP blocks (rtl.mac16), which only a netlist can show."""
 
     memory_register: bool = True
-    """A register follows each of the lanes' memories, a weight's sum with its share, and the
-    position in an activation's table.  Without, the lanes' address has one, which is once for all
-    lanes: smaller, and on an iCE40 no slower than the rest."""
+    """A register follows each of the lanes' memories, a weight's sum with its share, the
+    broadcast's product, the position in an activation's table, and an output's pre-activation on
+    its way to the cost.  Without, the lanes' address has one, which is once for all lanes: smaller,
+    and on an iCE40 no slower than the rest."""
 
     table_memory: bool = False
     """The activation's tables, which the cost may share, are in block RAM, else in logic."""
@@ -210,6 +211,12 @@ class CoreConfig:
     def position_register(self) -> bool:
         """Whether rtl.activation.Activation has that register: the table is far from the sums."""
         return self.memory_register and has_table(self.network)
+
+    @property
+    def cost_register(self) -> bool:
+        """Whether there is one in front of the cost: where it reads pre-activations it begins with
+        a comparison, which decides what many registers do."""
+        return self.memory_register and self.network.reads_sums
 
     @property
     def activation_dsp(self) -> bool:

@@ -137,7 +137,10 @@ class FoldedCore(wiring.Component):
             position_register=cfg.position_register,
         )
         m.submodules.cost = cost = cost_unit(
-            cfg.network, dsp=cfg.cost_dsp, shared_tables=cfg.shared_tables
+            cfg.network,
+            dsp=cfg.cost_dsp,
+            registered=cfg.memory_register,
+            shared_tables=cfg.shared_tables,
         )
         if cfg.shared_tables:
             m.submodules.tables = tables = SharedTables(
@@ -612,7 +615,7 @@ class FoldedCore(wiring.Component):
         m.d.comb += [z.ready.eq(1), activation.o.ready.eq(1)]
         # Some costs read the outputs' pre-activations, the others their activations.
         source = z if net.reads_sums else activation.o
-        m.d.comb += [
+        m.d["sync" if self.config.cost_register else "comb"] += [
             cost.i.payload.value.eq(value if net.reads_sums else activation.o.payload.value),
             cost.i.payload.node.eq(source.payload.tag.node),
             # The cost unit announces second passes: in the continuous form all are the last.
@@ -691,9 +694,10 @@ class FoldedCore(wiring.Component):
 
         # An activation is written `way` clocks after its sum has left the first lane, and a token
         # reads it `late` clocks after it was issued: it need not wait for what is under way.
-        # (A product in logic makes tokens late, but brings no hurry: a register stays there.)
-        way = Collector.LATENCY + activation.latency + Broadcast.latency(cfg) - Broadcast.LATENCY
-        m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, max(way - late, 0)))
+        # (Without the other registers there is time for one, which the sweeper is glad of.)
+        way = Collector.LATENCY + activation.latency
+        clocks = max(way - late, 0 if cfg.memory_register else 1)
+        m.d.comb += sweeper.arrives.eq(delayed(m, collector.leaves, clocks))
         return x_now, x_before
 
     def _signs(self, m, settings, schedule, sweeper, signs, late) -> None:

@@ -44,8 +44,7 @@ def step_clocks(
     late, to_ring = use - config.value_clocks - 2, use + 2
     activation = Activation.latency_of(config.position_register)
     way = Collector.LATENCY + activation
-    more = Broadcast.latency(config) - Broadcast.LATENCY
-    to_next_layer = max(way + more - late, 0) + 1
+    to_next_layer = max(way - late, 0 if config.memory_register else 1) + 1
     wanted = [FIRST, SECOND] if passes == 2 else [SECOND]
 
     clock = 1
@@ -79,13 +78,13 @@ def step_clocks(
                     arriving[which] += [first_sum + k + to_next_layer for k in range(active)]
                     outputs[which] = first_sum + active - 1 + Collector.LATENCY
         there = arriving
-    unit = cost_kind(network)
-    way = 0 if network.reads_sums else activation
+    unit, built = cost_kind(network), (network, config.cost_dsp, config.memory_register)
+    way = config.cost_register if network.reads_sums else activation
     started = [outputs[which] + way for which in wanted]
     if len(started) == 2:
-        started[1] = max(started[1], started[0] + unit.spacing(network, config.cost_dsp))
+        started[1] = max(started[1], started[0] + unit.spacing(*built))
     # The next step begins in the clock after `soon`.
-    clocks = started[-1] + unit.latency(network, config.cost_dsp) - SOON + 1
+    clocks = started[-1] + unit.latency(*built) - SOON + 1
     clocks += HighPass.LATENCY if continuous else 0
     return clocks * (len(variant.layers(network)) if variant.by_layer else 1)
 

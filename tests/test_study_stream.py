@@ -46,7 +46,7 @@ def test_rows_are_runs_with_windows(tmp_path):
         [0, sample, sample / 5, sample, sample / 16]
     )
     core = rows[0]["core_seconds_per_step"]
-    assert core == pytest.approx(102 / 10e6)
+    assert core == pytest.approx(106 / 10e6)
     assert rows[0]["seconds"] == pytest.approx(rows[0]["median"] * core)
     assert rows[1]["seconds"] == pytest.approx(rows[1]["median"] * sample)
     assert [r["bound_by"] for r in rows] == ["core", "link", "link", "link", "link"]

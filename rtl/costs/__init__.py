@@ -42,9 +42,9 @@ def cost_kind(network: Network) -> type[Cost]:
     return UNITS[network.cost][0]
 
 
-def cost_unit(network: Network, *, dsp: bool = True, shared_tables: bool = False) -> Cost:
-    """The cost unit of a network; the arguments are those of Cost."""
-    return cost_kind(network)(network, dsp=dsp, shared_tables=shared_tables)
+def cost_unit(network: Network, **options: bool) -> Cost:
+    """The cost unit of a network; the options are those of Cost."""
+    return cost_kind(network)(network, **options)
 
 
 def parallel_kind(network: Network) -> type[ParallelCost]:

@@ -37,14 +37,23 @@ class Cost(wiring.Component):
     i: the outputs of one pass in the order of their numbers, {value, node, second, last};
     o: {cost, category, second} once per pass.  `soon` is high for one clock, SOON clocks before
     the result of a second pass is offered.  `label` is stable from the first value to `soon`,
-    or to the result of a first pass.  `dsp`: whether the multiplier may be a DSP block.
+    or to the result of a first pass.  `dsp`: whether the multiplier may be a DSP block;
+    `registered`: it is followed by a register more, if it is one.
     `shared_tables`, of the cross-entropy alone: there is no multiplier, but a
     rtl.piecewise.SharedTables is asked at `table_position`, from the clock after the last output
     to the clock before the result.
     """
 
-    def __init__(self, network: Network, *, dsp: bool = True, shared_tables: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        dsp: bool = True,
+        registered: bool = False,
+        shared_tables: bool = False,
+    ) -> None:
         self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
+        self.registered = registered
         self.position_bits = exp_sum_bits(network) - 1
         tables = {
             "table_position": Out(self.position_bits),
@@ -75,12 +84,12 @@ class Cost(wiring.Component):
         )
 
     @staticmethod
-    def latency(network: Network, dsp: bool = True) -> int:
-        """Clocks from a pass's last output to its result; dsp: as the unit's."""
+    def latency(network: Network, dsp: bool = True, registered: bool = False) -> int:
+        """Clocks from a pass's last output to its result; dsp, registered: as the unit's."""
         raise NotImplementedError
 
     @staticmethod
-    def spacing(network: Network, dsp: bool = True) -> int:
+    def spacing(network: Network, dsp: bool = True, registered: bool = False) -> int:
         """Clocks from a pass's last output to that of the next, for the latency to hold again."""
         raise NotImplementedError
 
@@ -114,11 +123,11 @@ class StreamedCost(Cost):
     LATENCY: int
 
     @classmethod
-    def latency(cls, network: Network, dsp: bool = True) -> int:
+    def latency(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
         return cls.LATENCY
 
     @classmethod
-    def spacing(cls, network: Network, dsp: bool = True) -> int:
+    def spacing(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
         return network.outputs
 
     def cost_of(self, m: Module, enable, stages):

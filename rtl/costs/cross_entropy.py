@@ -27,16 +27,17 @@ class CrossEntropy(Cost):
     """
 
     @staticmethod
-    def latency(network: Network, dsp: bool = True) -> int:
-        return network.outputs + (8 if dsp else 11) + bool(network.smoothing_exp)
+    def latency(network: Network, dsp: bool = True, registered: bool = False) -> int:
+        clocks = 8 + registered if dsp else 11
+        return network.outputs + clocks + bool(network.smoothing_exp)
 
     @staticmethod
     def product(network: Network) -> tuple[int, int] | None:
         return TABLE
 
     @staticmethod
-    def spacing(network: Network, dsp: bool = True) -> int:
-        return CrossEntropy.latency(network, dsp) + 1
+    def spacing(network: Network, dsp: bool = True, registered: bool = False) -> int:
+        return CrossEntropy.latency(network, dsp, registered) + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -61,7 +62,7 @@ class CrossEntropy(Cost):
 
         # The largest so far, and of the pass that is worked on.
         value = p.value[: self.value_bits].as_signed()
-        highest, category, larger = self._largest(m, transfer, value)
+        highest, category, _ = self._largest(m, transfer, value)
         last_second, second = Signal(), Signal()
         top, top_category = Signal.like(highest), Signal.like(category)
         with m.If(transfer):
@@ -72,9 +73,11 @@ class CrossEntropy(Cost):
                 waiting.eq(0),
                 works.eq(half),
                 second.eq(Mux(waiting, last_second, p.second)),
-                top.eq(Mux(larger & ~waiting, value, highest)),
-                top_category.eq(Mux(larger & ~waiting, p.node, category)),
             ]
+        # The search has just ended; what the next pass' finds in this clock shows in the next.
+        started = delayed(m, start, 1)
+        with m.If(started):
+            m.d.sync += [top.eq(highest), top_category.eq(category)]
 
         # A pass is read from the clock of its last output on, node 0 first; no word is read in
         # the clock in which it is written.
@@ -100,7 +103,7 @@ class CrossEntropy(Cost):
 
         # Terms: read (1), distance from the largest (1), table (2 + 1), shift and sum (1).
         distance, margin = Signal(unsigned(self.value_bits)), Signal(unsigned(self.value_bits))
-        m.d.sync += distance.eq(top - read.data)
+        m.d.sync += distance.eq(Mux(started, highest, top) - read.data)
         with m.If(delayed(m, (start | reading) & (node == self.label), 2)):
             m.d.sync += margin.eq(distance)
         position, logarithm = Signal(unsigned(self.position_bits)), Signal()
@@ -117,19 +120,21 @@ class CrossEntropy(Cost):
         m.d.sync += power.eq(found)
         # A product in logic means a device of slow logic: the shift gets a register of its own.
         registers = 0 if self.dsp else 1
+        behind = registers or int(self.registered)
         at_sum = 2 + TABLE_LATENCY + 1 + registers
         total = Signal(unsigned(exp_sum_bits(net)))
         term = Signal(TABLE_FRAC + 1)
         m.d.comb += term.eq(power >> delayed(m, whole, TABLE_LATENCY + 1))
         term = delayed(m, term, registers)
         adds = delayed(m, start | reading, at_sum)
-        with m.If(delayed(m, start, 1)):
+        with m.If(started):
             m.d.sync += total.eq(0)
         with m.Elif(adds):
             m.d.sync += total.eq(total + term)
 
         # Logarithm: normalise and table (2), then everything is added up (1).  A product in logic
-        # begins with an adder and ends with two: it has a register before and behind it.
+        # begins with an adder and ends with two: it has a register before and behind it.  (A block
+        # ends with one adder: it has a register behind it where `registered` says so.)
         exponent, normal = Signal(range(len(total) - TABLE_FRAC)), Signal.like(position)
         for k in range(TABLE_FRAC, len(total)):
             with m.If(total[k:] == 1):
@@ -146,17 +151,15 @@ class CrossEntropy(Cost):
         known = Signal(unsigned(net.cost_bits + cut))
         m.d.sync += known.eq(
             (margin << (TABLE_FRAC - net.pre_frac))
-            + (
-                (delayed(m, exponent, TABLE_LATENCY - 1 + registers) << TABLE_FRAC)
-                | (1 << cut >> 1)
-            )
+            + ((delayed(m, exponent, TABLE_LATENCY - 1 + behind) << TABLE_FRAC) | (1 << cut >> 1))
         )
         cost = Signal(unsigned(net.cost_bits))
-        logged = power if registers else found
-        finishes, done = delayed(m, logarithm, TABLE_LATENCY + registers), Signal()
+        # The terms' register is the logarithm's, too: it comes out of an adder.
+        logged = power if behind else found
+        finishes, done = delayed(m, logarithm, TABLE_LATENCY + behind), Signal()
         with m.If(finishes):
             m.d.sync += cost.eq((known + logged) >> cut << max(net.cost_frac - TABLE_FRAC, 0))
-        after = at_table + TABLE_LATENCY + registers + 1
+        after = at_table + TABLE_LATENCY + behind + 1
         if net.smoothing_exp:
             # What smoothing adds is there before the cost, and both stay until the result leaves.
             distances = Signal(distance_sum_bits(net))
