@@ -85,14 +85,14 @@ def config_for(given) -> CoreConfig:
     return replace(config_of(given), variant=variant, memory_register=given["memory_register"])
 
 
-def run(name: str, clips: bool, memory_register: bool = True, fixed=()) -> None:
+def run(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: int = 1) -> None:
     fields, settings = ALL[name]
     if fixed:
         settings = [s for s in settings if s.get("method", "np") == "np"]
     given = {
         "fixed": fixed,
-        "network": {"layers": (INPUTS, 1), **fields},
-        "lanes": 1,
+        "network": {"layers": (INPUTS, lanes), **fields},
+        "lanes": lanes,
         "settings": settings,
         "clips": clips,
         "memory_register": memory_register,
@@ -104,6 +104,13 @@ def run(name: str, clips: bool, memory_register: bool = True, fixed=()) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_lane(name, memory_register):
     run(name, clips=False, memory_register=memory_register)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("fixed", [[], [("method", "np")]])
+def test_lane_of_many(name, fixed):
+    """With registers of its own in front of its multiplier."""
+    run(name, clips=False, fixed=fixed, lanes=9)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -168,7 +175,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
     Without delta, byte and change it is a sweep that updates nothing, as a second pass.
     """
     config, random = lane.config, d.random
-    net, later = config.network, lane.UPDATE
+    net, later, own = config.network, lane.UPDATE, config.operand_clocks
     delta, byte = update.get("delta", 0), update.get("byte", 0)
     settings = trainer.settings
     old_x = trainer._layer_inputs[0][0]
@@ -210,8 +217,9 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
             )
             d.at(clock + later, write=1, write_address=j)
         if not flush:
-            d.at(clock + later, sign=int(new_signs[j] < 0), add_sign=int(add[j]), signs=ACCUMULATE)
-            d.at(clock + later + 1, products=ACCUMULATE)
+            d.at(clock + later, sign=int(new_signs[j] < 0), add_sign=int(add[j]))
+            d.at(clock + later + own, signs=ACCUMULATE)
+            d.at(clock + later + own + 1, products=ACCUMULATE)
         d.counted.add(clock + later)
         d.check(clock + later, "new_weight", int(weights[j]), f"input {j}, {settings}")
         if net.accumulators:
@@ -220,7 +228,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
             )
         last, clock = clock, clock + 1
     if not flush:
-        done = last + later + 1
+        done = last + later + own + 1
         scale = net.grid_frac - net.weight_frac
         d.at(done, signs=TAKE_AND_EMPTY)
         d.at(done + 1, products=TAKE_AND_EMPTY)

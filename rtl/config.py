@@ -213,6 +213,12 @@ class CoreConfig:
         return self.memory_register and has_table(self.network)
 
     @property
+    def operand_clocks(self) -> int:
+        """Registers of a lane's own in front of its multiplier and of its sum of signs: x reaches
+        more than eight lanes in no less than a clock."""
+        return int(self.memory_register and self.lanes > 8)
+
+    @property
     def cost_register(self) -> bool:
         """Whether there is one in front of the cost: where it reads pre-activations it begins with
         a comparison, which decides what many registers do."""

@@ -283,7 +283,7 @@ class FoldedCore(wiring.Component):
         # of a layer may not fill all lanes; the others' numbers mean nothing.
         group = delayed(m, token.group, use)
         active = self._of_group(group, "active")
-        taken_group = delayed(m, group, 1)
+        taken_group = delayed(m, group, cfg.operand_clocks + 1)
 
         # The host's writes are two updates: one that clips to the least weight, and one by what
         # the new weight is more than that.  So they need no way of their own into the lanes.
@@ -375,7 +375,8 @@ class FoldedCore(wiring.Component):
 
         # The sums of products are a clock behind those of signs.
         of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
-        take = delayed(m, accumulate & bias, 1)
+        accumulate = delayed(m, accumulate, cfg.operand_clocks)
+        take = delayed(m, accumulate & delayed(m, bias, cfg.operand_clocks), 1)
         adds_weight, takes_weight = Signal(), Signal()
         # In clocks 13 and 14: registers, as they are on the way to all lanes.
         m.d.sync += [
@@ -395,7 +396,7 @@ class FoldedCore(wiring.Component):
             of_signs.shift.eq(1),
             of_products.shift.eq(1),
             collector.take.eq(take),
-            collector.group.passes.eq(delayed(m, sweeper.serves, use + 1)),
+            collector.group.passes.eq(delayed(m, sweeper.serves, use + cfg.operand_clocks + 1)),
         ]
         for lane in lanes:
             m.d.comb += [lane.signs.eq(of_signs), lane.products.eq(of_products)]

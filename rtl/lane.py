@@ -15,7 +15,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, SHIFT_MIN
-from rtl.arithmetic import add_or_subtract, saturated, saturated_register
+from rtl.arithmetic import add_or_subtract, add_with_carry, saturated, saturated_register
 from rtl.config import CoreConfig
 from rtl.delay import delayed
 from rtl.mac16 import accumulated
@@ -40,6 +40,8 @@ class Lane(wiring.Component):
       sum.  No token may be a clock behind such a one.
 
     UPDATE is 5 with accumulators, 6 where weights decay; else 4, or 3 without memory_register.
+    With CoreConfig.operand_clocks all that has to do with the sums, but x, sign and add_sign, comes
+    a clock later.
     `share` is 0 where nothing is to change; with previous_sign 1, for −1.0, it is added to the
     weight.  `gives`: weights change by what G gives off.  `empty` is high with `take`, and once
     before the first group.  `sum` has what rounds it half up to a pre-activation in it already, and
@@ -140,18 +142,21 @@ class Lane(wiring.Component):
         # first, which would take a gate in front of every bit of the adders.  Taken in the same
         # clock: from the adders themselves, a clock before, an iCE40 needs one cell more a bit.
         # What rounds the sum is there from the start, which takes no adder.
-        sign_sum = Signal.like(self.sign_sum, reset_less=True)
+        later = cfg.operand_clocks
+        sign, sign_sum = delayed(m, self.sign, later), Signal.like(self.sign_sum, reset_less=True)
         if cfg.nodes_only:
-            m.d.sync += sign_sum.eq(self.sign)
+            m.d.sync += sign_sum.eq(sign)
         else:
             x = self.value_x if cfg.variant.value_frac else self.x
-            signed_x = Mux(self.add_sign, x, 0)
+            added = Mux(self.add_sign, x, 0)
+            added = delayed(m, Mux(self.sign, ~added, added).as_signed(), later)
             with m.If(self.signs.empty):
                 m.d.sync += sign_sum.eq(0)
             with m.Elif(self.signs.accumulate):
-                m.d.sync += sign_sum.eq(add_or_subtract(sign_sum, signed_x, self.sign))
+                m.d.sync += sign_sum.eq(add_with_carry(sign_sum, added, sign))
         seen = self._seen(m)
         if cfg.mac16:
+            assert not later
             total = accumulated(
                 m,
                 seen,
@@ -166,7 +171,12 @@ class Lane(wiring.Component):
             # make iCE40 synthesis fail silently).
             product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
             total = Signal(signed(net.acc_bits), reset_less=True)
-            m.d.sync += product.eq(seen * self.x)
+            operands = [seen, self.x]
+            if later:
+                # Without a reset these may be the block's, too.
+                operands = [Signal.like(value, reset_less=True) for value in operands]
+                m.d.sync += [operands[0].eq(seen), operands[1].eq(self.x)]
+            m.d.sync += product.eq(operands[0] * operands[1])
             with m.If(self.products.empty):
                 m.d.sync += total.eq(cfg.sum_start)
             with m.Elif(self.products.accumulate):

@@ -41,7 +41,7 @@ def step_clocks(
     update = Lane.update_latency(config)
     # A token's clocks from its issue to the read of its activation, and to its sum in the ring.
     use = 1 + Broadcast.latency(config) + config.value_clocks - 2 + update
-    late, to_ring = use - config.value_clocks - 2, use + 2
+    late, to_ring = use - config.value_clocks - 2, use + config.operand_clocks + 2
     activation = Activation.latency_of(config.position_register)
     way = Collector.LATENCY + activation
     to_next_layer = max(way - late, 0 if config.memory_register else 1) + 1
