@@ -52,6 +52,7 @@ CASES = (
     Case("xor", "ulx3s-25f", 2),
     Case("digits", "ulx3s-25f", 8),
     Case("digits", "ulx3s-25f", 16),
+    Case("digits_wide", "ulx3s-25f", 28),
     Case("nist7x7_easy", "ulx3s-45f", None, "np", 50),
     Case("nist7x7_easy", "ulx3s-45f", None, "wp", 100),
     Case("xor", "ulx3s-25f", None, "np", 50),
