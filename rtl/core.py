@@ -259,7 +259,6 @@ class FoldedCore(wiring.Component):
             with m.If(delayed(m, schedule.sweep, 1)):
                 m.d.sync += written_word.eq(0)
         bias = delayed(m, token.bias, use)
-        accumulate = delayed(m, valid & ~schedule.flush, use)
         self._signs(m, s, schedule, sweeper, signs, to_signs)
         drawn, previous_signs = signs, signs.previous_signs
         # The host's shares are added as they are.  An access begins in a register.
@@ -373,30 +372,34 @@ class FoldedCore(wiring.Component):
                 lane.chain_sign_sum.eq(following.sign_sum),
             ]
 
-        # The sums of products are a clock behind those of signs.
+        # The sums of products are a clock behind those of signs.  What controls them comes out of
+        # registers, as it is on the way to all lanes.
         of_signs, of_products = Signal(SUM_CONTROL), Signal(SUM_CONTROL)
-        accumulate = delayed(m, accumulate, cfg.operand_clocks)
-        take = delayed(m, accumulate & delayed(m, bias, cfg.operand_clocks), 1)
-        adds_weight, takes_weight = Signal(), Signal()
-        # In clocks 13 and 14: registers, as they are on the way to all lanes.
-        m.d.sync += [
-            adds_weight.eq(reads & (clocks == 12)),
-            takes_weight.eq(adds_weight),
-        ]
-        for control, clock in ((of_signs, 0), (of_products, 1)):
-            taken = delayed(m, take, clock)
+        own = cfg.operand_clocks
+        accumulates = [delayed(m, valid & ~schedule.flush, use + own - 1)]
+        accumulates.append(delayed(m, accumulates[0], 1))
+        takes = [accumulates[1] & delayed(m, bias, own)]
+        takes.append(delayed(m, takes[0], 1))
+        # In clocks 13 and 14 there.
+        adds_weight = Signal()
+        m.d.comb += adds_weight.eq(reads & (clocks == 12))
+        takes_weight = delayed(m, adds_weight, 1)
+        for control, accumulate, take in zip(
+            (of_signs, of_products), accumulates, takes, strict=True
+        ):
+            empty = take | (~schedule.busy & ~adds_weight)
             m.d.comb += [
-                control.accumulate.eq(delayed(m, accumulate, clock) | adds_weight),
-                control.take.eq(taken | takes_weight),
-                control.empty.eq(taken | (~schedule.busy & ~adds_weight)),
+                control.accumulate.eq(delayed(m, accumulate | adds_weight, 1)),
+                control.take.eq(delayed(m, take | takes_weight, 1)),
+                control.empty.eq(delayed(m, empty, 1)),
             ]
         m.d.comb += [
             # What left the ring, or was not taken yet, is not looked at again: it turns always, and
             # its registers need no enable.
             of_signs.shift.eq(1),
             of_products.shift.eq(1),
-            collector.take.eq(take),
-            collector.group.passes.eq(delayed(m, sweeper.serves, use + cfg.operand_clocks + 1)),
+            collector.take.eq(takes[1]),
+            collector.group.passes.eq(delayed(m, sweeper.serves, use + own + 1)),
         ]
         for lane in lanes:
             m.d.comb += [lane.signs.eq(of_signs), lane.products.eq(of_products)]
