@@ -37,7 +37,7 @@ SYNTHESIS = {
         "setattr -mod -unset blackbox =*.mac16; setattr -mod -unset keep_hierarchy *.apart*; "
         "flatten; opt_clean"
     ),
-    ECP5: f"{_COPIES}synth_ecp5 -top top",
+    ECP5: f"{_NO_COLLISIONS}{_COPIES}synth_ecp5 -top top",
     GOWIN: "synth_gowin -top top",
 }
 """Family: the Yosys commands, in one line, that make its netlist of the module `top`."""
