@@ -12,7 +12,8 @@ from boards.flow import Design
 from golden_model.errors import UserError
 from golden_model.network import Network
 from rtl.activation import has_table
-from rtl.config import CoreConfig, Fixed
+from rtl.config import CoreConfig
+from rtl.fixed import Fixed
 from rtl.mac16 import OPERAND_BITS
 from rtl.samples import SPRAM_DEPTHS, WORD_BITS
 from rtl.variant import PLAIN, Variant

@@ -12,7 +12,8 @@ from boards.capacity import core_blocks, core_config, sample_depth
 from boards.estimate import is_calibrated, logic_cells
 from golden_model.network import Network
 from golden_model.settings import Settings
-from rtl.config import CoreConfig, Fixed, fixed_settings
+from rtl.config import CoreConfig
+from rtl.fixed import Fixed, fixed_settings
 from rtl.spram import WORDS as SPRAM_WORDS
 from rtl.step_clocks import step_clocks
 from rtl.variant import PLAIN, Variant

@@ -34,7 +34,7 @@ from boards.yosys_checks import check_cells
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
-from rtl.config import Fixed
+from rtl.fixed import Fixed
 from rtl.top import Top, probe_layout
 from rtl.variant import PLAIN, Variant
 
@@ -119,11 +119,12 @@ def design_for(
 
 
 def spatial_design_for(
-    family: str, network: Network, settings: Settings, sample_words: int
+    family: str, network: Network, settings: Settings, sample_words: int, fixed: Fixed = ()
 ) -> Design:
     """As design_for, with a spatial core for these settings."""
     board = find_board(FAMILIES[family])
-    return spatial_design(board, spatial_config(board, network, settings), sample_words, None)
+    config = spatial_config(board, network, settings, fixed)
+    return spatial_design(board, config, sample_words, None)
 
 
 def synthesise(design: Design, notify: simulated.Notify) -> Netlist:

@@ -13,6 +13,7 @@ from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.activations import KINDS, Tabulated
 from rtl.costs import parallel_kind
+from rtl.fixed import Fixed
 from rtl.product import DSP_BITS
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.shares import Shares, Sources
@@ -21,13 +22,16 @@ BLOCKS_BESIDE = 8
 """Block RAMs kept for the delays of node perturbation, the link and the identity."""
 
 
-def spatial_config(board: Board, network: Network, settings: Settings) -> SpatialConfig:
+def spatial_config(
+    board: Board, network: Network, settings: Settings, fixed: Fixed = ()
+) -> SpatialConfig:
     """The core as this board's FPGA makes it best: products of weights get DSP blocks first,
     then tables and squares, then the broadcast, each kind as a whole or not at all.
 
-    Raises UserError where no spatial core is made for these settings.
+    fixed: as of SpatialConfig.of.  Raises UserError where no spatial core is made for these
+    settings.
     """
-    config = SpatialConfig.of(network, settings, ccu2c=board.family == ECP5)
+    config = SpatialConfig.of(network, settings, fixed, ccu2c=board.family == ECP5)
     left = board.device.dsps
     for kind, count in dsp_counts(config).items():
         takes = count <= left

@@ -17,6 +17,7 @@ from boards.spatial import spatial_design as design_of
 from golden_model.network import Network
 from golden_model.settings import Settings
 from golden_model.signs import STATE_BITS
+from rtl.fixed import Fixed
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.shares import Shares, Sources
 
@@ -27,8 +28,13 @@ BASE = 1700
 """UART, link, registers, sequencer, counters."""
 TABLE, TABLE_IN_LOGIC = 78, 230
 """An activation by table."""
-PERTURBED = 5
-"""LUTs per bit of a perturbed sum: shifting by δ's exponent, adding both ways."""
+PERTURBED, PERTURBED_FIXED = 5, 3
+"""LUTs per bit of a perturbed sum: adding both ways, and shifting by δ's exponent unless that is
+wiring."""
+PERIOD = 80
+"""Less, for each time constant that is always 1."""
+RATE = 100
+"""Less, in each share of which the update shift is wiring."""
 
 
 def logic_cells(config: SpatialConfig, family: str) -> int:
@@ -42,11 +48,13 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
         synapse = 2 * config.share_bits + 2.75 * weight
     total = BASE + net.parameters * synapse
     table = TABLE if config.table_dsp else TABLE_IN_LOGIC
+    perturbed = PERTURBED_FIXED if "delta_exp" in config.constants else PERTURBED
+    total -= PERIOD * sum(config.constants.get(f"tau_{x}") == 1 for x in ("x", "p", "theta"))
     for layer, (fan_in, nodes) in enumerate(pairwise(net.layers)):
         inputs = fan_in + 1
         stream = 5.0 if config.nodes else STATE_BITS * (1.9 if inputs > STATE_BITS // 4 else 1.2)
         total += nodes * 2 * stream
-        sums = PERTURBED * net.sum_bits
+        sums = perturbed * net.sum_bits
         if layer == 0:
             total += nodes * (inputs * (1.5 * weight + 3) + sums)
             total += 0 if config.nodes else nodes * inputs * 3 * net.sample_bits
@@ -58,7 +66,10 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
             total += nodes * config.passes * table
     total += config.passes * net.outputs * (240 if net.cost == "cross_entropy" else 120)
     if not Shares.is_direct(config):
-        total += len(Sources.of(config).x) * (130 if config.share_dsp else 500)
+        share = (130 if config.share_dsp else 500) - RATE * {"delta_exp", "eta_exp"}.issubset(
+            config.constants
+        )
+        total += len(Sources.of(config).x) * share
     return round(total * (1 if family == ECP5 else OTHER_FAMILIES))
 
 
@@ -92,14 +103,16 @@ class SpatialFit:
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(board: Board, network: Network, settings: Settings, wanted: int) -> SpatialFit:
+def assess(
+    board: Board, network: Network, settings: Settings, wanted: int, fixed: Fixed = ()
+) -> SpatialFit:
     """What the spatial core for these settings takes of a board.
 
     wanted: 16-bit words of the task's data, as the host counts them.  Raises UserError where no
     spatial core is made for the settings.
     """
     device = board.device
-    config = spatial_config(board, network, settings)
+    config = spatial_config(board, network, settings, fixed)
     words = design_of(board, config, wanted, None).sample_memory
     records = max(words // config.record_stride, 2)
     blocks = record_memories(board, config, records).blocks + BLOCKS_BESIDE

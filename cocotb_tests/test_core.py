@@ -12,8 +12,9 @@ from golden_model.network import Network
 from golden_model.seeds import initial_weights, words
 from golden_model.settings import Settings
 from golden_model.trainer import Trainer
-from rtl.config import CoreConfig, fixed_settings
+from rtl.config import CoreConfig
 from rtl.core import FoldedCore
+from rtl.fixed import fixed_settings
 from rtl.lockstep import Lockstep
 from rtl.protocol import Command
 

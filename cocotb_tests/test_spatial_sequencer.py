@@ -35,6 +35,7 @@ TAUS = [(1, 1, 1), (3, 2, 7), (2, 5, 4), (1, 3, 40)]
 
 def configured(name: str) -> SpatialConfig:
     fields, antithetic = CASES[name]
+    fields = {**fields, "accumulators": True, "tau_theta_max": max(tau for *_, tau in TAUS)}
     return SpatialConfig(network_of(fields), True, antithetic, 0, 0, 0)
 
 

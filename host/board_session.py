@@ -27,6 +27,7 @@ from rtl.protocol import (
     EPOCH_BITS,
     EPOCH_SHIFT,
     FIRST_READABLE,
+    FIXABLE,
     REGISTERS,
     WIRING,
     Command,
@@ -96,7 +97,7 @@ class BoardSession(Session):
         variant = Variant.from_word(self.identity.variant, self.network.depth)
         self.config: CoreConfig | SpatialConfig = (
             SpatialConfig.wired(self.network, wiring, variant)
-            if len(wiring) == len(WIRING)
+            if len(wiring) in (len(WIRING), len(WIRING) + len(FIXABLE))
             else CoreConfig.wired(self.network, self.lanes, wiring, variant)
         )
         # The board's counter outlives sessions, and trying baud rates adds to it.
@@ -226,6 +227,13 @@ class BoardSession(Session):
         for register in (Register.TAU_X, Register.TAU_P, Register.TAU_THETA):
             period = values[register]
             if over := state.step % period:
+                name = register.name.lower()
+                if name in dict(self.config.fixed):
+                    raise UserError(
+                        f"step {state.step:,} lies {over:,} steps into a period of {name} = "
+                        f"{period:,}, which is wiring in this core: it can only begin one; go on "
+                        f"from a multiple of it, or on a core without {name} among what is fixed"
+                    )
                 values[register] = period - over
                 self._periods[register] = (state.step - over + period, period)
         lowest = min(values)

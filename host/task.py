@@ -22,7 +22,8 @@ from host.session import Samples
 from host.task_errors import to_user_error
 from host.task_file import Overrides, TaskFile
 from host.task_names import find_task, read_task
-from rtl.config import CoreConfig, Fixed, fixed_settings
+from rtl.config import CoreConfig
+from rtl.fixed import Fixed, fixed_settings
 from rtl.spatial.config import SpatialConfig
 from rtl.variant import Variant
 
@@ -176,7 +177,7 @@ class Task:
     def core_config(self) -> CoreConfig | SpatialConfig:
         """The core that trains this task."""
         if self.core == "spatial":
-            return SpatialConfig.of(self._network, self.settings())
+            return SpatialConfig.of(self._network, self.settings(), self.fixed)
         return CoreConfig(self._network, self.lanes, fixed=self.fixed, variant=self.variant)
 
     @property
@@ -186,7 +187,7 @@ class Task:
 
     @property
     def fixed(self) -> Fixed:
-        """What is wiring in a folded core built for this task, and the task's values of it."""
+        """What is wiring in a core built for this task, and the task's values of it."""
         names = _first(self.overrides.fixed, self.file.core.fixed)
         return fixed_settings(self.settings(), names)
 

@@ -147,7 +147,7 @@ class CoreSection(Section):
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
     tau_theta_max: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     fixed: list[Fixable] = []
-    """Settings that are wiring in a folded core built for this task: it takes no others, and fewer
+    """Settings that are wiring in a core built for this task: it takes no others, and fewer
     cells."""
 
 

@@ -62,8 +62,9 @@ class Broadcast(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, net = self.config, self.config.network
-        # S from the exponents, as in golden_model.settings.Settings.shift.
-        m.d.sync += self.shift.eq(
+        # S from the exponents, as in golden_model.settings.Settings.shift: a constant if both are.
+        domain = m.d.comb if cfg.fixed_rate else m.d.sync
+        domain += self.shift.eq(
             self.eta_exp - self.delta_exp + (net.cost_frac + 1 - net.weight_frac)
         )
         # (D·x << ROUND_BITS) >> (S + ACT_FRAC); S >= SHIFT_MIN makes it a plain right shift, of
@@ -74,7 +75,7 @@ class Broadcast(wiring.Component):
         above = self.shift - SHIFT_MIN
         if net.accumulators:
             above = Mux(self.accumulates, -SHIFT_MIN, above)
-        m.d.sync += amount.eq(above)
+        domain += amount.eq(above)
 
         if cfg.weights_only:
             exact = Signal(signed(net.product_bits))

@@ -18,31 +18,24 @@ from golden_model.errors import UserError
 from golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
 from golden_model.perturbations import FAMILIES
 from golden_model.perturbations.waves import Waves, phase_bits
-from golden_model.settings import METHODS, ROUNDINGS, Settings
+from golden_model.settings import METHODS, Settings
 from rtl.activation import has_table
 from rtl.activations import KINDS, Tabulated
-from rtl.protocol import FIXABLE, FIXED_MAX, NOT_FIXED
+from rtl.fixed import (
+    Fixed,
+    check_fixed,
+    check_settings,
+    fixed_of_words,
+    fixed_words,
+    longest,
+)
 from rtl.variant import FIELDS, PLAIN, Variant, shown
-
-DIFFERENCES = ("antithetic", "forward")
-"""Of golden_model.settings.DIFFERENCES those that can be fixed."""
-NAMED = {"method": METHODS, "difference": DIFFERENCES, "rounding": ROUNDINGS}
-"""Settings whose values are names; the others' are numbers."""
-Fixed = tuple[tuple[str, str | int], ...]
 
 
 def change_bits(network: Network) -> int:
     """Width of a weight change.  It is limited to ±2^weight_bits or more: that moves any weight
     beyond its range, so that clipping and its count are those of the exact change."""
     return network.weight_bits + 2
-
-
-def fixed_settings(settings: Settings, names: Sequence[str]) -> Fixed:
-    """CoreConfig.fixed that makes these settings wiring.  Raises UserError for unknown names."""
-    for name in names:
-        if name not in FIXABLE:
-            raise UserError(f"fixed = {name!r}: there are {', '.join(FIXABLE)}")
-    return tuple((name, getattr(settings, name)) for name in FIXABLE if name in names)
 
 
 class CoreLayout(Protocol):
@@ -67,6 +60,9 @@ class CoreLayout(Protocol):
 
     @property
     def variant(self) -> Variant: ...
+
+    @property
+    def fixed(self) -> Fixed: ...
 
     @property
     def wiring(self) -> tuple[int, ...]: ...
@@ -139,19 +135,7 @@ class CoreConfig:
                     f"{name} = {value} without accumulators: it works on what they hold; "
                     "set accumulators = true in the task's [core] section"
                 )
-        for name, value in self.fixed:
-            if name not in FIXABLE or self._is_fixed[name] != value:
-                raise UserError(f"fixed = {name!r}: give each of {', '.join(FIXABLE)} once at most")
-            if name in NAMED and value not in NAMED[name]:
-                raise UserError(
-                    f"{name} = {value!r} is to be fixed: no core has it so; {name} must be one of "
-                    f"{', '.join(NAMED[name])}"
-                )
-            if name not in NAMED and not 0 <= int(value) <= FIXED_MAX:
-                raise UserError(
-                    f"{name} = {value} is to be fixed: at most {FIXED_MAX:,} can be, as that is "
-                    f"what the board's identity record holds; leave {name} a register"
-                )
+        check_fixed(self.fixed)
 
     # -- what is wiring ---------------------------------------------------------------------
 
@@ -174,56 +158,31 @@ class CoreConfig:
         """Whether it perturbs weights and never nodes: every input has the share of a bias."""
         return self.methods == ("wp",)
 
+    @property
+    def fixed_rate(self) -> bool:
+        """Whether the update shift S is wiring, but for the choice of the rounding."""
+        return {"delta_exp", "eta_exp"} <= self._is_fixed.keys()
+
     def longest(self, name: str, most: int) -> int:
         """The largest value of a time constant, of `most` where it is a register."""
-        return int(self._is_fixed.get(name, most))
+        return longest(self.fixed, name, most)
 
     def check(self, settings: Settings) -> None:
         """Raise UserError where the core that is built cannot take these settings."""
-        if "eta_exp" in self._is_fixed and (settings.halve_every or settings.warmup_exp):
-            raise UserError(
-                "halve_every or warmup_exp: the learning rate changes, and this core was built "
-                "with eta_exp fixed; build it without eta_exp among what is fixed"
-            )
-        for name, built in self.fixed:
-            wanted = getattr(settings, name)
-            if wanted != built:
-                raise UserError(
-                    f"{name} = {wanted!r}: this core was built for {built!r}, which is wiring "
-                    f"there; build it with another one, or without {name} among what is fixed"
-                )
+        check_settings(self.fixed, settings)
 
     @property
     def wiring(self) -> tuple[int, ...]:
         """What the host must know besides network and lanes: nothing, or a number for each of
         rtl.protocol.FIXABLE."""
-        if not self.fixed:
-            return ()
-        return tuple(
-            NOT_FIXED
-            if (value := self._is_fixed.get(name)) is None
-            else NAMED[name].index(str(value))
-            if name in NAMED
-            else int(value)
-            for name in FIXABLE
-        )
+        return fixed_words(self.fixed)
 
     @classmethod
     def wired(
         cls, network: Network, lanes: int, wiring: Sequence[int], variant: Variant = PLAIN
     ) -> CoreConfig:
         """The inverse of `wiring`: the core that a board says it holds."""
-        pairs = zip(FIXABLE, wiring, strict=True) if wiring else ()
-        return cls(
-            network,
-            lanes,
-            fixed=tuple(
-                (name, NAMED[name][value] if name in NAMED else value)
-                for name, value in pairs
-                if value != NOT_FIXED
-            ),
-            variant=variant,
-        )
+        return cls(network, lanes, fixed=fixed_of_words(wiring), variant=variant)
 
     # -- DSP blocks beside the lanes' ----------------------------------------------------------
 

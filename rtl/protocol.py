@@ -167,14 +167,15 @@ FIRST_READABLE = 16
 
 
 WIRING = ("nodes", "antithetic", "input_shift", "shift_low", "shift_high")
-"""Fields of rtl.spatial.config.SpatialConfig at the end of a spatial core's identity record."""
+"""Fields of rtl.spatial.config.SpatialConfig at the end of a spatial core's identity record; one
+that has settings fixed beside has those of FIXABLE behind them."""
 
 FIXABLE = (
     *("method", "difference", "rounding"),
     *("delta_exp", "eta_exp", "tau_x", "tau_p", "tau_theta", "input_shift"),
 )
-"""Settings that a folded core may have as wiring.  The identity record of one that has any ends
-with a word for each: the value or its number, NOT_FIXED where it is a register."""
+"""Settings that a core may have as wiring.  The identity record of one that has any ends with a
+word for each: the value or its number, NOT_FIXED where it is a register."""
 NOT_FIXED = -1
 FIXED_MAX = 0x7FFF
 """Largest value of such a word."""
@@ -203,8 +204,8 @@ class Identity:
     """What it was built for beside its network: rtl.variant.Variant.word(), in two words that it
     shares with `accumulators`."""
     wiring: tuple[int, ...] = ()
-    """What is no register there, in this order: WIRING of a spatial core, FIXABLE of a folded one
-    that has any of those fixed; else nothing."""
+    """What is no register there, in this order: WIRING of a spatial core, then FIXABLE where a core
+    has any of those fixed; else nothing."""
 
     @classmethod
     def of(

@@ -18,6 +18,7 @@ from rtl.config import CoreConfig, CoreLayout
 from rtl.costs import result_layout
 from rtl.counter import accumulated
 from rtl.delay import delayed
+from rtl.fixed import wired
 from rtl.highpass import HighPass
 from rtl.layers import Layers
 from rtl.protocol import Command
@@ -71,14 +72,11 @@ def with_wiring(m: Module, settings, config: CoreConfig):
     """`settings`, those that are fixed in this core as constants."""
     fields = {"method": "nodes", "difference": "antithetic", "rounding": "accumulates"}
     values = {"nodes": "np", "antithetic": "antithetic", "accumulates": "residual"}
-    wired: dict[str, int | str] = {"antithetic": 0} if config.variant.continuous else {}
+    constants = {"antithetic": 0} if config.variant.continuous else {}
     for name, value in config.fixed:
         field = fields.get(name, name)
-        wired[field] = int(value == values[field]) if field in values else value
-    result = Signal(SETTINGS_LAYOUT)
-    for field in SETTINGS_LAYOUT.members:
-        m.d.comb += result[field].eq(wired.get(field, settings[field]))
-    return result
+        constants[field] = int(value == values[field]) if field in values else int(value)
+    return wired(m, settings, constants)
 
 
 def packed_fields(layout: data.StructLayout, **fields: int) -> int:

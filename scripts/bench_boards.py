@@ -16,6 +16,7 @@ from boards.registry import find_board
 from golden_model.errors import UserError
 from host.run_folder import check_json
 from host.task import Task
+from rtl.spatial.config import FIXABLE
 from scripts.bench import json_option, record
 from scripts.boards import DOCS
 from scripts.build import Printer, task_design
@@ -24,8 +25,8 @@ from scripts.markers import replace_between
 
 
 class Case(NamedTuple):
-    """A task on a board; lanes: None for the spatial core, whose method and window follow; fixed:
-    settings that are wiring in a folded core, with commas."""
+    """A task on a board; lanes: None for the spatial core, whose method, window and difference
+    follow, the task's where they are None; fixed: settings that are wiring, with commas."""
 
     task: str
     board: str
@@ -33,12 +34,14 @@ class Case(NamedTuple):
     method: str | None = None
     tau_theta: int | None = None
     fixed: str | None = None
+    difference: str | None = None
 
     def loaded(self) -> Task:
         return Task.load(self.task).with_overrides(
             core="folded" if self.lanes else "spatial",
             method=self.method,
             tau_theta=self.tau_theta,
+            difference=self.difference,
             fixed=self.fixed.split(",") if self.fixed else None,
         )
 
@@ -52,6 +55,7 @@ CASES = (
     Case("nist7x7_easy", "ulx3s-45f", None, "np", 50),
     Case("nist7x7_easy", "ulx3s-45f", None, "wp", 100),
     Case("xor", "ulx3s-25f", None, "np", 50),
+    Case("xor", "icebreaker", None, "wp", 1, ",".join(FIXABLE), "forward"),
 )
 HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
 
@@ -96,10 +100,11 @@ def made_of() -> str:
 def core_text(row: dict[str, Any]) -> str:
     """8 lanes, or spatial wp 100: the method and tau_theta of a core whose method is wiring."""
     mark = " †" if row.get("earlier") else ""
+    fixed = f", fixed {row['fixed'].replace(',', ', ')}" if row.get("fixed") else ""
     if row["lanes"]:
-        fixed = f", fixed {row['fixed'].replace(',', ', ')}" if row.get("fixed") else ""
         return f"{row['lanes']} lanes{fixed}{mark}"
-    return f"spatial, {row['method']}, tau_theta {row['tau_theta'] or 1}{mark}"
+    difference = f" {row['difference']}" if row.get("difference") else ""
+    return f"spatial, {row['method']}{difference}, tau_theta {row['tau_theta'] or 1}{fixed}{mark}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -199,5 +204,5 @@ def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
 def _case(row: dict[str, Any]) -> Case:
     return Case(
         *(row["task"], row["board"], row["lanes"]),
-        *(row.get(name) for name in ("method", "tau_theta", "fixed")),
+        *(row.get(name) for name in ("method", "tau_theta", "fixed", "difference")),
     )

@@ -22,7 +22,7 @@ from boards.registry import find_board
 from golden_model.network import Network
 from host.run_folder import check_json, write_json
 from host.task import Task
-from rtl.config import Fixed, fixed_settings
+from rtl.fixed import Fixed, fixed_settings
 from scripts.backends import sample_words
 from scripts.bench import json_option, record
 

@@ -138,14 +138,15 @@ def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str,
 def recorded_clocks(task: str, core: str, method: str) -> list[tuple[str, float]]:
     """(board, clock in Hz) of each recorded build of a task's core.
 
-    A folded core serves both methods; a spatial one the method that it is wired for.
+    A folded core serves both methods; a spatial one the method that it is wired for, and of those
+    the one with the task's own difference.
     """
     return [
         (row["board"], float(row["core_hz"]))
         for row in recorded_builds(RECORDED)
         if row["task"] == task
         and (row["lanes"] is None) == (core == "spatial")
-        and (core == "folded" or row["method"] == method)
+        and (core == "folded" or (row["method"] == method and not row.get("difference")))
     ]
 
 

@@ -17,7 +17,7 @@ from boards.registry import find_board
 from boards.spatial import spatial_config, spatial_design
 from golden_model.errors import UserError
 from host.task import Task
-from rtl.config import NAMED
+from rtl.fixed import NAMED
 from rtl.spatial.config import SpatialConfig
 from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
@@ -149,7 +149,7 @@ def task_design(board: Board, task: Task, lanes: int | None, baud: int | None) -
     """
     network, wanted = task.network(), sample_words(task)
     if task.core == "spatial":
-        config = spatial_config(board, network, task.settings())
+        config = spatial_config(board, network, task.settings(), task.fixed)
         return spatial_design(board, config, wanted, baud)
     return make_design(board, network, lanes, wanted, baud, task.fixed, task.variant)
 

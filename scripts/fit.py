@@ -170,7 +170,7 @@ def spatial_rows(
     wanted = sample_words(spatial)
     rows = []
     for board in boards:
-        fit = assess_spatial(board, network, settings, wanted)
+        fit = assess_spatial(board, network, settings, wanted, spatial.fixed)
         clock = spatial_clock(board, task, settings, builds)
         notes = lacking(fit.short) if fit.verdict == NO else room(fit)
         text = fit.verdict + _because(notes)
@@ -183,11 +183,11 @@ def spatial_clock(
 ) -> Clock:
     """That of the recorded build of this very core, or the first that a build tries."""
     for row in builds:
-        if (row["board"], row["task"], row.get("method")) == (
-            board.name,
-            task.name,
-            settings.method,
-        ) and row["lanes"] is None:
+        method, difference = row.get("method"), row.get("difference") or Settings.difference
+        if (row["board"], row["task"], row["lanes"]) == (board.name, task.name, None) and (
+            method,
+            difference,
+        ) == (settings.method, settings.difference):
             return Clock(row["core_hz"], f"build of {row['task']}, spatial, {row['method']}")
     return Clock(board.device.start_hz, START)
 

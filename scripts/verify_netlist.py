@@ -62,7 +62,9 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.
     words = (len(train) + len(test)) * task.core_config().record_stride
     begin = time.perf_counter()
     if task.core == "spatial":
-        design = netlist.spatial_design_for(family, task.network(), task.settings(), words)
+        design = netlist.spatial_design_for(
+            *(family, task.network(), task.settings(), words, task.fixed)
+        )
     else:
         design = netlist.design_for(
             *(family, task.network(), task.lanes, words + words % 2),

@@ -1,7 +1,8 @@
-"""Settings that are wiring in a folded core: what the core says of them, and who refuses others."""
+"""Settings that are wiring in a core: what the core says of them, and who refuses others."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +14,8 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from host.task import Task
-from rtl.config import CoreConfig, fixed_settings
+from rtl.config import CoreConfig
+from rtl.fixed import fixed_settings
 from rtl.protocol import FIXABLE, Identity
 from scripts.backends import open_session, sample_words
 from scripts.cli import main
@@ -104,6 +106,24 @@ def test_the_command_line_refuses_an_unknown_name():
     assert result.exit_code != 0
     assert "method" in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_run_goes_on_where_a_fixed_period_begins():
+    """A period that is under way cannot be shortened there, as the host does with a register."""
+    task = Task.load("xor").with_overrides(fixed=["tau_x"], tau_x=4)
+    with open_session(task, "sim") as session:
+        session.load_samples(*task.datasets())
+        session.start(task.settings(), 1)
+        session.train(8)
+        whole = session.read_state()
+        session.train(10)
+        within, weights = session.read_state(), session.read_weights()
+        with pytest.raises(UserError, match="step 10 lies 2 steps into a period of tau_x = 4"):
+            session.restore(task.settings(), 1, within)
+        session.restore(task.settings(), 1, whole)
+        session.train(10)
+        for got, wanted in zip(session.read_weights(), weights, strict=True):
+            np.testing.assert_array_equal(got, wanted)
 
 
 def test_the_host_refuses_what_the_board_was_not_built_for():

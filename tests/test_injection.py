@@ -17,8 +17,9 @@ from golden_model.errors import UserError
 from golden_model.imperfections import Imperfections
 from golden_model.network import Network
 from golden_model.settings import Settings
-from rtl.config import DIFFERENCES, CoreConfig, fixed_settings
+from rtl.config import CoreConfig
 from rtl.core import FoldedCore
+from rtl.fixed import DIFFERENCES, fixed_settings
 from rtl.injection import ImperfectConfig, ImperfectCore
 from rtl.injection.config import PERTURBATIONS
 from rtl.lockstep import MismatchError

@@ -13,7 +13,9 @@ from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, Ne
 from golden_model.settings import Settings
 from host.records import sample_records
 from host.session import Samples
-from rtl.protocol import WIRING, Identity
+from rtl.fixed import fixed_settings
+from rtl.protocol import FIXABLE, WIRING, Identity
+from rtl.spatial import config as spatial_config
 from rtl.spatial.config import PARAMETERS_MAX, SpatialConfig
 from tests.test_config import numbered
 
@@ -71,6 +73,30 @@ def test_wiring_there_and_back(nodes, antithetic):
     # Through what a board says of itself, too.
     said = Identity.of(RESIDUAL, config.lanes, config.lane_words, 64, 12_000_000, config.wiring)
     assert SpatialConfig.wired(RESIDUAL, Identity.from_words(said.words()).wiring) == config
+
+
+def test_what_is_fixed_is_told():
+    settings = Settings(rounding="residual", eta_exp=9, tau_x=30, tau_theta=5)
+    fixed = fixed_settings(settings, FIXABLE)
+    config = SpatialConfig.of(RESIDUAL, settings, fixed)
+    # The method, the difference and the rounding are wiring in any case.
+    assert config.fixed == tuple(pair for pair in fixed if pair[0] in spatial_config.FIXABLE)
+    assert config.constants == {
+        "delta_exp": settings.delta_exp,
+        "eta_exp": 9,
+        "tau_x": 30,
+        "tau_p": settings.tau_p,
+        "tau_theta": 5,
+    }
+    assert (config.longest("tau_x", 99), config.longest("tau_p", 99)) == (30, settings.tau_p)
+    assert SpatialConfig.wired(RESIDUAL, config.wiring) == config
+    said = Identity.of(RESIDUAL, config.lanes, config.lane_words, 64, 12_000_000, config.wiring)
+    assert SpatialConfig.wired(RESIDUAL, Identity.from_words(said.words()).wiring) == config
+    config.check(settings)
+    text = refused(config.check, dataclasses.replace(settings, tau_x=31))
+    assert text.startswith("tau_x = 31: this core was built for 30")
+    text = refused(lambda: dataclasses.replace(config, fixed=(("method", "np"),)))
+    assert text.startswith("fixed = 'method': give each of delta_exp")
 
 
 def test_of_takes_what_the_settings_say():

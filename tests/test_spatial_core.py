@@ -65,6 +65,7 @@ CLASSES = {
 }
 SINGLE = {"layers": (3, 2), "sample_bits": 1, "sample_signed": True, "weight_bits": 12}
 RESIDUAL = {"rounding": "residual", "eta_exp": 6, "tau_theta": 7, "input_shift": 14}
+FIXED = (("delta_exp", 4), ("eta_exp", 6), ("tau_x", 3), ("tau_p", 2), ("tau_theta", 7))
 CASES: dict[str, tuple[dict, dict]] = {
     **{
         f"xor_{method}_{which}": (XOR, {"method": method, "difference": which, **RESIDUAL})
@@ -78,12 +79,23 @@ CASES: dict[str, tuple[dict, dict]] = {
     "single_layer": (
         SINGLE, {"method": "wp", "difference": "forward", "eta_exp": 1, "input_shift": 14}
     ),
+    "single_fixed": (
+        SINGLE,
+        {
+            "method": "wp", "difference": "forward", "eta_exp": 1, "input_shift": 14,
+            "tau_x": 1, "tau_p": 1,
+        },
+    ),
+    "all_fixed": (CLASSES, {"method": "np", "difference": "antithetic", **RESIDUAL}),
 }  # fmt: skip
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     # In logic a weight's product takes a clock more.
     "three_layers": {"product_dsp": False, "table_dsp": False, "share_dsp": False},
+    # All that may be wiring.
+    "all_fixed": {"fixed": FIXED},
+    "single_fixed": {"fixed": tuple((name, 1) for name in ("tau_x", "tau_p", "tau_theta"))},
     # Room for other step sizes: a clock more for the shares, and accumulators that hold G·2^k.
     "classes": {"shift_low": -1, "shift_high": 4},
 }
@@ -196,9 +208,10 @@ def test_equals_the_golden_model(name):
     weight that the host writes.  On the same board then with other time constants."""
     config, settings = case(name)
     net = config.network
-    runs = [settings, case(name, tau_theta=1, tau_x=1, tau_p=5)[1]]
-    if settings.accumulates:
-        runs.insert(1, case(name, tau_theta=1)[1])
+    runs = [settings]
+    if not config.fixed:
+        runs += [case(name, tau_theta=1)[1]] * settings.accumulates
+        runs.append(case(name, tau_theta=1, tau_x=1, tau_p=5)[1])
     if config.align_max:
         runs += [case(name, eta_exp=settings.eta_exp + k)[1] for k in (-2, 1)]
     clipped, last = 0, net.depth - 1

@@ -13,11 +13,14 @@ from golden_model.errors import UserError
 from golden_model.network import ONE, Network, signed_bits
 from golden_model.settings import Settings
 from rtl.config import change_bits
+from rtl.fixed import Fixed, check_fixed, check_settings, fixed_of_words, fixed_words, longest
 from rtl.protocol import WIRING
 from rtl.variant import PLAIN, Variant, shown
 
 PARAMETERS_MAX = 4096
 """Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
+FIXABLE = ("delta_exp", "eta_exp", "tau_x", "tau_p", "tau_theta")
+"""Settings that are registers here, and may be wiring instead (rtl.protocol.FIXABLE)."""
 FOLDED_ONLY = {
     "scope": "it measures all layers' changes at once, in one clock",
     "perturbation": "its synapses have random signs",
@@ -35,7 +38,8 @@ class SpatialConfig:
     """A network in space: every synapse is a lane of its own, with one word.
 
     The method, the difference and the place of the inputs' binary point are wiring here, and of
-    the update shift S only `shift_low` to `shift_high` is there; all else stays a register.
+    the update shift S only `shift_low` to `shift_high` is there; all else stays a register, but
+    for what is `fixed`.
     Raises UserError where the network is too large.
     """
 
@@ -59,9 +63,12 @@ class SpatialConfig:
     """Accumulators add in the ECP5's carry cells, which only a netlist can show."""
     variant: Variant = PLAIN
     """Which of the family of methods it is built for."""
+    fixed: Fixed = ()
+    """Which of FIXABLE are wiring, too; what only another value needs is not built."""
 
     def __post_init__(self) -> None:
         self.variant.layers(self.network)
+        check_fixed(self.fixed, FIXABLE)
         count = self.network.parameters
         if count > PARAMETERS_MAX:
             raise UserError(
@@ -71,8 +78,13 @@ class SpatialConfig:
             )
 
     @classmethod
-    def of(cls, network: Network, settings: Settings, **options: bool) -> SpatialConfig:
-        """The core for a network with these settings, and others of the same update shift S."""
+    def of(
+        cls, network: Network, settings: Settings, fixed: Fixed = (), **options: bool
+    ) -> SpatialConfig:
+        """The core for a network with these settings, and others of the same update shift S.
+
+        fixed: what is wiring beside; what is so in every spatial core may be among it.
+        """
         shift = settings.shift(network)
         cls._check_rate(network, settings)
         if network.accumulators and not settings.accumulates:
@@ -88,6 +100,7 @@ class SpatialConfig:
             shift_low=shift,
             shift_high=max(shift, 0),
             variant=cls._variant(settings),
+            fixed=tuple(pair for pair in fixed if pair[0] in FIXABLE),
             **options,
         )
 
@@ -110,6 +123,7 @@ class SpatialConfig:
                     "wiring there; build it for this task, or use a folded core, which takes both"
                 )
         self.variant.check(settings)
+        check_settings(self.fixed, settings)
         self._check_rate(self.network, settings)
         if self.network.accumulators and not self.shift_low <= shift <= self.shift_high:
             raise UserError(
@@ -138,6 +152,15 @@ class SpatialConfig:
                     "leave over in units of one learning rate, so it cannot change in a run; use "
                     f"the folded core, rounding = 'stochastic', or leave {name} out"
                 )
+
+    def longest(self, name: str, most: int) -> int:
+        """The largest value of a time constant, of `most` where it is a register."""
+        return longest(self.fixed, name, most)
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """What is fixed, as fields of rtl.schedule.SETTINGS_LAYOUT."""
+        return {name: int(value) for name, value in self.fixed}
 
     @property
     def passes(self) -> int:
@@ -185,15 +208,15 @@ class SpatialConfig:
 
     @property
     def wiring(self) -> tuple[int, ...]:
-        """What the host must know besides the network (rtl.protocol.WIRING)."""
-        return tuple(int(getattr(self, name)) for name in WIRING)
+        """What the host must know besides the network (rtl.protocol.WIRING, then FIXABLE)."""
+        return (*(int(getattr(self, name)) for name in WIRING), *fixed_words(self.fixed))
 
     @classmethod
     def wired(
         cls, network: Network, wiring: Sequence[int], variant: Variant = PLAIN
     ) -> SpatialConfig:
         """The inverse of `wiring`: the core that a board says it holds."""
-        fields = dict(zip(WIRING, wiring, strict=True))
+        fields = dict(zip(WIRING, wiring, strict=False))
         return cls(
             network,
             nodes=bool(fields["nodes"]),
@@ -202,6 +225,7 @@ class SpatialConfig:
             shift_low=fields["shift_low"],
             shift_high=fields["shift_high"],
             variant=variant,
+            fixed=fixed_of_words(wiring[len(WIRING) :]),
         )
 
     def place(self, _lane: int, word: int) -> tuple[int, int, int]:

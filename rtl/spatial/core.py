@@ -12,6 +12,7 @@ from golden_model.network import ONE, ROUND_BITS
 from rtl.core import weight_request_layout
 from rtl.costs import cost_latency, parallel_cost, result_layout
 from rtl.delay import delayed
+from rtl.fixed import wired
 from rtl.schedule import (
     CLOCK_BITS,
     COMMAND_SHAPE,
@@ -98,7 +99,8 @@ class SpatialCore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cfg, net, s, at = self.config, self.config.network, self.settings, self.timing
+        cfg, net, at = self.config, self.config.network, self.timing
+        s = wired(m, self.settings, cfg.constants) if cfg.fixed else self.settings
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
         # The others are neither perturbed nor changed, which takes what both need away.
@@ -110,12 +112,13 @@ class SpatialCore(wiring.Component):
         for k, layer in enumerate(layers):
             m.submodules[f"layer_{k}"] = layer
         m.submodules.shares = shares = Shares(cfg, len(sources.x))
-        self._control(m, sequencer, starter, ring)
+        self._control(m, s, sequencer, starter, ring)
         token = Delayed(m, sequencer.token, plain=~sequencer.token.step)
 
         # Forward: from layer to layer, then all passes' costs, then their difference.
         scale = Signal(range(net.grid_frac + 1))
-        m.d.sync += scale.eq(net.grid_frac - s.delta_exp)
+        domain = m.d.comb if "delta_exp" in cfg.constants else m.d.sync
+        domain += scale.eq(net.grid_frac - s.delta_exp)
         codes = layers[0].codes.as_value()
         m.d.comb += [
             codes.eq(sequencer.sample.codes.as_value()),
@@ -178,8 +181,7 @@ class SpatialCore(wiring.Component):
         self._watch(m, token, layers)
         return m
 
-    def _control(self, m, sequencer, starter, ring) -> None:
-        s = self.settings
+    def _control(self, m, s, sequencer, starter, ring) -> None:
         connect(m, flipped(self.record), sequencer.record)
         connect(m, flipped(self.weight_request), ring.request)
         connect(m, ring.reply, flipped(self.weight_reply))

@@ -6,10 +6,11 @@ core, but an update is applied when the last step of its window has left the net
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden_model.network import TAU_MAX
 from rtl.protocol import Command
 from rtl.schedule import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
 from rtl.spatial.config import SpatialConfig
@@ -91,8 +92,13 @@ class Sequencer(wiring.Component):
 
         next_phase, first_phase = Signal(), Signal()
         ends_sample, ends_draw, ends_window = (
-            _phase(m, getattr(s, name), name, next_phase, first_phase)
-            for name in ("tau_x", "tau_p", "tau_theta")
+            Const(1)
+            if cfg.longest(name, most) == 1
+            else _phase(m, getattr(s, name), name, cfg.longest(name, most), next_phase, first_phase)
+            for name, most in (
+                *(("tau_x", TAU_MAX), ("tau_p", TAU_MAX)),
+                ("tau_theta", TAU_MAX if net.accumulators else 1),
+            )
         )
 
         # The sample in use, and the planes of its codes.
@@ -222,14 +228,15 @@ class Sequencer(wiring.Component):
         return m
 
 
-def _phase(m: Module, period, name: str, following, first):
-    """Whether the step to come is the last one of its period.
+def _phase(m: Module, period, name: str, longest: int, following, first):
+    """Whether the step to come is the last one of its period, which is at most `longest` steps.
 
     Counts up from 1, so that a period that is changed holds for the one under way; a step may
     follow in every clock, so what is compared with is known a clock before.
     """
-    phase, ends = Signal.like(period, name=f"phase_{name}", reset_less=True), Signal()
-    before = Signal.like(period, name=f"before_{name}", reset_less=True)
+    phase = Signal(range(longest + 1), name=f"phase_{name}", reset_less=True)
+    before = Signal.like(phase, name=f"before_{name}", reset_less=True)
+    ends = Signal()
     m.d.sync += before.eq(period - 1)
     last, last_but_one, single = Signal(), Signal(), Signal()
     m.d.comb += [last.eq(phase == period), last_but_one.eq(phase == before), single.eq(before == 0)]

@@ -97,7 +97,8 @@ class Shares(wiring.Component):
         if net.accumulators and cfg.align_max:
             m.d.comb += align.eq(cfg.shift_high - shift)
         valid = delayed(m, self.valid, Broadcast.LATENCY - X_BEFORE_DELTA - 1)
-        products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0)
+        rate = tuple(pair for pair in cfg.fixed if pair[0] in ("delta_exp", "eta_exp"))
+        products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0, fixed=rate)
         for k in range(self.count):
             if self.is_direct(cfg):
                 m.d.sync += self.share[k].eq(Mux(self.valid, self.delta << align, 0))
