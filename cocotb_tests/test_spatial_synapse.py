@@ -69,21 +69,22 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         share_bound = config.contribution_bound << config.align_max
     weight = gradient = 0
     since = net.tau_theta_max
-    moves: list[int | None] = [None]  # of the change a clock ago
-    clipped = [False, False]  # of the changes one and two clocks ago
+    latency = Synapse.latency_of(config)
+    assert latency == (3 if accumulates else 2)
+    moves: list[int | None] = [None] * (latency - 1)  # of the changes one, two clocks ago
+    clipped = [False] * latency
     ends, signs = set(), set()
     for clock in range(CLOCKS):
-        # A change takes two clocks; in the core the next one comes far later.
-        free = moves[0] is None
+        # In the core the next change comes far later.
+        free = not any(value is not None for value in moves)
         due = accumulates and since >= net.tau_theta_max
         change = free and (due or random.random() < 0.3)
         turn = free and not change and random.random() < 0.1
-        clear = not change and random.random() < 0.03
+        clear = free and not change and random.random() < 0.03
         share = spread(random, -share_bound, share_bound)
         if random.random() < 0.5:
             share >>= random.randrange(config.share_bits)
-        changed = moves[0] is not None
-        if accumulates and (change or due or changed):
+        if accumulates and (change or due or not free):
             share = 0
         gate, sign = int(random.random() < 0.85), random.getrandbits(1)
         if accumulates and change:
@@ -94,16 +95,18 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         dut.share.value = placed & ((1 << config.share_bits) - 1)
         dut.gate.value, dut.sign.value = gate, sign
         dut.change.value, dut.clear.value, dut.turn.value = int(change), int(clear), int(turn)
-        dut.empty.value, dut.takes.value = int(changed or clear), int(changed or turn)
+        last = moves[-1] is not None
+        dut.changed.value = int(moves[0] is not None)
+        dut.empty.value, dut.takes.value = int(last or clear), int(last or turn)
         dut.before.value = before & ((1 << net.weight_bits) - 1)
         await ReadOnly()
         where = f"{name}, clock {clock}"
         assert as_signed(int(dut.weight.value), net.weight_bits) == weight, where
         if accumulates:
             # Behind a change the upper part is the weight to come.
-            seen = (1 << (cut if changed else config.gradient_bits)) - 1
+            seen = (1 << (config.gradient_bits if free else cut)) - 1
             assert int(dut.gradient.value) & seen == gradient & seen, where
-        assert bool(int(dut.clipped.value)) == clipped[1], where
+        assert bool(int(dut.clipped.value)) == clipped[-1], where
 
         # As in Trainer._update: +sign·share to G and ⌊G·2^-S⌋ to W, or −sign·share to W.
         given = (-share if sign else share) if gate else 0
@@ -119,11 +122,11 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
             if clear:
                 gradient = since = 0
         limited = int(saturate(wanted, low, high))
-        clipped = [change and limited != wanted, clipped[0]]
+        clipped = [change and limited != wanted, *clipped[:-1]]
         if clipped[0]:
             ends.add(limited)
-        weight = before if turn else weight if moves[0] is None else moves[0]
-        moves = [limited if change else None]
+        weight = before if turn else moves[-1] if last else weight
+        moves = [limited if change else None, *moves[:-1]]
         await FallingEdge(dut.clk)
     assert ends == {low, high}, f"{name}: the test must clip at both ends"
     assert signs == {-1, 0, 1}

@@ -91,19 +91,22 @@ class Synapses(wiring.Component):
             signs = copy(sign & ~change if accumulates else sign, "sign")
         shares = [copy(share, f"share_{k}") for k, share in enumerate(shares)]
         clear, changes = copy(self.clear, "clear_here"), copy(change, "changes")
+        takes_next = copy(changes, "takes_next") if accumulates else changes
         synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
         for k, synapse in enumerate(synapses):
             if k % GROUP == 0:
                 # What every bit of every synapse takes is too much for one register.
                 turn, here = copy(self.turns, f"turn_{k}"), copy(change, f"change_{k}")
-                takes = copy(changes | self.turns, f"takes_{k}")
-                empty = copy(changes | self.clear, f"empty_{k}")
+                changed = copy(changes, f"changed_{k}")
+                takes = copy(takes_next | self.turns, f"takes_{k}")
+                empty = copy(takes_next | self.clear, f"empty_{k}")
             m.submodules[f"synapse_{k}"] = synapse
             m.d.comb += [
                 synapse.share.eq(shares[self.share_of[k]]),
                 synapse.gate.eq(gates[k]),
                 synapse.sign.eq(signs[k % self.leap]),
                 synapse.change.eq(here),
+                synapse.changed.eq(changed),
                 synapse.clear.eq(clear),
                 synapse.empty.eq(empty),
                 synapse.turn.eq(turn),

@@ -15,17 +15,17 @@ class Synapse(wiring.Component):
     """Equals golden_model.trainer.Trainer._update for one weight.
 
     With accumulators: each clock with `gate` G ← G ± share; a clock with `change` (with `gate`, and
-    a share of 0, as in the clock behind) makes W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in
-    G.  Without: a clock with `change` makes W ← clip(W ∓ share), where `gate` low makes the share
-    0.  A `sign` of 1 subtracts the share; under node perturbation, where that is the neuron's, it
-    comes as ~share then, and with accumulators `sign` is low with `change`.  All outputs are
-    registers: G is there a clock later; two clocks later W, and `clipped`, which tells whether the
-    change was cut off.
+    a share of 0, as in the two clocks behind) makes W ← clip(W − ⌊G·2^-S⌋), which leaves the
+    residual in G.  Without: a clock with `change` makes W ← clip(W ∓ share), where `gate` low makes
+    the share 0.  A `sign` of 1 subtracts the share; under node perturbation, where that is the
+    neuron's, it comes as ~share then, and with accumulators `sign` is low with `change`.  All
+    outputs are registers: G is there a clock later; latency_of() clocks later W, and `clipped`,
+    which tells whether the change was cut off.
 
     While `turn` is high W takes `before`, its neighbour's weight: the host reads and writes a
-    ring of all weights.  `takes` is high with `turn` and in the clock behind `change`.  `clear`
-    empties G; `empty` is high with it and in the clock behind `change`, in which the upper part of
-    G is the weight to come.
+    ring of all weights.  `takes` is high with `turn` and in the last clock before the new W.
+    With accumulators the upper part of G is the weight to come from the clock behind `change`, in
+    which `changed` is high, to that one, in which `empty` is.  `clear` with `empty` empties G.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -37,6 +37,7 @@ class Synapse(wiring.Component):
                 "gate": In(1),
                 "sign": In(1),
                 "change": In(1),
+                "changed": In(1),
                 "clear": In(1),
                 "empty": In(1),
                 "turn": In(1),
@@ -47,6 +48,11 @@ class Synapse(wiring.Component):
                 "clipped": Out(1),
             }
         )
+
+    @staticmethod
+    def latency_of(config: SpatialConfig) -> int:
+        """Clocks from `change` to the new weight."""
+        return 3 if config.network.accumulators else 2
 
     def elaborate(self, platform):
         m = Module()
@@ -73,7 +79,9 @@ class Synapse(wiring.Component):
                 m.d.sync += residual.eq(0)
             with m.If(self.empty):
                 m.d.sync += upper.eq(0)
-            moved, kept = ~total[cut:], ~upper
+            kept = ~upper
+            # A clock of its own: the share has a long way into the adder.
+            above, clips = kept[bits - 1 :], self.changed
         else:
             share, minus = Mux(self.gate, self.share, 0), self.sign & self.gate
             if cfg.nodes:
@@ -82,15 +90,15 @@ class Synapse(wiring.Component):
                 moved = add_or_subtract(self.weight, share, ~minus)
             kept = Signal(len(moved), reset_less=True)
             m.d.sync += kept.eq(moved)
+            above, clips = moved[bits - 1 :], self.change
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,
         # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.  That
         # reset must be the only one, and come from a register.
-        above = moved[bits - 1 :]
         high, low = Signal(), Signal()
         m.d.sync += [
-            high.eq(self.change & ~above[-1] & above.any()),
-            low.eq(self.change & above[-1] & ~above.all()),
+            high.eq(clips & ~above[-1] & above.any()),
+            low.eq(clips & above[-1] & ~above.all()),
             self.clipped.eq(high | low),
         ]
         rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
