@@ -11,7 +11,7 @@ from boards.devices import ECP5, GOWIN, ICE40, Device
 from golden_model.network import ACT_BITS, Network, signed_bits
 from golden_model.signs import STATE_BITS
 from rtl.activation import has_table
-from rtl.config import CoreConfig
+from rtl.config import LIT_WORD, CoreConfig
 from rtl.costs import cost_kind
 from rtl.piecewise import TABLE
 from rtl.protocol import FRAME_MAX
@@ -93,6 +93,8 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
         taken += place(device, config.lane_words, config.lanes * config.phase_bits)
     if config.gate_words:
         taken += place(device, config.gate_words, 1)
+    if config.lit_words:
+        taken += place(device, config.lit_words, LIT_WORD) * 2
     if config.table_memory:
         taken += Taken(blocks=2)
     if network.cost == "cross_entropy":

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from boards.blocks import core_dsps, lane_dsps, sample_memories
 from boards.board import Board
 from boards.capacity import core_blocks, core_config, sample_depth
@@ -152,17 +154,40 @@ def remedies(fit: Fit, boards: Iterable[Board], settings: Settings | None = None
     return found
 
 
-def average_clocks(config: CoreConfig, settings: Settings) -> float:
+def average_clocks(
+    config: CoreConfig, settings: Settings, codes: np.ndarray | None = None
+) -> float:
     """Clocks per training step, over whole periods of tau_x and tau_theta.
 
     The antithetic difference takes two passes in every step, the continuous form one; the forward
     difference a second pass, for C0, only where the sample is new or the weights changed in the
-    step before.
+    step before.  codes: with skip_zeros, samples in the order of training, over which the mean is
+    taken; None: as if no input were 0.
     """
-    two, one = step_clocks(config), step_clocks(config, passes=1)
-    if settings.antithetic or settings.continuous:
-        return float(two)
     tau_x, tau_theta = settings.tau_x, settings.tau_theta
     period = math.lcm(tau_x, tau_theta)
-    renewed = period // tau_x + period // tau_theta - 1
-    return (renewed * two + (period - renewed) * one) / period
+    new, changed = period // tau_x - 1, period // tau_theta - 1
+    total = 0.0
+    for count, kind in (
+        (1, (True, True)),
+        (new, (True, False)),
+        (changed, (False, True)),
+        (period - new - changed - 1, (False, False)),
+    ):
+        if count:
+            total += count * _clocks(config, settings, codes, *kind)
+    return total / period
+
+
+def _clocks(config, settings: Settings, codes, new_sample: bool, changed: bool) -> float:
+    """Of a step with a new sample, or with that of the step before; behind a change of weights, or
+    not."""
+    passes = 2 if settings.antithetic or new_sample or changed else 1
+    visits_all = not config.variant.skip_zeros or (changed and settings.accumulates)
+    if codes is None or visits_all:
+        return step_clocks(config, passes=passes)
+    lit = np.asarray(codes) != 0
+    if new_sample:
+        lit = lit | np.roll(lit, 1, axis=0)
+    clocks = [step_clocks(config, passes=passes, visited=flags) for flags in lit.tolist()]
+    return sum(clocks) / len(clocks)

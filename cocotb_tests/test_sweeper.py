@@ -12,6 +12,8 @@ from cocotb_tests.streams import start_clock
 from cocotb_tests.values import config_of
 from rtl.config import CoreConfig
 from rtl.lane import Lane
+from rtl.lit import visit_layout
+from rtl.schedule import packed_fields
 from rtl.sweeper import Sweeper, token_layout
 
 CASES = {
@@ -29,7 +31,29 @@ def test_sweeper(name):
     simulate(Sweeper(config_of(given)), __name__, "issues_every_token", given)
 
 
-def tokens(config: CoreConfig, passes: int, flush: bool) -> list[tuple[dict, dict]]:
+@pytest.mark.parametrize("name", CASES)
+def test_sweeper_that_skips(name):
+    network, lanes = CASES[name]
+    given = {"network": network, "lanes": lanes, "variant": {"skip_zeros": True}}
+    simulate(Sweeper(config_of(given)), __name__, "issues_every_token", given)
+
+
+def drawn_visits(config: CoreConfig, random) -> list[dict] | None:
+    """A group's visits in the first layer, as rtl.lit has them; None where there is none."""
+    if not config.variant.skip_zeros:
+        return None
+    inputs = config.network.layers[0]
+    flags = [(k, random.getrandbits(1), random.getrandbits(1)) for k in range(inputs)]
+    flags = [one for one in flags if any(one[1:])] or [(inputs - 1, 0, 0)]
+    return [
+        {"input": k, "bias": int(k == inputs), "now": now, "before": before}
+        for k, now, before in [*flags, (inputs, 1, 1)]
+    ]
+
+
+def tokens(
+    config: CoreConfig, passes: int, flush: bool, visits: list[dict] | None
+) -> list[tuple[dict, dict]]:
     """Every token of a sweep in order, and the group it belongs to."""
     net, found = config.network, []
     for layer in range(net.depth):
@@ -46,10 +70,15 @@ def tokens(config: CoreConfig, passes: int, flush: bool) -> list[tuple[dict, dic
                     "output": int(not hidden),
                 }
                 width = net.layers[layer] + 1
-                for j in range(width):
+                of_group = [{"input": j} for j in range(width)]
+                if visits is not None:
+                    of_group = [one | {"now": 1, "before": 1} for one in of_group]
+                    of_group = of_group if layer else visits
+                for number, one in enumerate(of_group):
+                    j = one["input"]
                     token = {
-                        "input": j,
-                        "first": int(j == 0),
+                        **one,
+                        "first": int(number == 0),
                         "bias": int(j == width - 1),
                         "group": config.first_group[layer] + group,
                         "word": config.first_word[layer] + group * width + j,
@@ -79,7 +108,10 @@ async def issues_every_token(dut):
     for number in range(36):
         passes, flush = (1, 2, 3)[number % 3], number % 4 == 3
         hurry = number < 12
-        expected = tokens(config, passes, flush)
+        visits = drawn_visits(config, random)
+        expected = tokens(config, passes, flush, visits)
+        visit = 0
+        offers = False
         dut.passes.value, dut.flush.value, dut.start.value = passes, int(flush), 1
         dut.arrives.value = 0
         await FallingEdge(dut.clk)
@@ -99,6 +131,11 @@ async def issues_every_token(dut):
                     coming[k].pop(0)
                     arrives |= 1 << k
             dut.arrives.value = arrives
+            if visits is not None:
+                offers = offers or hurry or random.random() < 0.7
+                following = visits[visit % len(visits)]
+                dut.visits__valid.value = int(offers)
+                dut.visits__payload.value = packed_fields(visit_layout(config), **following)
             await ReadOnly()
             assert int(dut.busy.value)
             token, finished = expected[at]
@@ -112,6 +149,11 @@ async def issues_every_token(dut):
             missing = needs and there[which] == read[which]
             full = token["bias"] and clock < free_at and not flush
             age = clock - read_at.get(token["word"], -99)
+            dark = visits is not None and not layer and not offers
+            if visits is not None and not layer and offers:
+                assert int(dut.visits__ready.value) == int(dut.valid.value), where
+                if int(dut.valid.value):
+                    visit, offers = visit + 1, False
             if int(dut.valid.value):
                 raw = int(dut.token.value)
                 got = {name: unpack(layout, raw, name) for name in token}
@@ -137,10 +179,12 @@ async def issues_every_token(dut):
                 at += 1
             else:
                 # The first token waits for the last one's turnaround, so that none has to later.
-                ahead = config.groups[layer] * (net.layers[layer] + 1)
+                least = 2 if visits is not None and not layer else net.layers[layer] + 1
+                ahead = config.groups[layer] * least
                 due = last + 1 + max(turnaround - ahead, 0)
-                early = token["first"] and first_group and which and clock < due
-                waited_for_nothing += not (missing or full or early or clock == ended + 1)
+                early = token["first"] and first_group and not token["lead"] and clock < due
+                needless = not (missing or full or early or dark)
+                waited_for_nothing += needless and clock != ended + 1
             for k in (0, 1):
                 there[k] += arrives >> k & 1
             await FallingEdge(dut.clk)

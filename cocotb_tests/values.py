@@ -10,6 +10,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from golden_model.network import Network
 from rtl.config import CoreConfig
+from rtl.variant import Variant
 
 
 def network_of(fields: dict[str, Any]) -> Network:
@@ -18,9 +19,11 @@ def network_of(fields: dict[str, Any]) -> Network:
 
 
 def config_of(given: dict[str, Any]) -> CoreConfig:
-    """The configuration whose `network`, `lanes` and `fixed`, where given, went through JSON."""
+    """The configuration whose `network`, `lanes`, `fixed` and `variant`, where given, went through
+    JSON."""
     fixed = tuple((name, value) for name, value in given.get("fixed", ()))
-    return CoreConfig(network_of(given["network"]), given["lanes"], fixed=fixed)
+    variant = Variant(**given.get("variant", {}))
+    return CoreConfig(network_of(given["network"]), given["lanes"], fixed=fixed, variant=variant)
 
 
 def payload_layout(component, port: str):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from golden_model.adam import averaging_exp
+from golden_model.lit_inputs import lit_signs
 from golden_model.network import Network
 from golden_model.perturbations import FAMILIES
 from golden_model.reference import cost, forward
@@ -66,7 +67,9 @@ class FloatTrainer:
         self.means = [np.zeros_like(w) for w in self.weights]
         self.squares = [np.zeros_like(w) for w in self.weights]
         self._changes = 0
+        self._drawn: list[np.ndarray] = []
         self._draw: list[np.ndarray] = []
+        """What was drawn, as it goes with the sample."""
         self._sample = np.zeros(len(seeds), dtype=np.int64)
         self._baseline = np.zeros(len(seeds))
         self._before = np.zeros(len(seeds))
@@ -83,7 +86,12 @@ class FloatTrainer:
         if t % s.tau_p == 0:
             unit = 2.0**-s.value_frac
             # What is not trained is never read.
-            self._draw = [np.zeros(0) if v is None else v * unit for v in self.perturbation.draw()]
+            self._drawn = [np.zeros(0) if v is None else v * unit for v in self.perturbation.draw()]
+        if new_sample or t % s.tau_p == 0:
+            self._draw = list(self._drawn)
+            if s.skip_zeros and not s.perturbs_nodes and 0 in self._trained:
+                x = self.x[self._sample]
+                self._draw[0] = lit_signs(self._draw[0], np.insert(x, x.shape[1], 1.0, axis=1))
         if s.difference == "forward" and (new_sample or self._weights_changed):
             self._baseline, self._inputs = self._cost(0, [])
         changes = [self._measure(group) for group in self._groups]

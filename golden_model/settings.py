@@ -59,6 +59,8 @@ class Settings:
     """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
     gate_zeros: bool = False
     """Weight perturbation: a synapse whose input is 0 takes no share."""
+    skip_zeros: bool = False
+    """Of the first layer's weights only those are visited whose input is not 0 in the sample."""
     optimizer: str = "sgd"
     """sgd: plain descent, with momentum if you like.  adam: steps of about 2^-eta_exp."""
     momentum_exp: int = 0
@@ -131,6 +133,12 @@ class Settings:
                 f"perturbation = {self.perturbation!r} with rounding = 'stochastic': its values "
                 "lie between 0 and 1 too, and a share of whole weight units has no such parts; "
                 "use rounding = 'residual'"
+            )
+        if self.skip_zeros and self.perturbation != "random":
+            raise UserError(
+                f"skip_zeros = true with perturbation = {self.perturbation!r}: it gives every "
+                "weight values of its own in every draw, so that none can be left out; use "
+                "perturbation = 'random', or leave skip_zeros out"
             )
         for name, value in (
             ("optimizer = 'adam'", self.adam),

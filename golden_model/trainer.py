@@ -17,6 +17,7 @@ from golden_model.formats import saturate, stochastic_round
 from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
 from golden_model.highpass import HighPass
 from golden_model.imperfections import ImperfectHardware, Imperfections
+from golden_model.lit_inputs import lit_signs
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
 from golden_model.perturbations import FAMILIES
@@ -113,7 +114,10 @@ class Trainer:
         nothing = [np.zeros((len(seeds), f + 1), dtype=bool) for f in network.layers[:-1]]
         self._open, self._baseline_open = nothing, list(nothing)
         self._seed_numbers = np.arange(seeds_count)
+        self._skips = settings.skip_zeros and not settings.perturbs_nodes
+        self._drawn: list[np.ndarray | None] = []
         self._draw: list[np.ndarray | None] = []
+        """What was drawn, as it goes with the sample."""
         self._x = np.zeros((seeds_count, network.layers[0] + 1), dtype=np.int64)
         self._label = np.zeros(seeds_count, dtype=np.int64)
         self._baseline = np.zeros(seeds_count, dtype=np.int64)
@@ -141,7 +145,8 @@ class Trainer:
         if step % s.tau_x:
             self._next_sample()
         if step % s.tau_p:
-            self._draw = self.perturbation.draw()
+            self._drawn = self.perturbation.draw()
+        self._match_draw()
 
     def step(self) -> Step:
         """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Schedule')."""
@@ -152,7 +157,9 @@ class Trainer:
         if new_sample:
             self._next_sample()
         if t % s.tau_p == 0:
-            self._draw = self.perturbation.draw()
+            self._drawn = self.perturbation.draw()
+        if new_sample or t % s.tau_p == 0:
+            self._match_draw()
 
         baseline = cost_plus = None
         if s.antithetic:
@@ -198,6 +205,11 @@ class Trainer:
         return evaluate(self.weights, inputs, labels, self.network, self.hardware)
 
     @property
+    def lit(self) -> np.ndarray:
+        """Which inputs of the last step's sample are not 0, the bias last: (seeds, inputs + 1)."""
+        return self._x != 0
+
+    @property
     def inputs(self) -> np.ndarray:
         """All training samples' input activations, (samples, inputs) int64."""
         return self._inputs(slice(None))
@@ -215,6 +227,11 @@ class Trainer:
         x = np.broadcast_to(self._inputs(index), (seeds, self.codes.shape[1]))
         self._label = np.broadcast_to(self.labels[index], seeds)
         self._x = with_bias(x)
+
+    def _match_draw(self) -> None:
+        self._draw = list(self._drawn)
+        if self._skips and self._draw and self._draw[0] is not None:
+            self._draw[0] = lit_signs(self._draw[0], self._x)
 
     def _costs(self, kind: str) -> np.ndarray:
         """Costs (passes, seeds) of the passes of that kind; they share the first layer's sums.

@@ -66,6 +66,7 @@ class Plan:
     scope: str
     trainable: tuple[bool, ...]
     gate_zeros: bool
+    skip_zeros: bool
     optimizer: str
     momentum_exp: int
     decay_exp: int

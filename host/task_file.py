@@ -109,6 +109,7 @@ class MethodSection(Section):
     trainable: list[bool] | None = None
     """A flag per layer of weights."""
     gate_zeros: bool | None = None
+    skip_zeros: bool | None = None
     optimizer: Literal["sgd", "adam"] | None = None
     momentum_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     decay_exp: Annotated[int, Field(ge=0, le=31)] | None = None

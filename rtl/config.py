@@ -31,6 +31,9 @@ from rtl.fixed import (
 )
 from rtl.variant import FIELDS, PLAIN, Variant, shown
 
+LIT_WORD = 8
+"""Inputs that rtl.lit looks at in a clock."""
+
 
 def change_bits(network: Network) -> int:
     """Width of a weight change.  It is limited to ±2^weight_bits or more: that moves any weight
@@ -317,6 +320,13 @@ class CoreConfig:
         if not self.variant.gate_zeros:
             return 0
         return 2 << (max(self.hidden_nodes, 2) - 1).bit_length()
+
+    @property
+    def lit_words(self) -> int:
+        """Words of rtl.lit, of LIT_WORD bits: room for four samples; 0 where it is not built."""
+        if not self.variant.skip_zeros:
+            return 0
+        return 4 << (self.network.layers[0] // LIT_WORD).bit_length()
 
     # -- sums -------------------------------------------------------------------------------
 

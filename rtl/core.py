@@ -16,6 +16,7 @@ from rtl.costs import cost_unit, result_layout
 from rtl.delay import delayed
 from rtl.gate import Gate
 from rtl.lane import SUM_CONTROL, Lane
+from rtl.lit import LitInputs
 from rtl.loader import Loader
 from rtl.magnitude import ONE_FOLD, scaled
 from rtl.perturbations import FAMILIES, Family
@@ -221,6 +222,10 @@ class FoldedCore(wiring.Component):
         updates = delayed(m, update_0, shared - 1)
         trained = delayed(m, self._trained(token), shared - 1)
         m.d.comb += broadcast.update.eq(updates & trained)
+        if cfg.variant.skip_zeros:
+            self._visits(m, s, schedule, sweeper, loader)
+            with m.If(~delayed(m, token.before, shared - 1)):
+                m.d.comb += broadcast.update.eq(0)
         if cfg.variant.gate_zeros:
             opens = self._gate(m, schedule, token, activation, x_before)
             with m.If(~delayed(m, opens, shared - 1 - Gate.LATENCY)):
@@ -239,12 +244,17 @@ class FoldedCore(wiring.Component):
         # Updates are written to one word after the other, from the first one on; the host's word
         # stands there in time for its write.
         written_word = Signal.like(token.word, reset_less=True)
-        with m.If(~schedule.busy):
-            m.d.sync += written_word.eq(self.weight_request.payload.word)
-        with m.Elif(written):
-            m.d.sync += written_word.eq(written_word + 1)
-        with m.If(delayed(m, schedule.sweep, 1)):
-            m.d.sync += written_word.eq(0)
+        if cfg.variant.skip_zeros:  # not to one after the other
+            m.d.sync += written_word.eq(delayed(m, address, use - address_clock - 1))
+            with m.If(~schedule.busy):
+                m.d.sync += written_word.eq(self.weight_request.payload.word)
+        else:
+            with m.If(~schedule.busy):
+                m.d.sync += written_word.eq(self.weight_request.payload.word)
+            with m.Elif(written):
+                m.d.sync += written_word.eq(written_word + 1)
+            with m.If(delayed(m, schedule.sweep, 1)):
+                m.d.sync += written_word.eq(0)
         bias = delayed(m, token.bias, use)
         accumulate = delayed(m, valid & ~schedule.flush, use)
         self._signs(m, s, schedule, sweeper, signs, to_signs)
@@ -539,6 +549,28 @@ class FoldedCore(wiring.Component):
         ]
         return gate.open
 
+    def _visits(self, m, settings, schedule, sweeper, loader) -> None:
+        """The first layer's tokens: inputs that are not 0 in this sample, and in the one before
+        where its update is due; all where weights take what their accumulators have."""
+        m.submodules.lit = lit = LitInputs(self.config)
+        connect(m, lit.o, sweeper.visits)
+        loaded = loader.o.payload
+        # A sweep begins two clocks or more behind its sample's last input.
+        m.d.sync += [
+            lit.write.eq(loader.o.valid & loader.o.ready),
+            lit.buffer.eq(schedule.sample_next),
+            lit.index.eq(loaded.index),
+            lit.lit.eq(loaded.value.any()),
+        ]
+        m.d.comb += [
+            lit.start.eq(schedule.sweep),
+            lit.sample_now.eq(schedule.sample_now),
+            lit.sample_before.eq(schedule.sample_before),
+            lit.uses_now.eq(~schedule.flush),
+            lit.uses_before.eq(schedule.update),
+            lit.all.eq(schedule.update & schedule.change & settings.accumulates),
+        ]
+
     def _requests(self, m, schedule, loader) -> None:
         """For samples: in the memory's order, or where another one says."""
         kind = self.config.variant.sample_order
@@ -684,3 +716,8 @@ class FoldedCore(wiring.Component):
             schedule.signs_ready.eq(signs.ready),
             schedule.random.eq(signs.random),
         ]
+        if self.config.variant.skip_zeros:
+            m.d.comb += [
+                signs.now.eq(delayed(m, token.now, late)),
+                signs.before.eq(delayed(m, token.before, late)),
+            ]

@@ -50,12 +50,18 @@ class MismatchError(Exception):
 
 @dataclass
 class _Expected:
-    """What a step leaves, and which words of it have passed."""
+    """What a step leaves, which words of it have passed, and which must."""
 
     step: int
     weights: np.ndarray
     gradients: np.ndarray
     written: np.ndarray
+    changes: np.ndarray
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Numbers of the words that must still pass."""
+        return np.flatnonzero(self.changes & ~self.written)
 
 
 class Lockstep:
@@ -158,7 +164,7 @@ class Lockstep:
                             expected.step, name, word, lane, int(wanted[lane, word]), value
                         )
                     self.values_compared += 1
-        while self._expected and self._expected[0].written.all():
+        while self._expected and not self._expected[0].missing.size:
             self._expected.popleft()
 
     def _write_all(self, weights: list[int], gradients: list[int] | None) -> None:
@@ -208,14 +214,24 @@ class Lockstep:
                 to_lanes([w[0].astype(np.int64) for w in self.trainer.weights]),
                 to_lanes([g[0] for g in self.trainer.accumulators]) * self._gradient_scale,
                 np.zeros(self.config.lane_words, dtype=bool),
+                self._changes(record.updated),
             )
         )
+
+    def _changes(self, updated: bool) -> np.ndarray:
+        """The words that this step may have changed; a core that skips inputs may write others,
+        as they were."""
+        variant, trainer = self.config.variant, self.trainer
+        layers = [np.ones(w.shape[1:], dtype=np.int64) for w in trainer.weights]
+        if variant.skip_zeros and not (updated and trainer.settings.accumulates):
+            layers[0][:] = trainer.lit[0]
+        return self.config.to_lanes(layers)[0] != 0
 
     def _check_written(self, outstanding: int) -> None:
         """Raise MismatchError where more than so many steps have not written their weights."""
         if len(self._expected) > outstanding:
             late = self._expected[0]
-            word = int(np.flatnonzero(~late.written)[0])
+            word = int(late.missing[0])
             self._differs(
                 late.step, "weight never written", word, 0, int(late.weights[0, word]), None
             )

@@ -26,6 +26,14 @@ def following(window):
     return Cat(window[tap] for tap in TAPS).xor()
 
 
+def last_one(m: Module, valid, flag, late: int):
+    """`flag` of the last token before this one; `valid` comes `late` clocks behind it."""
+    flag, kept = delayed(m, flag, late), Signal()
+    with m.If(valid):
+        m.d.sync += kept.eq(flag)
+    return kept
+
+
 def parities(m: Module, window, masks: Sequence[int]) -> list:
     """Parity of the window under each mask.
 
@@ -62,6 +70,10 @@ class SignGenerator(wiring.Component):
     any gaps, and carry the same group, slots and save; a group has two tokens or more.  No token
     comes in the clock behind a group's last one.
 
+    With skip_zeros tokens of the first layer, too, say with `now` and `before` whether they take a
+    sign of this draw and of the previous one: the next such token of the group has the next sign.
+    Theirs are saved at their first token: the window leaps over all inputs at once.
+
     Raising `start` for one clock loads the windows of all groups from `seed`, in 122 clocks per
     group and 122 more; `ready` is low meanwhile.  The groups of layers before `first_layer` keep
     what slot 0 holds: theirs go to slot 1, which nobody reads before it is saved to.
@@ -73,6 +85,7 @@ class SignGenerator(wiring.Component):
     Cost: three registers of 61 bits, 6 to 8 four-input LUTs per lane and draw, one memory of 2
     windows per group.  Where only nodes are perturbed, a group's signs are the same for all its
     tokens: one window serves for both draws, one after the other, and both have the same LUTs.
+    A leap is 61 parities more, most of four bits for a short layer, of some 30 for a long one.
     """
 
     LATENCY = 5
@@ -81,6 +94,7 @@ class SignGenerator(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.group_count = sum(config.groups)
+        lit = {"now": In(1), "before": In(1)} if config.variant.skip_zeros else {}
         super().__init__(
             {
                 "start": In(1),
@@ -100,12 +114,13 @@ class SignGenerator(wiring.Component):
                 "previous_signs": Out(config.lanes),
                 "random": Out(ROUND_BITS),
                 "next_random": In(1),
+                **lit,
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        lanes = self.config.lanes
+        lanes, skips = self.config.lanes, self.config.variant.skip_zeros
 
         # No word that is needed is read in the clock in which it is written; without being told,
         # Yosys makes sure of the old word with 130 registers.
@@ -162,9 +177,13 @@ class SignGenerator(wiring.Component):
             with m.If(begins[5]):
                 m.d.sync += self.signs.eq(signs)
         else:
-            loads, moves = begins[4], loading | (valid[4] & ~self.nodes)
+            moves_previous, moves_now = ~self.nodes, ~self.nodes
+            if skips:
+                moves_previous &= last_one(m, valid[3], self.before, 3)
+                moves_now &= last_one(m, valid[4], self.now, 4)
+            loads, moves = begins[4], loading | (valid[4] & moves_now)
             previous = Signal(STATE_BITS)
-            with m.If(valid[3] & (begins[3] | ~self.nodes)):
+            with m.If(valid[3] & (begins[3] | moves_previous)):
                 m.d.sync += previous.eq(
                     Mux(begins[3], read.data, Cat(previous[1:], following(previous)))
                 )
@@ -177,6 +196,9 @@ class SignGenerator(wiring.Component):
 
         # At the end of a sweep, the next draw's window.
         ended = [self.valid & self.last & self.save]
+        if skips:
+            of_first_layer = self.group < self.config.groups[0]
+            ended[0] &= ~of_first_layer
         for _ in range(5):
             ended.append(delayed(m, ended[-1], 1))
         # A group may have two tokens only, so that two registers follow `address`.
@@ -185,6 +207,16 @@ class SignGenerator(wiring.Component):
             m.d.sync += leaving.eq(address)
         with m.If(loading | ended[4]):
             m.d.sync += saved_to.eq(Mux(loading, Cat(~kept, target), leaving))
+        saves, saved = ended[5], moved
+        if skips:
+            # As soon as the window at the group's first sign is there.
+            leaps = delayed(m, self.valid & self.first & self.save & of_first_layer, 4)
+            with m.If(leaps):
+                m.d.sync += saved_to.eq(address)
+            leaps = delayed(m, leaps, 1)
+            stride = self.config.network.layers[0] + 1
+            ahead = Cat(*parities(m, window, [mask(stride + k) for k in range(STATE_BITS)]))
+            saves, saved = saves | leaps, Mux(leaps & ~self.nodes, ahead, moved)
 
         # Start-up: `random` takes the seed and moves on, and through the mask of a group's size
         # shows the next group's bits, the first one's own.  `window` collects 61 of them, which
@@ -224,8 +256,8 @@ class SignGenerator(wiring.Component):
         m.d.comb += [
             self.ready.eq(~loading),
             self.random.eq(random[:ROUND_BITS]),
-            write.en.eq(ended[5] | collects),
+            write.en.eq(saves | collects),
             write.addr.eq(Cat(~saved_to[0], saved_to[1:])),
-            write.data.eq(moved),
+            write.data.eq(saved),
         ]
         return m

@@ -8,11 +8,12 @@ rides on the first sweep of each layer.
 from __future__ import annotations
 
 from amaranth import Array, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.config import CoreConfig
 from rtl.lane import Lane
+from rtl.lit import visit_layout
 
 
 def token_layout(config: CoreConfig) -> data.StructLayout:
@@ -22,8 +23,10 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
     group: through the whole network; word: address in the lanes' memories; layer_0: inputs
     come from the sample; hidden: where the inputs start among the hidden activations;
     second: the second pass; lead: the first sweep of this layer in this step, on which the
-    previous step's update rides.
+    previous step's update rides.  now, before: those of rtl.lit.visit_layout, in a core that has
+    it; 1 behind the first layer.
     """
+    lit = {"now": 1, "before": 1} if config.variant.skip_zeros else {}
     return data.StructLayout(
         {
             "input": range(max(config.network.layers[:-1]) + 1),
@@ -35,6 +38,7 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
             "hidden": range(max(config.hidden_nodes, 2)),
             "second": 1,
             "lead": 1,
+            **lit,
         }
     )
 
@@ -53,10 +57,13 @@ class Sweeper(wiring.Component):
     that the previous group has left the lanes' output registers when this one's sums get there:
     two last tokens are as far apart as the first one's values take to leave, one a clock.  No
     token is issued in the clock after a group's last one.
+
+    With skip_zeros the first layer's tokens are those of `visits`, from rtl.lit.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
+        visits = {"visits": In(stream.Signature(visit_layout(config)))}
         super().__init__(
             {
                 "start": In(1),
@@ -67,6 +74,7 @@ class Sweeper(wiring.Component):
                 "valid": Out(1),
                 "token": Out(token_layout(config)),
                 "serves": Out(2),
+                **(visits if config.variant.skip_zeros else {}),
             }
         )
 
@@ -91,11 +99,16 @@ class Sweeper(wiring.Component):
         m.d.sync += free.eq(leaving <= 1)
 
         is_bias, last_group, first_layer = Signal(), Signal(), Signal()
+        # By the count of inputs, which the first layer may have another way to.
+        skips = cfg.variant.skip_zeros
+        at_bias = Signal() if skips else is_bias
         first_group, may_go = Signal(), Signal()
         # A weight may be read again once it was written: a short layer's second pass waits, for
         # what the layer's own length does not cover.
         turnaround = Lane.update_latency(cfg) + 1
         lengths = [g * (n + 1) for g, n in zip(cfg.groups, net.layers, strict=False)]
+        if skips:
+            lengths[0] = 2 * cfg.groups[0]
         waits = [max(turnaround - length, 0) for length in lengths]
         # Counted up to 0: the sign tells without a comparison whether there are any left.
         wait = Signal(range(-max(waits), 1))
@@ -145,7 +158,21 @@ class Sweeper(wiring.Component):
         # A clock in which the lanes' sums are taken and cleared.
         pauses = Signal()
         m.d.sync += pauses.eq(self.valid & is_bias)
-        m.d.comb += self.valid.eq(self.busy & may_go & ~pauses)
+        goes = self.busy & may_go & ~pauses
+        if skips:
+            visit, here, begins = self.visits.payload, Signal(), Signal(init=1)
+            m.d.comb += here.eq(~first_layer | self.visits.valid)
+            with m.If(self.valid):
+                m.d.sync += begins.eq(is_bias)
+            # What keeps the first layer waiting, and nothing that keeps the others.
+            goes_first = self.flush | Mux(visit.bias, free, ~waiting)
+            m.d.comb += [
+                self.visits.ready.eq(first_layer & self.busy & ~pauses & goes_first),
+                is_bias.eq(Mux(first_layer, visit.bias, at_bias)),
+                self.valid.eq(goes & here),
+            ]
+        else:
+            m.d.comb += self.valid.eq(goes)
 
         m.d.comb += [
             token.input.eq(j),
@@ -159,6 +186,17 @@ class Sweeper(wiring.Component):
             token.lead.eq(~second | ~self.passes[0]),
             self.serves.eq(pass_bits),
         ]
+        if skips:
+            # There `word` is the group's first one.
+            m.d.comb += [token.now.eq(1), token.before.eq(1)]
+            with m.If(first_layer):
+                m.d.comb += [
+                    token.input.eq(visit.input),
+                    token.first.eq(begins),
+                    token.word.eq(word + visit.input),
+                    token.now.eq(visit.now),
+                    token.before.eq(visit.before),
+                ]
 
         # In the clock without a token there is time to end.
         ended = Signal()
@@ -172,9 +210,13 @@ class Sweeper(wiring.Component):
         with m.If(self.valid):
             m.d.sync += [
                 j.eq(j + 1),
-                is_bias.eq(j == of_layer([n - 1 for n in net.layers[:-1]])),
+                at_bias.eq(j == of_layer([n - 1 for n in net.layers[:-1]])),
                 word.eq(word + 1),
             ]
+            if skips:
+                with m.If(first_layer):
+                    width = net.layers[0] + 1
+                    m.d.sync += [j.eq(0), at_bias.eq(0), word.eq(word + Mux(is_bias, width, 0))]
             with m.If(is_bias):
                 m.d.sync += [
                     j.eq(0),

@@ -52,10 +52,11 @@ class Mask(Field):
 
 
 FIELDS = (
-    Field("perturbation", 4, 4, tuple(FAMILIES)),
+    Field("perturbation", 4, 3, tuple(FAMILIES)),
     Field("scope", 1, 1, SCOPES),
     Mask("trainable", 8, MASK_BITS),
     Field("gate_zeros", 2, 1, (False, True)),
+    Field("skip_zeros", 7, 1, (False, True)),
     Field("difference", 3, 1, (MEASURED, "highpass")),
     Field("momentum_exp", 16, 5, range(17)),
     Field("decay_exp", 21, 5, range(32)),
@@ -82,8 +83,14 @@ class Variant:
     highpass_exp: int = 1
     """1 where there is no filter."""
     gate_zeros: bool = False
+    skip_zeros: bool = False
 
     def __post_init__(self) -> None:
+        if self.skip_zeros and self.perturbation != "random":
+            raise UserError(
+                f"skip_zeros = true with perturbation = {self.perturbation!r}: only random signs "
+                "follow one another; use perturbation = 'random'"
+            )
         if self.by_layer and self.perturbation != "random":
             raise UserError(
                 f"perturbation = {self.perturbation!r} with scope = 'layer': a core numbers the "

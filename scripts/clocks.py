@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from boards import simulated
 from boards.fit import average_clocks
 from golden_model.seeds import initial_weights
@@ -21,11 +23,17 @@ STEPS = 1024
 
 
 def reckoned_clocks(task: Task) -> float:
-    """Clocks per step of the task's core, where nothing waits."""
+    """Clocks per step of the task's core, where nothing waits; with skip_zeros the mean over its
+    first samples."""
     config = task.core_config()
     if isinstance(config, SpatialConfig):
         return clocks_per_step(config, task.settings())
-    return average_clocks(config, task.settings())
+    return average_clocks(config, task.settings(), looked_at(task))
+
+
+def looked_at(task: Task, count: int = SAMPLES) -> np.ndarray | None:
+    """Codes of samples that follow one another in training; None where no clock depends on them."""
+    return task.datasets()[0].codes[:count] if task.settings().skip_zeros else None
 
 
 def simulable(config: AnyConfig) -> AnyConfig:
@@ -38,8 +46,8 @@ def simulable(config: AnyConfig) -> AnyConfig:
 def measured_clocks(task: Task, config: AnyConfig) -> float:
     """Clocks per step of the task's method and settings on a core.
 
-    They do not depend on the data, but for its shape.  Raises UserError where the simulated board
-    cannot be built.
+    They depend on the data's shape alone, with skip_zeros on its zeros, too.  Raises UserError
+    where the simulated board cannot be built.
     """
     network, settings = task.network(), task.whole().settings()
     train, test = task.datasets()

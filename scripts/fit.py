@@ -20,6 +20,7 @@ from host.task import Task
 from rtl.spatial.timing import clocks_per_step
 from scripts.backends import for_core, sample_words
 from scripts.bench import json_option, record
+from scripts.clocks import looked_at
 from scripts.fix_option import fix_option
 
 RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
@@ -243,13 +244,13 @@ def fit(
     known = list(known_boards().values())
     chosen = [find_board(name) for name in dict.fromkeys(names)] or known
     builds = recorded_builds(RECORDED)
-    network, settings = task.network(), task.settings()
+    network, settings, codes = task.network(), task.settings(), looked_at(task)
     rows = [
         as_row(
             found,
             found.config.lanes,
             clock,
-            average_clocks(found.config, settings),
+            average_clocks(found.config, settings, codes),
             remark(found, known, settings),
         )
         for found, clock in table(task, chosen, sorted(set(lanes)) or None, builds)

@@ -10,10 +10,14 @@ from typing import Any
 import click
 import numpy as np
 
+from boards.fit import average_clocks
 from golden_model.errors import UserError
 from host.task import Task
+from rtl.config import CoreConfig
+from rtl.variants import missing
 from scripts.backends import say
 from scripts.bench import json_option, record
+from scripts.clocks import looked_at
 from scripts.study_plot import COLOURS, check_results, figure, plot_option
 from scripts.study_runs import accuracies, first_steps, runs
 
@@ -33,17 +37,37 @@ def varied(task: Task, text: str) -> Task:
     return task.with_overrides(**keys)
 
 
+SAMPLES_LOOKED_AT = 1000
+"""For the mean of clocks that depend on the sample."""
+
+
+def clocks_per_step(task: Task) -> float | None:
+    """Of the task's folded core, reckoned; None where no such core can train it."""
+    network, settings = task.network(), task.settings()
+    try:
+        config = task.with_overrides(core="folded").core_config()
+    except UserError:
+        return None
+    if not isinstance(config, CoreConfig) or missing(network, settings):
+        return None
+    return average_clocks(config, settings, looked_at(task, SAMPLES_LOOKED_AT))
+
+
 def measure(task: Task, seeds: list[int], target: float, every: int, limit: int) -> dict[str, Any]:
     """Steps to `target` per seed, their quartiles over all seeds, and how many arrived."""
     trainer = runs(task, seeds)
     reached = first_steps(task, trainer, target, every, limit)
     done = np.where(reached > 0, reached, limit + every)
     low, median, high = np.percentile(done, (25, 50, 75), method="lower")
+    clocks = clocks_per_step(task)
+    arrived = clocks is not None and median <= limit
     return {
         "reached": int((reached > 0).sum()),
         "median": int(median) if median <= limit else None,
         "lower_quartile": int(low) if low <= limit else None,
         "upper_quartile": int(high) if high <= limit else None,
+        "clocks_per_step": clocks and round(clocks, 2),
+        "median_clocks": round(clocks * median) if clocks and arrived else None,
         "steps": reached.tolist(),
         "accuracy": float(accuracies(task, trainer).mean()),
         "trained_steps": trainer.step_number,
@@ -54,9 +78,12 @@ def line(row: dict[str, Any], seeds: int, limit: int) -> str:
     """A row as text."""
     found = [row[key] for key in ("median", "lower_quartile", "upper_quartile")]
     shown = [f"{value:,}" if value else f">{limit:,}" for value in found]
+    each, total = row["clocks_per_step"], row["median_clocks"]
+    clocks = f"{each:.1f}" if each else "-"
+    millions = f"{total / 1e6:.2f}" if total else "-"
     return (
-        f"{row['reached']:>4} of {seeds:<4}{shown[0]:>10}{shown[1]:>11}{shown[2]:>11}  "
-        f"{row['variant']}"
+        f"{row['reached']:>4} of {seeds:<4}{shown[0]:>10}{shown[1]:>11}{shown[2]:>11}"
+        f"{clocks:>13}{millions:>10}  {row['variant']}"
     )
 
 
@@ -147,6 +174,7 @@ def steps(
 
     The first row is TASK_OR_TOML as it is, the others differ from it by what --variant says.
     Median and quartiles are over all seeds, those that never arrive counted as the slowest.
+    clocks/step is reckoned for the task's folded core, and M clocks is the median in its clocks.
     """
     check_results(json_file, plot_file)
     task = Task.load(task_name).with_overrides(method=method)
@@ -158,7 +186,10 @@ def steps(
         f"{task.name} ({task.network().describe()}), {task.method}, steps to {100 * target:g} %, "
         f"evaluated every {every:,}, at most {limit:,}"
     )
-    click.echo(f"{title}\n{'reached':<12}{'median':>10}{'quartiles':>22}")
+    click.echo(
+        f"{title}\n{'reached':<12}{'median':>10}{'quartiles':>22}{'clocks/step':>13}"
+        f"{'M clocks':>10}"
+    )
     rows = []
     for text, one in tasks:
         say(f"{text} ...")

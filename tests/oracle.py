@@ -44,7 +44,7 @@ class Oracle:
         self.codes = [int(word) for word in words(2, seed, "codes")]
         self.trained = list(settings.trainable) or [True] * network.depth
         self.bits: list[list[int]] = [[] for _ in self.windows]
-        self.step_number = self.cost_sum = 0
+        self.step_number = self.cost_sum = self.index = 0
         self.weight_saturations = self.activation_saturations = 0
         self.changed = True
         self.seed, self.faults = seed, faults
@@ -108,6 +108,11 @@ class Oracle:
     def sign(self, layer: int, node: int, j: int, draw: int) -> int:
         neuron = sum(self.net.layers[1 : layer + 1]) + node
         width = 1 if self.set.method == "np" else self.net.layers[layer] + 1
+        if self.set.skip_zeros and layer == 0 and width > 1:
+            x = [*self.x[self.index], ONE]
+            if x[j] == 0:
+                return 0
+            j = sum(v != 0 for v in x[:j])
         return 1 - 2 * self.bit(neuron, draw * width + (j if width > 1 else 0))
 
     def count(self, layer: int) -> int:
@@ -272,7 +277,7 @@ class Oracle:
         """D, one for each trained layer where they are perturbed one at a time."""
         s, t = self.set, self.step_number
         draw = t // s.tau_p
-        index = self.order[self.place(t // s.tau_x)]
+        index = self.index = self.order[self.place(t // s.tau_x)]
         groups = [None] if s.scope == "network" else [k for k, f in enumerate(self.trained) if f]
         ds, inputs, seen = [], [], []
         if s.difference == "forward" and (self.changed or t % s.tau_x == 0):

@@ -43,6 +43,7 @@ CORE: dict[str, tuple[Any, ...]] = {
     "scope": ("network", "layer"),
     "trainable": ("all", "first", "last"),
     "gate_zeros": (False, True),
+    "skip_zeros": (False, True),
     "sample_order": ORDERS,
     "momentum_exp": (0, 2),
     "decay_exp": (0, 4),
@@ -61,7 +62,15 @@ RUN: dict[str, tuple[Any, ...]] = {
 }
 """Registers of a folded core; method, difference and rounding are wiring in a spatial one."""
 CHOICES = {**CORE, **RUN}
-VARIANT = ("perturbation", "scope", "gate_zeros", "sample_order", "momentum_exp", "decay_exp")
+VARIANT = (
+    "perturbation",
+    "scope",
+    "gate_zeros",
+    "skip_zeros",
+    "sample_order",
+    "momentum_exp",
+    "decay_exp",
+)
 """Choices of CORE that are settings of the same name."""
 
 
@@ -75,7 +84,10 @@ def possible(row: Row) -> bool:
     if all(variants):
         return False
     ordered = given["sample_order"] not in (None, "cycle")
-    if given["core"] == SPATIAL and (any(variants) or ordered or given["gate_zeros"]):
+    zeros = given["gate_zeros"] or given["skip_zeros"]
+    if given["core"] == SPATIAL and (any(variants) or ordered or zeros):
+        return False
+    if given["skip_zeros"] and variants[1]:
         return False
     if given["perturbation"] == "sine" and (
         given["rounding"] == "stochastic" or given["accumulators"] is False

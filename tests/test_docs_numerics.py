@@ -31,6 +31,7 @@ from golden_model.errors import UserError
 from golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
 from golden_model.highpass import HighPass
 from golden_model.imperfections import ImperfectHardware, Imperfections
+from golden_model.lit_inputs import lit_signs
 from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from golden_model.perturbations.sequential import stride_and_start
 from golden_model.perturbations.sine import SINE
@@ -486,6 +487,14 @@ def _(b):
         "random": b["random"],
         "steps": rows,
     }
+
+
+@vector("skipped-inputs")
+def _(b):
+    source = SignSource(Network(tuple(b["layers"])), [seeds.start_state(b["seed"])], nodes=False)
+    drawn = source.draw()[0]
+    found = [lit_signs(drawn, array([[*x, ONE]]))[0].astype(int) for x in b["inputs"]]
+    return {**b, "signs": found}
 
 
 @vector("imperfect-hardware")

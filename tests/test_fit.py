@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -29,6 +30,7 @@ from scripts import fit as command
 from scripts.backends import sample_words
 from scripts.bench_fit import BOARDS, CASES, Case, fitted, synthesised
 from scripts.cli import main
+from scripts.clocks import looked_at
 from tests import simulation  # noqa: F401  sets the cache
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
@@ -278,6 +280,42 @@ def test_average_clocks(tau_x, tau_theta):
     continuous = replace(settings, difference="highpass")
     config = replace(config, variant=Variant.of(continuous))
     assert average_clocks(config, continuous) == step_clocks(config, passes=1)
+
+
+@pytest.mark.parametrize("rounding", ["stochastic", "residual"])
+@pytest.mark.parametrize("difference", ["antithetic", "forward"])
+@pytest.mark.parametrize(("tau_x", "tau_theta"), [(1, 1), (4, 1), (1, 3), (2, 4), (3, 2)])
+def test_average_clocks_where_inputs_are_skipped(tau_x, tau_theta, difference, rounding):
+    """Step by step through the samples, again and again."""
+    if rounding == "stochastic" and tau_theta > 1:
+        pytest.skip("refused: tests/test_settings.py")
+    settings = Settings(
+        "wp", difference, rounding, tau_x=tau_x, tau_theta=tau_theta, skip_zeros=True
+    )
+    network = Network((20, 6, 2), accumulators=True, tau_theta_max=8)
+    config = CoreConfig(network, 2, variant=Variant.of(settings))
+    codes = np.random.default_rng(5).integers(0, 2, (5, 20))
+    steps, total = 5 * tau_x * tau_theta, 0
+    for t in range(steps, 2 * steps):
+        new, changed = t % tau_x == 0, t % tau_theta == 0
+        sample = t // tau_x % 5
+        visited = codes[sample] | (codes[sample - 1] if new else 0)
+        if changed and rounding == "residual":
+            visited = np.ones(20)
+        passes = 2 if difference == "antithetic" or new or changed else 1
+        total += step_clocks(config, passes=passes, visited=(visited != 0).tolist())
+    assert average_clocks(config, settings, codes) == pytest.approx(total / steps)
+    most = average_clocks(config, settings)
+    assert most > total / steps or (tau_theta == 1 and rounding == "residual")
+
+
+def test_the_command_looks_at_samples():
+    found = {}
+    for skips in (False, True):
+        task = Task.load("digits").with_overrides(skip_zeros=skips)
+        found[skips] = average_clocks(task.core_config(), task.settings(), looked_at(task))
+    assert looked_at(Task.load("digits")) is None
+    assert 300 < found[True] < 0.85 * found[False] == 0.85 * 427
 
 
 # -- the command ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A second golden trainer plays the core; each test spoils one thing that it says.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from rtl.config import CoreConfig
 from rtl.core import probe_layout
 from rtl.lockstep import Lockstep, MismatchError, signed_fields
 from rtl.schedule import packed_fields
+from rtl.variant import Variant
 
 SEED = 11
 LANES = 2
@@ -34,6 +36,9 @@ RESIDUAL = (
         input_shift=10,
     ),
 )
+SKIPS = (PLAIN[0], Settings(method="wp", eta_exp=4, input_shift=10, skip_zeros=True))
+DARK = 1
+"""The input that is 0 in all of its samples."""
 STEPS = 6
 
 
@@ -41,7 +46,7 @@ class Core:
     """What a faultless core says, event by event."""
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        self.config = CoreConfig(network, LANES)
+        self.config = CoreConfig(network, LANES, variant=Variant.of(settings))
         self.trainer = new_trainer(network, settings)
 
     def costs(self, record: Step) -> list[int]:
@@ -75,6 +80,8 @@ class Core:
 def new_trainer(network: Network, settings: Settings) -> Trainer:
     random = np.random.default_rng(SEED)
     codes = random.integers(0, 17, size=(9, 3))
+    if settings.skip_zeros:
+        codes[:, DARK] = 0
     labels = random.integers(0, 4, size=9)
     weights = [w[None] for w in initial_weights(network, SEED)]
     return Trainer(network, settings, codes, labels, weights, [SEED])
@@ -261,6 +268,47 @@ def test_a_word_never_written(pair, when):
         finds_it()
     expect(error, step=STEPS, value="weight never written", expected=words[missing][1][0], got=None)
     expect(error, layer=2, node=2, input=1)
+
+
+@pytest.mark.parametrize(("layer", "position"), [(1, DARK), (1, 0), (1, 3), (2, 0)])
+def test_words_that_a_step_may_leave_out(layer, position):
+    """Those of inputs that are 0, and no others; what is written all the same is compared."""
+    core = Core(*SKIPS)
+    lockstep = Lockstep(core.config, new_trainer(*SKIPS))
+    core.run(lockstep, 2)
+    record = core.trainer.step()
+    for cost in core.costs(record):
+        lockstep.cost(cost)
+    lockstep.delta(int(record.delta[0]))
+    skipped, lane = place(core, layer, 2, position)
+    for word, weights, sums in core.words():
+        if word != skipped:
+            lockstep.write(word, weights, sums)
+    left_out = layer == 1 and position == DARK
+    assert lockstep.all_written == left_out
+    if left_out:
+        return
+    _, weights, sums = core.words()[skipped]
+    weights[lane] += 1
+    with pytest.raises(MismatchError) as error:
+        lockstep.write(skipped, weights, sums)
+    expect(error, step=2, value="weight", layer=layer, node=2, input=position)
+
+
+def test_with_accumulators_no_word_may_be_left_out_when_weights_change():
+    settings = replace(RESIDUAL[1], skip_zeros=True)
+    core = Core(RESIDUAL[0], settings)
+    lockstep = Lockstep(core.config, new_trainer(RESIDUAL[0], settings))
+    skipped, _ = place(core, 1, 2, DARK)
+    for changes in (False, False, True):
+        record = core.trainer.step()
+        for cost in core.costs(record):
+            lockstep.cost(cost)
+        lockstep.delta(int(record.delta[0]))
+        for word, weights, sums in core.words():
+            if word != skipped:
+                lockstep.write(word, weights, sums)
+        assert lockstep.all_written != changes == record.updated
 
 
 def test_the_end_inside_a_step(pair):

@@ -29,6 +29,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "scope": ("network", "layer"),
     "trainable": ((), (True, False), (False, True)),
     "gate_zeros": (False, True),
+    "skip_zeros": (False, True),
     "optimizer": ("sgd", "adam"),
     "momentum_exp": (0, 2),
     "decay_exp": (0, 9),
@@ -132,6 +133,8 @@ def excluded(a: str, x: Any, b: str, y: Any) -> bool:
     needs = {"optimizer": "adam", "momentum_exp": 2, "decay_exp": 9, "perturbation": "sine"}
     if pair.get("rounding") == "stochastic":
         return any(pair.get(key) == value for key, value in {**needs, "tau_theta": 3}.items())
+    if pair.get("skip_zeros") and pair.get("perturbation", "random") != "random":
+        return True
     if pair.get("optimizer") == "adam":
         return bool(pair.get("momentum_exp") or pair.get("decay_exp"))
     return pair.get("difference") == "highpass" and pair.get("scope") == "layer"

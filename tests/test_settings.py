@@ -30,6 +30,10 @@ REFUSED = [
     ({"difference": "highpass", "scope": "layer"}, ["'highpass'", "scope = 'layer'", "'network'"]),
     ({"scope": "node"}, ["scope = 'node'", "network, layer"]),
     ({"perturbation": "sine"}, ["'sine' with rounding = 'stochastic'", "rounding = 'residual'"]),
+    (
+        {"skip_zeros": True, "perturbation": "walsh"},
+        ["skip_zeros = true with perturbation = 'walsh'", "leave skip_zeros out"],
+    ),
     ({"optimizer": "rmsprop"}, ["'rmsprop'", "sgd, adam"]),
     ({"momentum_exp": 17}, ["momentum_exp = 17", "between 0 and 16"]),
     ({"warmup_every": 0}, ["warmup_every = 0", "between 1"]),

@@ -171,6 +171,8 @@ def test_variants():
         SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, scope="layer"))
     with pytest.raises(UserError, match="gate_zeros = true with core = 'spatial'"):
         SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, gate_zeros=True))
+    with pytest.raises(UserError, match="skip_zeros = true with core = 'spatial'"):
+        SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, skip_zeros=True))
     with pytest.raises(UserError, match="perturbation = 'sequential' with core = 'spatial'"):
         SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, perturbation="sequential"))
     frozen = dataclasses.replace(BUILT, trainable=(True, False))

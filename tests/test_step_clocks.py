@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from amaranth import Module
 from amaranth.lib.wiring import connect
@@ -11,6 +12,8 @@ from amaranth.sim import Simulator
 
 from golden_model.network import Network
 from golden_model.settings import Settings
+from host.records import sample_records
+from host.session import Samples
 from rtl.config import CoreConfig
 from rtl.core import FoldedCore
 from rtl.protocol import Command
@@ -23,8 +26,10 @@ CE = {"cost": "cross_entropy"}
 WIDE = {"accumulators": True, "tau_theta_max": 4}
 
 
-def starts_of_steps(config: CoreConfig, settings: Settings, steps: int) -> list[int]:
-    """The clocks in which each step begins."""
+def starts_of_steps(
+    config: CoreConfig, settings: Settings, steps: int, codes: np.ndarray | None = None
+) -> list[int]:
+    """The clocks in which each step begins.  codes: of both samples, 0 if not given."""
     m = Module()
     m.submodules.core = core = FoldedCore(config)
     m.submodules.samples = samples = SampleMemory(config.network, 2 * config.network.sample_words)
@@ -33,8 +38,20 @@ def starts_of_steps(config: CoreConfig, settings: Settings, steps: int) -> list[
     m.d.comb += samples.train_end.eq(2 * config.network.sample_words)
     m.d.comb += samples.restart_train.eq(core.restart_train)
     starts: list[int] = []
+    words: list[int] = []
+    if codes is not None:
+        two = Samples(codes, np.zeros(2, dtype=np.int64))
+        words = sample_records(two, config.network).reshape(-1).tolist()
 
     async def run(ctx):
+        for place in range(0, len(words), 2):
+            ctx.set(samples.host_address, place // 2)
+            ctx.set(samples.host_write_data, words[place] | words[place + 1] << 16)
+            ctx.set(samples.host_write, 1)
+            while not ctx.get(samples.host_ready):
+                await ctx.tick()
+            await ctx.tick()
+        ctx.set(samples.host_write, 0)
         for name, value in {
             "nodes": settings.perturbs_nodes,
             "antithetic": settings.antithetic,
@@ -176,3 +193,39 @@ def test_one_pass(layers, lanes, options):
     starts = starts_of_steps(config, settings, 8)
     lengths = [b - a for a, b in itertools.pairwise(starts[4:])]
     assert lengths == [step_clocks(config), *[step_clocks(config, passes=1)] * 2]
+
+
+SKIPPING = [
+    ((64, 32, 10), 8, CE | {"sample_bits": 5}, 1),
+    ((49, 4, 4), 4, CE, 2),
+    ((9, 2, 1), 2, {}, 2),
+    ((24, 40, 9), 5, {}, 1),
+    ((40, 16), 4, CE, 2),
+    ((12, 5), 5, {}, 3),
+    ((7, 1), 1, WIDE, 2),
+]
+
+
+@pytest.mark.parametrize("lit", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("layers", "lanes", "options", "tau_x"), SKIPPING)
+def test_inputs_that_are_skipped(layers, lanes, options, tau_x, lit):
+    settings = Settings("wp", tau_x=tau_x, skip_zeros=True)
+    config = CoreConfig(Network(layers, **options), lanes, variant=Variant.of(settings))
+    random = np.random.default_rng(layers[0])
+    codes = (random.random((2, layers[0])) < lit).astype(np.int64)
+    starts = starts_of_steps(config, settings, 7, codes)
+    found = [b - a for a, b in itertools.pairwise(starts)]
+    own = codes != 0
+    wanted = []
+    for step in range(1, 6):
+        now = own[step // tau_x % 2]
+        visited = now if step % tau_x else own[0] | own[1]
+        wanted.append(step_clocks(config, visited=visited.tolist()))
+    # A step that is shorter than a record waits for the next one's sample.
+    record = layers[0] + config.network.sample_words + 16
+    for step, (clocks, least) in enumerate(zip(found[1:], wanted, strict=False), 1):
+        waits = (step + 1) % tau_x == 0 and least < record
+        assert clocks == least or (waits and clocks > least), f"step {step}"
+    assert max(wanted) <= step_clocks(config)
+    if lit < 1 and layers[0] > 12:
+        assert max(wanted) < step_clocks(config)

@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from host.task import Task
+from rtl.step_clocks import step_clocks
 from scripts.cli import main
+from scripts.clocks import reckoned_clocks
 from scripts.study_angle import Problem, measured, true_gradient
 from scripts.study_runs import first_steps, runs
-from scripts.study_steps import varied
+from scripts.study_steps import clocks_per_step, varied
 
 
 def study(*args: str):
@@ -42,10 +44,22 @@ def test_rows_are_runs_of_the_variants(tmp_path):
             assert row["median"] == np.median(want)
             assert row["lower_quartile"] == sorted(want)[1]
             assert row["upper_quartile"] == sorted(want)[3]
+        clocks = reckoned_clocks(one)
+        assert row["clocks_per_step"] == round(clocks, 2)
+        if row["median"]:
+            assert row["median_clocks"] == round(row["median"] * clocks)
+    assert rows[1]["median_clocks"] is None
     assert rows[1]["reached"] == 0
     assert rows[1]["median"] is None
     assert ">1,500" in done.output
     assert b"<svg" in plot.read_bytes()
+
+
+def test_clocks_that_depend_on_the_sample():
+    task = varied(Task.load("nist7x7_easy"), "skip_zeros = true")
+    every = step_clocks(task.core_config())
+    assert 0.6 * every < clocks_per_step(task) < 0.85 * every
+    assert clocks_per_step(varied(task, "optimizer = 'adam'")) is None, "no core has it"
 
 
 def test_gates_leave_only_the_noise_of_synapses_with_input():

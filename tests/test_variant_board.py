@@ -26,6 +26,7 @@ CASES = {
     "random": ('sample_order = "random"\n', ("--lanes", "3")),
     "sequential": ('perturbation = "sequential"\n', ("--lanes", "3")),
     "sine": ('perturbation = "sine"\ngate_zeros = true\ntau_p = 2\n', ("--lanes", "3")),
+    "skips": ("skip_zeros = true\ntau_p = 2\n", ("--lanes", "3")),
     "highpass": ('difference = "highpass"\ntau_x = 4\n', ("--lanes", "3")),
     "momentum": ("momentum_exp = 2\ndecay_exp = 6\ntau_theta = 3\n", ("--lanes", "3")),
 }
@@ -37,6 +38,7 @@ OTHER = {
     "sine": "perturbation = 'random'",
     "momentum": "momentum_exp = 0",
     "highpass": "difference = 'forward'",
+    "skips": "skip_zeros = false",
 }
 
 

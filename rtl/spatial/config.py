@@ -25,6 +25,7 @@ FOLDED_ONLY = {
     "scope": "it measures all layers' changes at once, in one clock",
     "perturbation": "its synapses have random signs",
     "gate_zeros": "its synapses do not keep whether they had an input",
+    "skip_zeros": "it visits no weight by itself, and has nothing to skip",
     "sample_order": "its samples follow each other in memory",
     "difference": "it has no filter for its costs",
     "momentum_exp": "its synapses take all that their accumulators have",
