@@ -19,6 +19,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards import ecp5_netlist, simulated, yosys
+from boards.board_top import is_gated
 from boards.build_report import read_cells
 from boards.cache import digest, kept
 from boards.capacity import make_design
@@ -28,7 +29,7 @@ from boards.flow import SYNTHESIS, Design
 from boards.netlist_text import powered_up
 from boards.registry import find_board
 from boards.spatial import spatial_config, spatial_design
-from boards.tools import fpga_program, fpga_program_version
+from boards.tools import fpga_program, fpga_program_version, with_ports
 from boards.yosys_checks import check_cells
 from golden_model.errors import UserError
 from golden_model.network import Network
@@ -48,7 +49,8 @@ _VERILOG, _CELLS, _JSON = "netlist.v", "cells.json", "netlist.json"
 class Netlist:
     """What synthesis made of a design.
 
-    verilog: module `netlist` of the family's cells, with ports clk, rst, rx, tx and busy.
+    verilog: module `netlist` of the family's cells, with ports clk, rst (where the board has a
+    reset), rx, tx and busy.
     cells: number of cells by type.
     """
 
@@ -84,6 +86,12 @@ class BoardPins(wiring.Component):
         )
         m.d.comb += [top.rx.eq(self.rx), self.tx.eq(top.tx), self.busy.eq(top.busy)]
         return m
+
+
+def board_text(design: Design) -> str:
+    """The RTLIL that is synthesised: with a reset where the board has one."""
+    pins, ports = with_ports(BoardPins(design), reset=not is_gated(design.board))
+    return rtlil.convert(pins, name="top", ports=ports, emit_src=False)
 
 
 def design_for(
@@ -135,7 +143,7 @@ def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
         f"read_json {_JSON}\nsplitnets\nopt_clean -purge\n"
         f"rename -hide */w:*\nwrite_verilog -noattr -noexpr {_VERILOG}\n"
     )
-    text = rtlil.convert(BoardPins(design), name="top", emit_src=False)
+    text = board_text(design)
     parts = [
         text,
         script,
@@ -172,16 +180,17 @@ def compiled(
 ) -> Path:
     """The board as a program: netlist, models of its cells, and what is around them.
 
-    The reset stays low: a board whose flip-flops start as the bitstream says needs none.
+    A reset stays low: a board whose flip-flops start as the bitstream says needs none.
     Memories that the design writes start with noise.  change: what a test does to the netlist's
     text.  more_models: Verilog of cells that this puts in.  Raises UserError where a tool is
     missing or fails, or for a cell without a model.
     """
     probe = probe_layout(netlist.design.config).size
+    reset = "" if is_gated(netlist.design.board) else ", .rst(1'b0)"
     wrapper = f"""
 module top(input clk, input rx, output tx, output busy, output [{probe - 1}:0] probe);
   assign probe = 0;
-  netlist netlist(.clk(clk), .rst(1'b0), .rx(rx), .tx(tx), .busy(busy));
+  netlist netlist(.clk(clk){reset}, .rx(rx), .tx(tx), .busy(busy));
 endmodule
 """
     models = cell_models(netlist.family, netlist.cells) + more_models

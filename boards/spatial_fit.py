@@ -42,8 +42,9 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
     net = config.network
     weight = net.weight_bits
     if config.gradient_bits:
-        taken = max(weight, config.gradient_bits - config.shift_high) + 1
-        synapse = config.gradient_bits + taken + 2.75 * weight
+        # The adder, the way of its carry into it, the weight's register; a sign for each synapse
+        # takes a gate for each bit of the weight.
+        synapse = config.gradient_bits + 2 + 1.3 * weight + (0 if config.nodes else weight)
     else:
         synapse = 2 * config.share_bits + 2.75 * weight
     total = BASE + net.parameters * synapse
@@ -56,10 +57,10 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
         total += nodes * 2 * stream
         sums = perturbed * net.sum_bits
         if layer == 0:
-            total += nodes * (inputs * (1.5 * weight + 3) + sums)
+            total += nodes * (inputs * 1.4 * weight + sums)
             total += 0 if config.nodes else nodes * inputs * 3 * net.sample_bits
         else:
-            each = inputs * (2 * weight + 4) + sums + (0 if config.nodes else inputs * 34)
+            each = inputs * 1.8 * weight + sums + (0 if config.nodes else inputs * 34)
             each += 0 if config.product_dsp else fan_in * weight * 18
             total += nodes * config.passes * each
         if layer < net.depth - 1 or not net.reads_sums:

@@ -18,7 +18,7 @@ from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 
-from amaranth import ClockDomain, Module, Value
+from amaranth import ClockDomain, Elaboratable, Module, Value
 from amaranth.back import verilog
 
 from golden_model.errors import UserError
@@ -170,6 +170,17 @@ def verilator_environment(optimise: str = "-O3") -> dict[str, str]:
     return environment
 
 
+def with_ports(component, *, reset: bool) -> tuple[Elaboratable, list[Value]]:
+    """What amaranth.back converts: a component and its pins.  reset: as to_verilog."""
+    ports = [Value.cast(v) for _path, _member, v in component.signature.flatten(component)]
+    if reset:
+        return component, ports
+    design = Module()
+    design.domains.sync = sync = ClockDomain(reset_less=True)
+    design.submodules.design = component
+    return design, [*ports, sync.clk]
+
+
 def to_verilog(component, name: str, *, reset: bool = True) -> str:
     """Verilog text of an Amaranth component; its top module is called `name`.
 
@@ -178,13 +189,7 @@ def to_verilog(component, name: str, *, reset: bool = True) -> str:
     source file names, so equal designs give equal text on every machine.  Raises UserError where
     Yosys is missing.
     """
-    ports = [Value.cast(v) for _path, _member, v in component.signature.flatten(component)]
-    design = component
-    if not reset:
-        design = Module()
-        design.domains.sync = sync = ClockDomain(reset_less=True)
-        design.submodules.design = component
-        ports.append(sync.clk)
+    design, ports = with_ports(component, reset=reset)
     # Amaranth takes the tool's path from the environment only.
     with changed_environment(YOSYS=fpga_program("yosys"), AMARANTH_USE_YOSYS="system"):
         return verilog.convert(

@@ -61,13 +61,14 @@ def simulate(
     environment: Mapping[str, str] | None = None,
     limit_s: int = 300,
     optimise: str = "-O0",
+    cells: str = "",
 ) -> None:
     """Run coroutine `testcase` of `module` (all of them for None) on an Amaranth component.
 
     `parameters` must survive JSON; the coroutine reads them with params().  `environment` is
     added to the simulation's environment.  `limit_s` is the wall clock limit, a net under the
     coroutine's own `timeout_time`.  `optimise` is the C++ flag; -O0 is the fastest in all up to
-    about a million clocks.
+    about a million clocks.  `cells` is Verilog of the cells that the component instantiates.
 
     A build is kept under build/cocotb by the digest of its Verilog.  A failing simulation is run
     again with waves; then AssertionError names the seed, the wave file and the log.
@@ -75,7 +76,7 @@ def simulate(
     given = json.dumps(dict(parameters or {}))
     print(f"{module}:{testcase or 'all'} seed={seed} parameters={given}")
     variables = {"MGD_PARAMS": given, **(environment or {})}
-    text = to_verilog(component, TOP)
+    text = to_verilog(component, TOP) + cells
     (CACHE / "runs").mkdir(parents=True, exist_ok=True)
     run_dir = Path(tempfile.mkdtemp(prefix=f"{testcase or 'all'}-", dir=CACHE / "runs"))
     build_dir = build(text, waves=False, optimise=optimise)

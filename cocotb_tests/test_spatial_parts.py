@@ -22,7 +22,7 @@ from rtl.spatial.config import SpatialConfig
 from rtl.spatial.delay_line import LEAST, DelayLine
 from rtl.spatial.total import PART, Total
 from rtl.spatial.tree import add_tree, tree_latency
-from rtl.spatial.weight_ring import WeightRing
+from rtl.spatial.weight_ring import TURN, WeightRing
 
 DELAYS = {f"delay_{clocks}": clocks for clocks in (0, 1, LEAST - 1, LEAST, LEAST + 1, 9, 64, 65)}
 TOTALS = {"one_part": (5, PART), "two_parts": (20, 40), "three_parts": (PART + 6, 2 * PART + 7)}
@@ -200,7 +200,8 @@ async def ring(dut, name: str) -> None:
                 assert not int(dut.request__ready.value), "not while the ring returns"
                 await FallingEdge(dut.clk)
                 spent += 1
-            assert spent == (-place % len(words) + 1 if place else 0), f"{name}: to return"
+            turned = TURN * (-place % len(words))
+            assert turned <= spent <= (turned + 4 if place else 1), f"{name}: to return"
             dut.return_home.value = dut.request__valid.value = place = 0
         value = spread(random, net.weight_min, net.weight_max)
         if random.random() < 0.3:
@@ -221,9 +222,9 @@ async def ring(dut, name: str) -> None:
             await FallingEdge(dut.clk)
             if ready or answered:
                 break
-            assert clocks < 100
+            assert clocks < 200
         turns = (word - place) % len(words)
-        assert clocks == turns + (turns > 0) + (3 if write else 2), f"{name}: clocks of an access"
+        assert clocks == TURN * turns + (5 if write else 3), f"{name}: clocks of an access"
         place = (word + write) % len(words)
         if write:
             words[word] = value

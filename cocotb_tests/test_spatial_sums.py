@@ -9,6 +9,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from boards.cell_models import cell_models
+from boards.devices import ECP5
 from cocotb_tests.runner import rng, simulate
 from cocotb_tests.side_by_side import Part, SideBySide, together
 from cocotb_tests.streams import start_clock
@@ -32,6 +34,10 @@ FIRST: dict[str, tuple[dict[str, Any], bool, bool, int]] = {
         {"layers": (4, 1), "sample_bits": 8, "sample_signed": True, "weight_bits": 8},
         *(True, True, 0),
     ),
+    # In an ECP5's carry cells, in fours and what is left of one.
+    "cells_np": ({"layers": (6, 1), "sample_bits": 1}, True, True, 14),
+    "cells_wp": ({"layers": (8, 1), "sample_bits": 2, "weight_bits": 9}, False, True, 12),
+    "cells_eight": ({"layers": (7, 1), "sample_bits": 1, "sample_signed": True}, False, False, 14),
 }
 LATER: dict[str, tuple[dict[str, Any], bool, bool, bool]] = {
     # network, nodes, antithetic, product_dsp
@@ -42,6 +48,7 @@ LATER: dict[str, tuple[dict[str, Any], bool, bool, bool]] = {
         *(False, False, False),
     ),
     "logic_np": ({"layers": (2, 5, 1), "weight_bits": 8, "pre_frac": 9}, True, True, False),
+    "cells": ({"layers": (2, 6, 1)}, True, True, True),
 }
 TOKENS = 150
 """For each of the exponents."""
@@ -49,30 +56,44 @@ TOKENS = 150
 
 def first_config(name: str) -> SpatialConfig:
     fields, nodes, antithetic, input_shift = FIRST[name]
-    return SpatialConfig(network_of(fields), nodes, antithetic, input_shift, 0, 0)
+    ccu2c = name.startswith("cells")
+    return SpatialConfig(network_of(fields), nodes, antithetic, input_shift, 0, 0, ccu2c=ccu2c)
 
 
 def later_config(name: str) -> SpatialConfig:
     fields, nodes, antithetic, dsp = LATER[name]
-    return SpatialConfig(network_of(fields), nodes, antithetic, 0, 0, 0, product_dsp=dsp)
+    return SpatialConfig(
+        *(network_of(fields), nodes, antithetic, 0, 0, 0),
+        product_dsp=dsp,
+        ccu2c=name == "cells",
+    )
 
 
 def test_first_sums():
     latencies = {name: FirstSums.latency_of(first_config(name)) for name in FIRST}
-    # Two levels of adders a clock, the bias among them; planes add one, rounding two.
-    assert latencies["signed_bit"] == 3
-    assert latencies["bit_wp"] == 4
-    assert latencies["bit_np"] == 5
-    assert latencies["unsigned"] == 6
+    # A clock to the neuron, two levels of adders a clock, the bias among them; planes add one,
+    # rounding two.
+    assert latencies["signed_bit"] == 4
+    assert latencies["bit_wp"] == 5
+    assert latencies["bit_np"] == 6
+    assert latencies["unsigned"] == 7
     units = {name: FirstSums(first_config(name)) for name in FIRST}
-    simulate(SideBySide(units), __name__, "first_equals_golden", seed=4)
+    cells = cell_models(ECP5, ["CCU2C"])
+    simulate(SideBySide(units), __name__, "first_equals_golden", seed=4, cells=cells)
 
 
 def test_later_sums():
     latencies = {name: LaterSums.latency_of(later_config(name), 1) for name in LATER}
-    assert latencies == {"dsp_wp": 7, "dsp_np": 6, "logic_wp": 8, "logic_np": 7}
+    assert latencies == {
+        "dsp_wp": 7,
+        "dsp_np": 6,
+        "logic_wp": 8,
+        "logic_np": 7,
+        "cells": 7,
+    }
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
-    simulate(SideBySide(units), __name__, "later_equals_golden", seed=4)
+    cells = cell_models(ECP5, ["CCU2C"])
+    simulate(SideBySide(units), __name__, "later_equals_golden", seed=4, cells=cells)
 
 
 class Checker:
@@ -83,6 +104,8 @@ class Checker:
         self.bits = config.pre_bits(layer)
         self.expected: list[list[int] | None] = []
         self.compared = 0
+        self.signs_after = FirstSums.SIGNS_AFTER if layer == 0 else LaterSums.SIGNS_AFTER
+        self.late: list[tuple[str, object]] = []
 
     async def clock(self, wanted: list[int] | None = None) -> None:
         """One clock with the pins as they are."""
@@ -95,6 +118,17 @@ class Checker:
             assert got == due, f"{self.name}, clock {place - self.latency}"
             self.compared += 1
         await FallingEdge(self.dut.clk)
+        for port, value in self.late:
+            getattr(self.dut, port).value = value
+        self.late.clear()
+
+    def drive(self, port: str, value) -> None:
+        """What meets the inputs: a clock behind them in the first layer, which registers them."""
+        assert self.signs_after in (0, 1)
+        if self.signs_after:
+            self.late.append((port, value))
+        else:
+            getattr(self.dut, port).value = value
 
     async def drain(self) -> None:
         for _ in range(self.latency + 1):
@@ -110,14 +144,14 @@ class Checker:
             values = [random.choice((net.weight_min, net.weight_max))] * count
         else:
             values = [spread(random, net.weight_min, net.weight_max) for _ in range(count)]
-        self.dut.weights.value = packed_array(values, net.weight_bits)
+        self.drive("weights", packed_array(values, net.weight_bits))
         return np.array(values)
 
     def signs(self, random) -> np.ndarray:
         """±1 per input or one in all, as the golden model's draws have them."""
         count = 1 if self.config.nodes else self.config.network.layers[-2] + 1
         bits = random.choice((0, (1 << count) - 1, random.getrandbits(count)))
-        self.dut.signs.value = bits
+        self.drive("signs", bits)
         return np.array([-1 if bits >> k & 1 else 1 for k in range(count)])
 
     def wanted(self, weights, inputs, signs, plain: int, delta_exp: int) -> list[int]:

@@ -6,6 +6,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from boards.cell_models import cell_models
+from boards.devices import ECP5
 from cocotb_tests.runner import rng, simulate
 from cocotb_tests.side_by_side import Part, SideBySide, together
 from cocotb_tests.streams import start_clock
@@ -23,6 +25,9 @@ CASES = {
     "aligned": ({**RESIDUAL, "weight_bits": 8}, True, -4, 3),
     "no_residual": (RESIDUAL, False, 0, 0),
     "odd_width": ({**RESIDUAL, "tau_theta_max": 200, "cost_frac": 9}, False, 2, 9),
+    # In an ECP5's carry cells.
+    "wp_cells": (RESIDUAL, False, 6, 6),
+    "np_cells": ({**RESIDUAL, "tau_theta_max": 200, "cost_frac": 9}, True, 2, 9),
 }
 CLOCKS = 1500
 
@@ -36,6 +41,7 @@ def configured(name: str) -> SpatialConfig:
         input_shift=0,
         shift_low=low,
         shift_high=high,
+        ccu2c=name.endswith("_cells"),
     )
 
 
@@ -43,7 +49,8 @@ def test_synapse():
     widths = {configured(name).gradient_bits % 2 for name in CASES if configured(name).shift_high}
     assert widths == {0, 1}, "accumulators of odd and even width"
     synapses = {name: Synapse(configured(name)) for name in CASES}
-    simulate(SideBySide(synapses), __name__, "equals_golden_update", seed=2)
+    cells = cell_models(ECP5, ["CCU2C"])
+    simulate(SideBySide(synapses), __name__, "equals_golden_update", seed=2, cells=cells)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -62,36 +69,44 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         share_bound = config.contribution_bound << config.align_max
     weight = gradient = 0
     since = net.tau_theta_max
-    moves: list[int | None] = [None]  # of the change a clock ago
-    clipped = [False, False]  # of the changes one and two clocks ago
+    latency = Synapse.latency_of(config)
+    assert latency == (3 if accumulates else 2)
+    moves: list[int | None] = [None] * (latency - 1)  # of the changes one, two clocks ago
+    clipped = [False] * latency
     ends, signs = set(), set()
     for clock in range(CLOCKS):
-        # A change takes two clocks; in the core the next one comes far later.
-        free = moves[0] is None
+        # In the core the next change comes far later.
+        free = not any(value is not None for value in moves)
         due = accumulates and since >= net.tau_theta_max
         change = free and (due or random.random() < 0.3)
         turn = free and not change and random.random() < 0.1
-        clear = random.random() < 0.03
+        clear = free and not change and random.random() < 0.03
         share = spread(random, -share_bound, share_bound)
         if random.random() < 0.5:
             share >>= random.randrange(config.share_bits)
-        if accumulates and (change or due):
+        if accumulates and (change or due or not free):
             share = 0
         gate, sign = int(random.random() < 0.85), random.getrandbits(1)
+        if accumulates and change:
+            gate, sign = 1, sign & ~config.nodes
         before = spread(random, low, high)
         # Under node perturbation the neuron has inverted it.
         placed = ~share if config.nodes and sign else share
         dut.share.value = placed & ((1 << config.share_bits) - 1)
         dut.gate.value, dut.sign.value = gate, sign
         dut.change.value, dut.clear.value, dut.turn.value = int(change), int(clear), int(turn)
-        dut.empty.value = int(change or clear)
+        last = moves[-1] is not None
+        dut.changed.value = int(moves[0] is not None)
+        dut.empty.value, dut.takes.value = int(last or clear), int(last or turn)
         dut.before.value = before & ((1 << net.weight_bits) - 1)
         await ReadOnly()
         where = f"{name}, clock {clock}"
         assert as_signed(int(dut.weight.value), net.weight_bits) == weight, where
         if accumulates:
-            assert as_signed(int(dut.gradient.value), config.gradient_bits) == gradient, where
-        assert bool(int(dut.clipped.value)) == clipped[1], where
+            # Behind a change the upper part is the weight to come.
+            seen = (1 << (config.gradient_bits if free else cut)) - 1
+            assert int(dut.gradient.value) & seen == gradient & seen, where
+        assert bool(int(dut.clipped.value)) == clipped[-1], where
 
         # As in Trainer._update: +sign·share to G and ⌊G·2^-S⌋ to W, or −sign·share to W.
         given = (-share if sign else share) if gate else 0
@@ -107,11 +122,11 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
             if clear:
                 gradient = since = 0
         limited = int(saturate(wanted, low, high))
-        clipped = [change and limited != wanted, clipped[0]]
+        clipped = [change and limited != wanted, *clipped[:-1]]
         if clipped[0]:
             ends.add(limited)
-        weight = before if turn else weight if moves[0] is None else moves[0]
-        moves = [limited if change else None]
+        weight = before if turn else moves[-1] if last else weight
+        moves = [limited if change else None, *moves[:-1]]
         await FallingEdge(dut.clk)
     assert ends == {low, high}, f"{name}: the test must clip at both ends"
     assert signs == {-1, 0, 1}

@@ -255,13 +255,16 @@ def test_shares_and_accumulators_fit(name):
                 assert fits(total, config.gradient_bits)
                 # Subtracting it where the sign is −1.
                 assert fits((1 << high) - 1 - net.tau_theta_max * placed, config.gradient_bits)
+                # The weight to come, inverted, in the place of what is taken.
+                taken = [total + (~w << high) for w in (net.weight_min, net.weight_max)]
+                assert all(fits(value, config.gradient_bits) for value in taken)
                 whole = floor_shift(total, high)
                 assert whole == floor_shift(
                     (((1 << high) - 1) >> (high - shift) if share > 0 else 0)
                     + net.tau_theta_max * share,
                     shift,
                 ), "what the weight takes is that of G and S"
-                largest = max(largest, abs(total))
+                largest = max(largest, *map(abs, taken))
                 largest_share = max(largest_share, abs(placed))
     assert not fits(2 * largest + 2, config.gradient_bits)
     assert not fits(2 * largest_share + 2, config.share_bits)

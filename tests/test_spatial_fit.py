@@ -8,7 +8,7 @@ from pathlib import Path
 from boards import area
 from boards.board import Board
 from boards.fit import ERROR, NO
-from boards.netlist import BoardPins
+from boards.netlist import board_text
 from boards.registry import find_board
 from boards.spatial import dsp_counts, spatial_config, spatial_design
 from boards.spatial_fit import SpatialFit, assess
@@ -36,7 +36,7 @@ def test_what_is_fixed_takes_fewer_cells():
 def check_whole_design(board: Board, task: Task) -> SpatialFit:
     fit = assess(board, task.network(), task.settings(), 100, task.fixed)
     design = spatial_design(board, fit.config, 100, None)
-    found = area.measure(area.to_rtlil(BoardPins(design)), board.family)
+    found = area.measure(board_text(design), board.family)
     print(f"estimated {fit.cells.used}, synthesised {found.logic_cells}")
     assert abs(fit.cells.used / found.logic_cells - 1) <= ERROR
     # A product with a constant may end in logic.
@@ -49,7 +49,8 @@ def test_real_builds():
         "rows"
     ]
     for row in rows:
-        if row["lanes"] is not None:
+        # A build of an earlier core says nothing of this one.
+        if row["lanes"] is not None or row.get("earlier"):
             continue
         names = ("method", "tau_theta", "fixed", "difference")
         task = Case(row["task"], row["board"], None, *(row.get(name) for name in names)).loaded()

@@ -314,8 +314,10 @@ class SpatialConfig:
         net = self.network
         if not net.accumulators:
             return 0
-        window = net.tau_theta_max * self.contribution_bound
-        return _signed((1 << self.shift_high) + (window << self.align_max))
+        window = net.tau_theta_max * self.contribution_bound << self.align_max
+        # What a window leaves, what it adds, and the weight that is taken from both in its place.
+        weight = 1 << (net.weight_bits - 1)
+        return _signed((1 + weight << self.shift_high) + window)
 
     def gradient_scale(self, settings: Settings) -> int:
         """An accumulator holds G times this."""

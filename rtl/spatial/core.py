@@ -131,7 +131,7 @@ class SpatialCore(wiring.Component):
             m.d.comb += [
                 layer.plain.eq(token("plain", at.inputs[k]) if k in trained else 1),
                 layer.scale.eq(scale),
-                layer.draw.eq(token("ends_draw", at.inputs[k])),
+                layer.draw.eq(token("ends_draw", at.inputs[k] + layer.signs_after - 1)),
             ]
         delta = self._costs(m, token, sequencer, layers[-1].y)
 
@@ -161,7 +161,7 @@ class SpatialCore(wiring.Component):
                     for n, w in enumerate(sources.wanted[k])
                 ),
                 layer.gates.eq(gates if k == 0 else ~0),
-                layer.draw_before.eq(token("ends_draw", at.share if cfg.nodes else at.update)),
+                layer.draw_before.eq(token("ends_draw", at.share - cfg.nodes)),
                 layer.change.eq(token("ends_window", at.change - 1)),
                 layer.load.eq(Mux(loads, starter.load[first : first + layer.nodes], 0)),
                 layer.bit.eq(starter.bit),

@@ -26,8 +26,9 @@ class Layer(wiring.Component):
 
     The first one takes `codes` and planes (rtl.spatial.sums.FirstSums), the others `x`, the
     activations of each pass; `y` leaves latency_of() clocks later: activations, or the
-    pre-activations of the output layer under cross-entropy.  `saturated` says which of them hit
-    the end of their format.  All that is about the update is that of
+    pre-activations of the output layer under cross-entropy.  `saturated` says which of them hit the
+    end of their format.  `draw` belongs to the clock before that of the inputs' signs, which come
+    signs_after clocks behind them.  All that is about the update is that of
     rtl.spatial.neuron.Synapses, the same for all neurons; weights go round from `before`, which
     the last one takes, to `last`, the first one's.  share_of: which of the `share`s each synapse
     of a neuron takes.
@@ -46,6 +47,7 @@ class Layer(wiring.Component):
         self._sums = [
             LaterSums(config, layer) if layer else FirstSums(config) for _ in range(self.nodes)
         ]
+        self.signs_after = self._sums[0].SIGNS_AFTER
         members = self._sums[0].signature.members
         forward = {name: members[name] for name in FORWARD if name in members}
         weight = signed(net.weight_bits)
@@ -79,7 +81,7 @@ class Layer(wiring.Component):
     def latency_of(config: SpatialConfig, layer: int) -> int:
         """Clocks from the inputs to y."""
         sums = LaterSums.latency_of(config, layer) if layer else FirstSums.latency_of(config)
-        return sums + (Activation.latency_of() if _activates(config, layer) else 0)
+        return sums + (Activation.latency_of(True) if _activates(config, layer) else 0)
 
     def elaborate(self, platform):
         m = Module()
@@ -101,7 +103,9 @@ class Layer(wiring.Component):
                 if not self.activates:
                     m.d.comb += self.y[k][node].eq(sums.z[k])
                     continue
-                unit = Activation(self.config.network, 1, dsp=self.config.table_dsp)
+                unit = Activation(
+                    self.config.network, 1, dsp=self.config.table_dsp, position_register=True
+                )
                 m.submodules[f"activation_{node}_{k}"] = unit
                 m.d.comb += [
                     unit.i.valid.eq(1),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from amaranth import Const, Module, Mux, Signal, signed
+from amaranth import Const, Module, Mux, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.spatial.config import SpatialConfig
+from rtl.spatial.copies import kept_copy
 from rtl.spatial.streams import SignStream, sign_leap
 from rtl.spatial.synapse import Synapse
+
+GROUP = 8
+"""Synapses that have registers of their own for what ends a window and for the ring's turns."""
 
 
 def weights_layout(config: SpatialConfig, fan_in: int) -> data.ArrayLayout:
@@ -22,15 +27,15 @@ class Synapses(wiring.Component):
     """All synapses of one neuron: weights, accumulators, and the signs for both ends of a step.
 
     The perturbation of a step that enters the network has the signs `signs` (one per synapse, or
-    one in all for node perturbation), which go on in the clock after `draw`.  The cost change
-    that leaves it belongs to an earlier draw: a second, later window, which goes on after
+    one in all for node perturbation), which go on two clocks after `draw`.  The cost change that
+    leaves it belongs to an earlier draw: a second, later window, which goes on after
     `draw_before`, replays its signs.  No sign is stored.
 
-    Synapse k takes number share_of[k] of the `share`s that enter.  They are registered here, so
-    that the broadcast has to reach neurons, not synapses: a synapse sees its share, and its bit
-    of `gates` (1 unless `gated`), 1 clock later, as it does `change`, `clear` and `turns`.
-    `draw_before` belongs to the clock in which a synapse sees its share; under node perturbation,
-    where the share meets the sign here, to the clock before.
+    Synapse k takes number share_of[k] of the `share`s that enter.  All that enters is registered
+    here, so that the broadcast has to reach neurons, not synapses: a synapse sees its share, and
+    its bit of `gates` (1 unless `gated`), 1 clock later, as it does `change`, `clear` and `turns`.
+    `draw_before` belongs to the clock of the share; under node perturbation, where the share meets
+    the sign here, to the clock before.
     """
 
     def __init__(self, config: SpatialConfig, share_of: Sequence[int], gated: bool) -> None:
@@ -63,41 +68,49 @@ class Synapses(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
+        copy = partial(kept_copy, m)
         m.submodules.stream = stream = SignStream(self.leap)
         m.submodules.stream_before = stream_before = SignStream(self.leap)
-        for one, step in ((stream, self.draw), (stream_before, self.draw_before)):
-            m.d.comb += [one.load.eq(self.load), one.bit.eq(self.bit), one.step.eq(step)]
+        load, bit = copy(self.load, "load_here"), copy(self.bit, "bit_here")
+        for one, step in ((stream, "draw"), (stream_before, "draw_before")):
+            there = copy(getattr(self, step), f"{step}_here")
+            m.d.comb += [one.load.eq(load), one.bit.eq(bit), one.step.eq(there)]
         m.d.comb += self.signs.eq(stream.signs)
 
-        def copy(value, name: str):
-            """A register of this neuron's own: one for all neurons would be too far from most.
-            Kept, or synthesis would see that they are all equal."""
-            register = Signal(value.shape(), name=name, reset_less=True, attrs={"keep": 1})
-            m.d.sync += register.eq(value)
-            return register
-
-        gates = copy(self.gates, "gates") if self.gated else Const(~0, self.fan_in + 1)
+        accumulates, change = cfg.network.accumulators, self.change
+        gates = Const(~0, self.fan_in + 1)
+        if self.gated:
+            # An accumulator's gate is its enable, and it takes part in a change.
+            opened = change.replicate(len(gates)) if accumulates else 0
+            gates = copy(self.gates | opened, "gates")
         shares, signs = list(self.share), stream_before.signs
         if cfg.nodes:
             # One sign for all: half of the subtraction is done here.
             sign = stream_before.signs[0]
             shares = [Mux(sign, ~share, share).as_signed() for share in shares]
-            signs = copy(sign, "sign")
+            signs = copy(sign & ~change if accumulates else sign, "sign")
         shares = [copy(share, f"share_{k}") for k, share in enumerate(shares)]
-        change, clear = copy(self.change, "change_here"), copy(self.clear, "clear_here")
-        empty, turn = copy(self.change | self.clear, "empty"), copy(self.turns, "turn")
-
+        clear, changes = copy(self.clear, "clear_here"), copy(change, "changes")
+        takes_next = copy(changes, "takes_next") if accumulates else changes
         synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
         for k, synapse in enumerate(synapses):
+            if k % GROUP == 0:
+                # What every bit of every synapse takes is too much for one register.
+                turn, here = copy(self.turns, f"turn_{k}"), copy(change, f"change_{k}")
+                changed = copy(changes, f"changed_{k}")
+                takes = copy(takes_next | self.turns, f"takes_{k}")
+                empty = copy(takes_next | self.clear, f"empty_{k}")
             m.submodules[f"synapse_{k}"] = synapse
             m.d.comb += [
                 synapse.share.eq(shares[self.share_of[k]]),
                 synapse.gate.eq(gates[k]),
                 synapse.sign.eq(signs[k % self.leap]),
-                synapse.change.eq(change),
+                synapse.change.eq(here),
+                synapse.changed.eq(changed),
                 synapse.clear.eq(clear),
                 synapse.empty.eq(empty),
                 synapse.turn.eq(turn),
+                synapse.takes.eq(takes),
                 synapse.before.eq(synapses[k + 1].weight if k < self.fan_in else self.before),
                 self.weights[k].eq(synapse.weight),
                 self.gradients[k].eq(synapse.gradient),

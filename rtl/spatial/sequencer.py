@@ -78,10 +78,15 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, net, s = self.config, self.config.network, self.settings
-        training, evaluating = Signal(), Signal()
+        # Samples and tokens each have copies of their own: the way from here into the sample memory
+        # and back is long enough without that of the tokens.
+        training, evaluating, any_left, waiting, has_sample = (
+            Signal(2, name=name, attrs={"keep": 1})
+            for name in ("training", "evaluating", "any_left", "waiting", "has_sample")
+        )
+        """any_left: steps or samples are to come; waiting: for the update behind a window."""
         left = Signal(STEP_BITS, reset_less=True)
         """Steps or samples to go."""
-        any_left = Signal()
         quiet = Signal(range(self.flight + 1), reset_less=True)
         """Clocks until the network is empty."""
 
@@ -98,27 +103,28 @@ class Sequencer(wiring.Component):
 
         # The sample in use, and the planes of its codes.
         sample = Signal(record_layout(cfg), reset_less=True)
-        has_sample, takes, drops = Signal(), Signal(), Signal()
+        takes, drops = Signal(), Signal()
         m.d.comb += [
-            takes.eq((training | evaluating) & (~has_sample | drops)),
+            takes.eq((training[1] | evaluating[1]) & (~has_sample[1] | drops)),
             self.record.ready.eq(takes),
             self.sample.eq(sample),
         ]
         with m.If(takes):
-            m.d.sync += [sample.eq(self.record.payload), has_sample.eq(self.record.valid)]
+            m.d.sync += [
+                sample.eq(self.record.payload),
+                has_sample.eq(self.record.valid.replicate(2)),
+            ]
         bits = net.sample_bits
         plane = Signal(range(max(bits, 2)), init=bits - 1)
         prepared = Signal()
         """W·x of this sample is under way already."""
-        waiting = Signal()
-        """For the update behind the last token."""
         prepares, ready, renews = Signal(), Signal(), Signal()
         codes = [sample.codes[j] for j in range(net.layers[0])]
         m.d.comb += [
-            prepares.eq(has_sample & ~prepared & ~waiting),
+            prepares.eq(has_sample[0] & ~prepared & ~waiting[0]),
             self.plane_first.eq(prepares & (plane == bits - 1)),
             self.plane_last.eq(prepares & (plane == 0)),
-            ready.eq(has_sample & ~waiting & (prepared | (plane == 0)) & any_left),
+            ready.eq(has_sample[0] & ~waiting[0] & (prepared | (plane == 0)) & any_left[0]),
         ]
         planes = [Cat(*(code[k] for code in codes)) for k in range(bits)]
         m.d.comb += self.plane.eq(planes[0] if bits == 1 else _chosen(planes, plane))
@@ -134,18 +140,22 @@ class Sequencer(wiring.Component):
         needs_baseline = Signal()
         token = self.token
         m.d.comb += [
-            token.evaluation.eq(evaluating & ready),
-            token.baseline.eq(training & ready & needs_baseline),
-            token.step.eq(training & ready & ~needs_baseline),
+            token.evaluation.eq(evaluating[0] & ready),
+            token.baseline.eq(training[0] & ready & needs_baseline),
+            token.step.eq(training[0] & ready & ~needs_baseline),
             token.ends_draw.eq(token.step & ends_draw),
             token.ends_window.eq(token.step & ends_window),
             next_phase.eq(token.step),
-            drops.eq(token.evaluation | (token.step & ends_sample)),
+            # Of a sample that is there: token.evaluation | (token.step & ends_sample).
+            drops.eq(
+                (any_left[1] & ~waiting[1] & (prepared | (plane == 0)))
+                & (evaluating[1] | (ends_sample & ~needs_baseline))
+            ),
             self.next_sample.eq(token.step & ends_sample),
             renews.eq(self.changed | self.weights_written | self.begin),
         ]
         with m.If(token.ends_window):
-            m.d.sync += waiting.eq(1)
+            m.d.sync += waiting.eq(3)
         with m.If(self.changed):
             m.d.sync += waiting.eq(0)
         # A long carry chain, in a register.
@@ -159,54 +169,58 @@ class Sequencer(wiring.Component):
                 m.d.sync += needs_baseline.eq(1)
         goes = token.step | token.evaluation
         with m.If(goes):
-            m.d.sync += [left.eq(left - 1), any_left.eq(left != 1)]
+            m.d.sync += [left.eq(left - 1), any_left.eq((left != 1).replicate(2))]
         with m.If(token.step):
             m.d.sync += self.step.eq(self.step + 1)
         with m.If(ready):
             m.d.sync += quiet.eq(self.flight)
         with m.Elif(quiet != 0):
             m.d.sync += quiet.eq(quiet - 1)
-        with m.If(training):
+        with m.If(training[0]):
             m.d.sync += self.train_clocks.eq(self.train_clocks + 1)
 
-        m.d.comb += self.evaluate.eq(evaluating)
+        m.d.comb += self.evaluate.eq(evaluating[0])
+        # It goes far, so it is a register, high in the first clock of START.
+        m.d.sync += self.start.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.step.eq(0), self.train_clocks.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
                 m.d.sync += has_sample.eq(0)
                 with m.If(self.command.valid), m.Switch(self.command.payload.code):
                     with m.Case(Command.INIT):
-                        m.d.comb += [
-                            self.start.eq(1),
-                            self.restart_train.eq(1),
-                            first_phase.eq(1),
-                        ]
-                        m.d.sync += [self.step.eq(0), self.train_clocks.eq(0)]
+                        m.d.comb += [self.restart_train.eq(1), first_phase.eq(1)]
+                        m.d.sync += self.start.eq(1)
                         m.next = "START"
                     with m.Case(Command.TRAIN):
-                        m.d.sync += [
-                            training.eq(s.step_target > self.step),
-                            left.eq(s.step_target - self.step),
-                            any_left.eq(s.step_target > self.step),
-                        ]
-                        m.next = "BEGIN"
+                        m.next = "TRAIN"
                     with m.Case(Command.EVALUATE):
-                        m.d.sync += [
-                            evaluating.eq(s.eval_count != 0),
-                            left.eq(s.eval_count),
-                            any_left.eq(s.eval_count != 0),
-                        ]
-                        m.next = "BEGIN"
+                        m.next = "EVALUATE"
+            with m.State("TRAIN"):
+                m.d.sync += [
+                    training.eq((s.step_target > self.step).replicate(2)),
+                    left.eq(s.step_target - self.step),
+                    any_left.eq((s.step_target > self.step).replicate(2)),
+                ]
+                m.next = "BEGIN"
+            with m.State("EVALUATE"):
+                m.d.sync += [
+                    evaluating.eq((s.eval_count != 0).replicate(2)),
+                    left.eq(s.eval_count),
+                    any_left.eq((s.eval_count != 0).replicate(2)),
+                ]
+                m.next = "BEGIN"
             with m.State("START"), m.If(~self.starting & ~self.start):
                 m.next = "IDLE"
             with m.State("BEGIN"):
-                m.d.comb += self.begin.eq(training | evaluating)
+                m.d.comb += self.begin.eq(training[0] | evaluating[0])
                 m.d.sync += quiet.eq(self.flight)
                 m.next = "RUN"
             with m.State("RUN"):
-                with m.If(training & told):
+                with m.If(training[0] & told):
                     m.d.sync += any_left.eq(0)
-                with m.If(~any_left & (quiet == 0)):
+                with m.If(~any_left[0] & (quiet == 0)):
                     m.d.comb += self.stop.eq(1)
                     m.d.sync += [training.eq(0), evaluating.eq(0)]
                     m.next = "IDLE"

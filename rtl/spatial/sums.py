@@ -9,11 +9,12 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import ACT_BITS, ACT_FRAC
 from rtl.delay import delayed
 from rtl.product import product
-from rtl.spatial.carry import gated_sum
+from rtl.spatial.carry import either_sum, gated_sum
 from rtl.spatial.config import SpatialConfig
+from rtl.spatial.copies import kept_copy
 from rtl.spatial.neuron import weights_layout
 from rtl.spatial.streams import sign_leap
-from rtl.spatial.tree import add_tree, tree_latency
+from rtl.spatial.tree import add_tree, in_register, tree_latency
 
 
 def sign_of(value, sign):
@@ -27,10 +28,14 @@ class FirstSums(wiring.Component):
     Equals golden_model.forward.weighted_sums and pre_activation.  W·x takes the codes bit by
     bit, the highest first: `plane` is a bit of every code, `plane_first` and `plane_last` mark
     the first and the last of them, and no bit of a code is multiplied.  The sum holds until the
-    next one is there.  `codes` and `signs` belong to a step that enters with or after its
-    sample's last plane; `z` of the one or two passes leaves `latency` clocks later.  With
-    `plain` there is no perturbation; `scale` is grid_frac − delta_exp.
+    next one is there.  `codes` belong to a step that enters with or after its sample's last
+    plane, and so does `plain`, with which there is no perturbation; its `signs` belong to the clock
+    SIGNS_AFTER behind.  `z` of the one or two passes leaves `latency` clocks behind the codes;
+    `scale` is grid_frac − delta_exp.
     """
+
+    SIGNS_AFTER = 1
+    """Planes and codes come from the one sample for all neurons, and go into registers first."""
 
     def __init__(self, config: SpatialConfig) -> None:
         self.config = config
@@ -68,11 +73,15 @@ class FirstSums(wiring.Component):
             bias = -bias  # The only plane is the one that counts negative.
         weights.append(bias)
         bits = cfg.acc_bits(0)
-        total = self._gated_tree(m, weights, Cat(self.plane, self.plane_last), bits)
+        plane, plane_first, plane_last = (
+            kept_copy(m, getattr(self, name), f"{name}_here")
+            for name in ("plane", "plane_first", "plane_last")
+        )
+        total = self._gated_tree(m, weights, Cat(plane, plane_last), bits)
         base = total
         if net.sample_bits > 1:
             after = tree_latency(count)
-            first, last = (delayed(m, s, after) for s in (self.plane_first, self.plane_last))
+            first, last = (delayed(m, s, after) for s in (plane_first, plane_last))
             sum_so_far, held = Signal(signed(bits)), Signal(signed(bits))
             top = -total if net.sample_signed else total
             so_far = Mux(first, top, (sum_so_far << 1) + total)
@@ -85,11 +94,16 @@ class FirstSums(wiring.Component):
 
         if cfg.nodes:
             sign_sum = sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[0])
-            sign_sum = delayed(m, sign_sum, _base_latency(cfg))
+            sign_sum = delayed(m, sign_sum, _base_latency(cfg) - self.SIGNS_AFTER)
         else:
-            sign_sum = self._sign_sum(m, one)
-            sign_sum = delayed(m, sign_sum, _base_latency(cfg) - tree_latency(count))
-        plain = delayed(m, self.plain, _base_latency(cfg))
+            # A code of one bit is its only plane.
+            codes = plane if net.sample_bits == 1 else self.codes.as_value()
+            if net.sample_bits > 1:
+                codes = kept_copy(m, codes, "codes_here")
+            sign_sum = self._sign_sum(m, data.View(self.codes.shape(), codes), one)
+            after = _base_latency(cfg) - self.SIGNS_AFTER - tree_latency(count)
+            sign_sum = delayed(m, sign_sum, after)
+        plain = delayed(m, self.plain, _base_latency(cfg) - 1)
         z = perturbed(
             m, cfg, 0, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
         )
@@ -99,26 +113,34 @@ class FirstSums(wiring.Component):
     def _gated_tree(self, m: Module, weights, gates, bits: int):
         """Σ of the weights whose gate is 1, tree_latency() clocks later."""
         ccu2c = self.config.ccu2c
-        terms = []
-        for k in range(0, len(weights) - 1, 2):
-            # One carry cell wide enough for both: the second gate is inside.
-            width = max(len(weights[k]), len(weights[k + 1])) + 1
-            first = Signal(signed(width), name=f"first_{k}")
-            m.d.comb += first.eq(Mux(gates[k], weights[k], 0))
-            terms.append(gated_sum(m, first, weights[k + 1], Const(0), gates[k + 1], ccu2c=ccu2c))
-        if len(weights) % 2:
-            terms.append(Mux(gates[len(weights) - 1], weights[-1], 0))
-        return add_tree(m, terms, bits, of=len(weights))
+        sums = []
+        for k in range(0, len(weights), 4):
+            # Two adders, as between the registers of a tree; where there are carry cells with
+            # room for them, three of the four gates are inside.
+            some, open_gates = weights[k : k + 4], gates[k : k + 4]
+            width = max(map(len, some)) + (len(some) - 1).bit_length()
+            total = Signal(signed(width), name=f"first_{k}")
+            m.d.comb += total.eq(Mux(open_gates[0], some[0], 0))
+            if len(some) > 1:
+                total = gated_sum(m, total, some[1], open_gates[1], ccu2c=ccu2c)
+            if len(some) > 2:
+                rest, gate = some[2], open_gates[2]
+                if len(some) > 3:
+                    rest = either_sum(m, some[2:], open_gates[2:], ccu2c=ccu2c)
+                    gate = open_gates[2:].any()
+                total = gated_sum(m, total, rest, gate, ccu2c=ccu2c)
+            sums.append(in_register(m, total, bits))
+        return add_tree(m, sums, bits, ccu2c=ccu2c) if len(sums) > 1 else sums[0]
 
-    def _sign_sum(self, m: Module, one: int):
+    def _sign_sum(self, m: Module, codes: data.View, one: int):
         """Σ s·x over inputs and bias in units of one code, tree_latency() clocks later."""
-        bits, count = self.config.sign_sum_bits(0), self.fan_in + 1
-        codes = [self.codes[j] for j in range(self.fan_in)]
+        bits = self.config.sign_sum_bits(0)
+        codes = [codes[j] for j in range(self.fan_in)]
         if self.config.gated_codes:
             # Σ s·x = Σ x − 2·Σ x·(s < 0): two counts of ones.
             minus = Cat(code & sign for code, sign in zip(codes, self.signs, strict=False))
-            plus = add_tree(m, [*codes, Const(one)], bits, of=count)
-            less = add_tree(m, [*minus, Mux(self.signs[-1], one, 0)], bits, of=count)
+            plus = add_tree(m, [*codes, Const(one)], bits)
+            less = add_tree(m, [*minus, Mux(self.signs[-1], one, 0)], bits)
             return plus - (less << 1)
         leaves = [sign_of(code, self.signs[j]) for j, code in enumerate(codes)]
         leaves.append(sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[-1]))
@@ -127,7 +149,8 @@ class FirstSums(wiring.Component):
 
 def _base_latency(config: SpatialConfig) -> int:
     """Clocks from a sample's last plane to W·x."""
-    return tree_latency(config.network.layers[0] + 1) + (config.network.sample_bits > 1)
+    net = config.network
+    return FirstSums.SIGNS_AFTER + tree_latency(net.layers[0] + 1) + (net.sample_bits > 1)
 
 
 class LaterSums(wiring.Component):
@@ -137,6 +160,8 @@ class LaterSums(wiring.Component):
     layer before, pass after pass; `z` leaves `latency` clocks later; `signs` belong to the clock
     of x.
     """
+
+    SIGNS_AFTER = 0
 
     def __init__(self, config: SpatialConfig, layer: int) -> None:
         self.config = config
@@ -165,13 +190,13 @@ class LaterSums(wiring.Component):
         cfg = self.config
         first, count = PRODUCT_LATENCY, self.fan_in + 1
         sums = first + tree_latency(count)
-        plain = delayed(m, self.plain, sums)
+        plain = delayed(m, self.plain, sums - 1)
         signs = delayed(m, self.signs, first)
         for k in range(cfg.passes):
             x = [self.x[k][j] for j in range(self.fan_in)]
             terms = [self._product(m, self.weights[j], x[j]) for j in range(self.fan_in)]
             terms.append(self.weights[self.fan_in] << ACT_FRAC)
-            base = add_tree(m, terms, cfg.acc_bits(self.layer))
+            base = add_tree(m, terms, cfg.acc_bits(self.layer), ccu2c=cfg.ccu2c)
             one = Const(1 << ACT_FRAC, signed(ACT_BITS))
             if cfg.nodes:
                 sign_sum = delayed(m, sign_of(one, signs[0]), tree_latency(count))
@@ -199,8 +224,10 @@ PRODUCT_LATENCY = 3
 def perturbed(
     m: Module, cfg: SpatialConfig, layer: int, base, sign_sum, plain, scale, only: int | None = None
 ) -> list:
-    """round(W·x ± δ·Σ s·x), 2 clocks later: + for pass 0, − for pass 1; both, or `only` one."""
+    """round(W·x ± δ·Σ s·x), 2 clocks later: + for pass 0, − for pass 1; both, or `only` one.
+    `plain` comes a clock before the sums."""
     net = cfg.network
+    plain, scale = kept_copy(m, plain, "plain_here"), kept_copy(m, scale, "scale_here")
     place = net.grid_frac - net.weight_frac
     wide, shifted = (Signal(signed(cfg.sum_bits(layer)), name=n) for n in ("wide", "shifted"))
     half = Const(1 << (net.pre_shift - 1), net.pre_shift)

@@ -7,22 +7,25 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.arithmetic import add_or_subtract, add_with_carry
-from rtl.spatial.carry import gated_sum
+from rtl.spatial.carry import accumulated
 from rtl.spatial.config import SpatialConfig
 
 
 class Synapse(wiring.Component):
     """Equals golden_model.trainer.Trainer._update for one weight.
 
-    With accumulators: each clock G ← G ± share; a clock with `change` (and a share of 0) makes
-    W ← clip(W − ⌊G·2^-S⌋), which leaves the residual in G.  Without: a clock with `change` makes
-    W ← clip(W ∓ share).  `gate` low makes the share 0, a `sign` of 1 subtracts it; under node
-    perturbation, where that is the neuron's, it comes as ~share then.  All outputs are registers:
-    G is there a clock later; two clocks later W, and `clipped`, which tells whether the change
-    was cut off.
+    With accumulators: each clock with `gate` G ← G ± share; a clock with `change` (with `gate`, and
+    a share of 0, as in the two clocks behind) makes W ← clip(W − ⌊G·2^-S⌋), which leaves the
+    residual in G.  Without: a clock with `change` makes W ← clip(W ∓ share), where `gate` low makes
+    the share 0.  A `sign` of 1 subtracts the share; under node perturbation, where that is the
+    neuron's, it comes as ~share then, and with accumulators `sign` is low with `change`.  All
+    outputs are registers: G is there a clock later; latency_of() clocks later W, and `clipped`,
+    which tells whether the change was cut off.
 
     While `turn` is high W takes `before`, its neighbour's weight: the host reads and writes a
-    ring of all weights.  `clear` empties G; `empty` is high with it and with `change`.
+    ring of all weights.  `takes` is high with `turn` and in the last clock before the new W.
+    With accumulators the upper part of G is the weight to come from the clock behind `change`, in
+    which `changed` is high, to that one, in which `empty` is.  `clear` with `empty` empties G.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -34,9 +37,11 @@ class Synapse(wiring.Component):
                 "gate": In(1),
                 "sign": In(1),
                 "change": In(1),
+                "changed": In(1),
                 "clear": In(1),
                 "empty": In(1),
                 "turn": In(1),
+                "takes": In(1),
                 "before": In(weight),
                 "weight": Out(weight),
                 "gradient": Out(signed(max(config.gradient_bits, 1))),
@@ -44,56 +49,62 @@ class Synapse(wiring.Component):
             }
         )
 
+    @staticmethod
+    def latency_of(config: SpatialConfig) -> int:
+        """Clocks from `change` to the new weight."""
+        return 3 if config.network.accumulators else 2
+
     def elaborate(self, platform):
         m = Module()
         cfg, bits = self.config, self.config.network.weight_bits
         if cfg.gradient_bits:
+            # The adder of the accumulator is that of the weight as well: G holds the inverse of
+            # what is left of W when the lower part of G is cut off, and W takes it from there.
             cut = cfg.shift_high
-            total = gated_sum(
-                *(m, self.gradient, self.share, self.sign, self.gate),
-                ccu2c=cfg.ccu2c,
+            total = accumulated(
+                *(m, self.gradient, self.share, self.sign, self.change),
+                Cat(Const((1 << cut) - 1, cut), self.weight).as_signed(),
                 inverted=cfg.nodes,
+                ccu2c=cfg.ccu2c,
             )
             residual, upper = (
                 Signal(len(part), name=name, reset_less=True)
                 for name, part in (("residual", total[:cut]), ("upper", total[cut:]))
             )
-            m.d.sync += [residual.eq(total[:cut]), upper.eq(total[cut:])]
+            with m.If(self.gate):
+                m.d.sync += [residual.eq(total[:cut]), upper.eq(total[cut:])]
             m.d.comb += self.gradient.eq(Cat(residual, upper))
             # As resets: no gate behind the adder.
             with m.If(self.clear):
                 m.d.sync += residual.eq(0)
             with m.If(self.empty):
                 m.d.sync += upper.eq(0)
-            # No wider adder than it takes: where more is given than all of W's range, W clips.
-            given = self.gradient[cut:]
-            moved, far = self.weight - given[: bits + 1].as_signed(), given[bits:]
-            beyond, up = far.any() & ~far.all(), given[-1]
+            kept = ~upper
+            # A clock of its own: the share has a long way into the adder.
+            above, clips = kept[bits - 1 :], self.changed
         else:
             share, minus = Mux(self.gate, self.share, 0), self.sign & self.gate
             if cfg.nodes:
                 moved = add_with_carry(self.weight, ~share, ~minus)
             else:
                 moved = add_or_subtract(self.weight, share, ~minus)
-            beyond = up = Const(0)
+            kept = Signal(len(moved), reset_less=True)
+            m.d.sync += kept.eq(moved)
+            above, clips = moved[bits - 1 :], self.change
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,
         # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.  That
         # reset must be the only one, and come from a register.
-        above = moved[bits - 1 :]
-        kept = Signal(bits, reset_less=True)
-        high, low, changes = Signal(), Signal(), Signal()
+        high, low = Signal(), Signal()
         m.d.sync += [
-            kept.eq(Cat(moved[: bits - 1], Mux(beyond, ~up, above[-1]))),
-            high.eq(self.change & Mux(beyond, up, ~above[-1] & above.any())),
-            low.eq(self.change & Mux(beyond, ~up, above[-1] & ~above.all())),
-            changes.eq(self.change),
+            high.eq(clips & ~above[-1] & above.any()),
+            low.eq(clips & above[-1] & ~above.all()),
             self.clipped.eq(high | low),
         ]
         rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
-        with m.If(changes | self.turn):
+        with m.If(self.takes):
             m.d.sync += [
-                rest.eq(Mux(self.turn, self.before, kept[:-1] | high.replicate(bits - 1))),
+                rest.eq(Mux(self.turn, self.before, kept[: bits - 1] | high.replicate(bits - 1))),
                 sign.eq(Mux(self.turn, self.before[-1], kept[-1])),
             ]
         with m.If(low):

@@ -10,6 +10,7 @@ from rtl.costs import cost_latency
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.layer import Layer
 from rtl.spatial.shares import X_BEFORE_DELTA, Shares
+from rtl.spatial.synapse import Synapse
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Timing:
             share=share,
             update=update,
             change=change,
-            weights=change + 2,
+            weights=change + Synapse.latency_of(config),
         )
 
 

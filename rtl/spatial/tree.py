@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from amaranth import Module, Signal, signed
 
+from rtl.spatial.carry import plain_sum
+
 LEVELS = 2
 """Adders one behind the other between two registers: the depth of the pipeline against its
 clock.  Two of 20 bits take 6 ns on an ECP5."""
@@ -16,25 +18,27 @@ def tree_latency(terms: int) -> int:
     return max(-(-(terms - 1).bit_length() // LEVELS), 1)
 
 
-def add_tree(m: Module, terms: Sequence, bits: int, of: int | None = None):
+def add_tree(m: Module, terms: Sequence, bits: int, *, ccu2c: bool = False):
     """The sum of signed or unsigned terms, in a register, tree_latency() clocks later.
 
-    bits: width that the sum fits, signed.  of: where pairs of so many terms were added before,
-    it is as late as a tree of all of them.
+    bits: width that the sum fits, signed.  ccu2c: see rtl.spatial.carry.plain_sum.
     """
     terms = list(terms)
-    count = len(terms) if of is None else of
-    levels = LEVELS if of is None or of == len(terms) else LEVELS - 1
-    for _ in range(tree_latency(count)):
-        for _ in range(levels):
-            pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+    for _ in range(tree_latency(len(terms))):
+        for _ in range(LEVELS):
+            pairs = [
+                plain_sum(m, a, b) if ccu2c else a + b
+                for a, b in zip(terms[::2], terms[1::2], strict=False)
+            ]
             terms = pairs + terms[2 * len(pairs) :]
-        registers = []
-        for term in terms:
-            width = min(term.shape().width + (not term.shape().signed), bits)
-            register = Signal(signed(width), name="sum", reset_less=True)
-            m.d.sync += register.eq(term)
-            registers.append(register)
-        terms, levels = registers, LEVELS
-    (total,) = terms
-    return total
+        terms = [in_register(m, term, bits) for term in terms]
+    (found,) = terms
+    return found
+
+
+def in_register(m: Module, term, bits: int):
+    """A register of a term, no wider than `bits`, signed."""
+    width = min(term.shape().width + (not term.shape().signed), bits)
+    register = Signal(signed(width), name="sum", reset_less=True)
+    m.d.sync += register.eq(term)
+    return register

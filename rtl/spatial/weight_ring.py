@@ -9,16 +9,19 @@ from amaranth.lib.wiring import In, Out
 from rtl.core import weight_request_layout
 from rtl.spatial.config import SpatialConfig
 
+TURN = 4
+"""Clocks from one turn of the ring to the next."""
+
 
 class WeightRing(wiring.Component):
     """Turns the ring of all weights to the one that is asked for, while not `busy`.
 
     `turn` moves every weight on to the place before it: `last` is the first place's, which leaves
     it, and the last place takes `first`; `turns` is `turn` a clock before.
-    A request's `word` is the number of a weight.  A read is answered 2 clocks after the request;
-    a write takes 3 and goes one further, so that the next number is there without a turn; with
-    turns it is one clock more and one for each.  `home` says that every weight is in its place,
-    and `return_home` turns them there, in at most a clock for each weight and one more.
+    A request's `word` is the number of a weight.  A read is answered 3 clocks after the request, a
+    write takes 5 and goes one further, so that the next number is there without a turn; each turn
+    before takes TURN clocks more.  `home` says that every weight is in its place, and `return_home`
+    turns them there, which takes up to four clocks besides.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -43,39 +46,44 @@ class WeightRing(wiring.Component):
         m = Module()
         words = self.config.lane_words
         request = Signal(weight_request_layout(self.config))
-        active, writing = Signal(), Signal()
-        place, following, now = Signal(range(words)), Signal(range(words)), Signal(range(words))
-        """Number of the weight that is in the first place: now, and after a turn."""
-        target = Signal(range(words))
+        active, writing, returns = Signal(), Signal(), Signal()
+        place, target = Signal(range(words)), Signal(range(words))
+        """Number of the weight that is in the first place, and of the one that is to be there."""
+        differs, at_home, starts, still = Signal(), Signal(), Signal(), Signal(range(TURN))
         m.d.comb += [
-            following.eq(Mux(place == words - 1, 0, place + 1)),
-            now.eq(Mux(self.turn, following, place)),
             target.eq(Mux(active, request.word, 0)),
-            self.home.eq(~active & ~self.turn & (place == 0)),
+            self.home.eq(at_home & ~active),
             self.request.ready.eq(
-                ~self.busy & ~active & ~self.turn & ~self.reply.valid & ~self.return_home
+                ~(self.busy | active | self.turns | self.turn | self.reply.valid | self.return_home)
             ),
             self.written.eq(writing),
             self.first.eq(Mux(writing, request.data, self.last)),
         ]
-        # It reaches every weight, so it is a register, of which there may be more.
-        m.d.comb += self.turns.eq((active | self.return_home) & ~writing & (now != target))
-        m.d.sync += [place.eq(now), self.turn.eq(self.turns)]
+        # A turn reaches every weight: what starts it is a clock before it, and the comparison
+        # another one.  `still` counts the clocks until that is about what is there now.
+        m.d.sync += [
+            self.turns.eq(starts),
+            self.turn.eq(self.turns),
+            returns.eq(self.return_home),
+            differs.eq(place != target),
+            at_home.eq(~(active | self.turns | self.turn) & (place == 0)),
+        ]
+        with m.If(self.turn):
+            m.d.sync += place.eq(Mux(place == words - 1, 0, place + 1))
         with m.If(self.reply.ready):
             m.d.sync += self.reply.valid.eq(0)
         with m.If(self.request.valid & self.request.ready):
-            m.d.comb += self.turns.eq(0)
-            m.d.sync += [request.eq(self.request.payload), active.eq(1)]
-        with m.If(writing):
-            m.d.sync += [active.eq(0), writing.eq(0)]
-        with m.Elif(active & ~self.turn & (place == request.word)):
-            with m.If(request.write):
-                m.d.comb += self.turns.eq(1)
-                m.d.sync += writing.eq(1)
-            with m.Else():
-                m.d.sync += [
-                    active.eq(0),
-                    self.reply.valid.eq(1),
-                    self.reply.payload.eq(self.last),
-                ]
+            m.d.sync += [request.eq(self.request.payload), active.eq(1), still.eq(TURN - 3)]
+        with m.Elif(still != 0):
+            m.d.sync += still.eq(still - 1)
+        with m.Elif((active | returns) & differs):
+            m.d.comb += starts.eq(1)
+            m.d.sync += still.eq(TURN - 1)
+        with m.Elif(active & request.write & ~writing):
+            m.d.comb += starts.eq(1)
+            m.d.sync += writing.eq(1)
+        with m.Elif(active & (~request.write | self.turn)):
+            m.d.sync += [active.eq(0), writing.eq(0), still.eq(TURN - 1)]
+            with m.If(~request.write):
+                m.d.sync += [self.reply.valid.eq(1), self.reply.payload.eq(self.last)]
         return m

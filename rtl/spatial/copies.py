@@ -1,0 +1,13 @@
+"""Registers that are copies on purpose."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal
+
+
+def kept_copy(m: Module, value, name: str):
+    """`value` a clock later, in a register of a neuron's own: one for all neurons would be too far
+    from most.  Kept, or synthesis would see that they are all equal."""
+    register = Signal(value.shape(), name=name, reset_less=True, attrs={"keep": 1})
+    m.d.sync += register.eq(value)
+    return register
