@@ -304,8 +304,9 @@ async def unpacks(dut):
         sender = cocotb.start_soon(send(dut, "record", words, idle=idle, rng=random))
         got = await receive(dut, "o", inputs, stall=stall, rng=random)
         if not idle and not stall:
-            # Label, first word, then one input a clock.
-            assert get_sim_time("ns") - began == (2 + inputs) * CLOCK_NS
+            # A clock for the label and each word, which is asked for when the last one is used
+            # up, and one for each input.
+            assert get_sim_time("ns") - began == (len(record) + inputs) * CLOCK_NS
         assert [unpack(layout, raw, "index") for raw in got] == list(range(inputs))
         assert [field(layout, raw, "value") for raw in got] == wanted.tolist()
         sender.cancel()
