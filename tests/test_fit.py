@@ -315,7 +315,7 @@ def test_the_command_looks_at_samples():
         task = Task.load("digits").with_overrides(skip_zeros=skips)
         found[skips] = average_clocks(task.core_config(), task.settings(), looked_at(task))
     assert looked_at(Task.load("digits")) is None
-    assert 300 < found[True] < 0.85 * found[False] == 0.85 * 427
+    assert 300 < found[True] < 0.85 * found[False] == 0.85 * 430
 
 
 # -- the command ---------------------------------------------------------------------------
