@@ -21,15 +21,12 @@ from host.state import State, sign_starts
 from host.streaming import Streaming
 from host.transfer import RefusedError
 from host.transport import SerialTransport, Transport
-from rtl.config import CoreConfig
 from rtl.perturbations import FAMILIES
 from rtl.protocol import (
     EPOCH_BITS,
     EPOCH_SHIFT,
     FIRST_READABLE,
-    FIXABLE,
     REGISTERS,
-    WIRING,
     Command,
     Flag,
     Identity,
@@ -38,8 +35,7 @@ from rtl.protocol import (
     Status,
 )
 from rtl.run_codes import run_codes
-from rtl.spatial.config import SpatialConfig
-from rtl.variant import Variant
+from rtl.top import wired_config
 from rtl.variants import check_core
 
 POLL_SECONDS = (0.002, 0.05)
@@ -93,13 +89,8 @@ class BoardSession(Session):
         """See what board this is, stop what it does and make it this session's."""
         self.identity = self.link.identify()
         check_identity(self.identity, self.network, self.backend)
-        wiring, self.lanes = self.identity.wiring, self.identity.lanes
-        variant = Variant.from_word(self.identity.variant, self.network.depth)
-        self.config: CoreConfig | SpatialConfig = (
-            SpatialConfig.wired(self.network, wiring, variant)
-            if len(wiring) in (len(WIRING), len(WIRING) + len(FIXABLE))
-            else CoreConfig.wired(self.network, self.lanes, wiring, variant)
-        )
+        self.lanes = self.identity.lanes
+        self.config = wired_config(self.network, self.identity)
         # The board's counter outlives sessions, and trying baud rates adds to it.
         self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
         self._stop()

@@ -247,13 +247,12 @@ class FoldedCore(wiring.Component):
         # Updates are written to one word after the other, from the first one on; the host's word
         # stands there in time for its write.
         written_word = Signal.like(token.word, reset_less=True)
-        if cfg.variant.skip_zeros:  # not to one after the other
+        skips = cfg.variant.skip_zeros
+        if skips:  # not to one after the other
             m.d.sync += written_word.eq(delayed(m, address, use - address_clock - 1))
-            with m.If(~schedule.busy):
-                m.d.sync += written_word.eq(self.weight_request.payload.word)
-        else:
-            with m.If(~schedule.busy):
-                m.d.sync += written_word.eq(self.weight_request.payload.word)
+        with m.If(~schedule.busy):
+            m.d.sync += written_word.eq(self.weight_request.payload.word)
+        if not skips:
             with m.Elif(written):
                 m.d.sync += written_word.eq(written_word + 1)
             with m.If(delayed(m, schedule.sweep, 1)):

@@ -8,19 +8,34 @@ from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 
+from golden_model.network import Network
 from rtl.config import CoreConfig
 from rtl.control import Control
 from rtl.core import FoldedCore
 from rtl.core import probe_layout as folded_probe_layout
 from rtl.link import Link
+from rtl.protocol import FIXABLE, WIRING, Identity
 from rtl.samples import SampleMemory
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.core import SpatialCore, spatial_probe_layout
 from rtl.spatial.record_memory import RecordMemory
 from rtl.uart import UARTReceiver, UARTTransmitter
+from rtl.variant import Variant
 
 AnyConfig = CoreConfig | SpatialConfig
 """What decides which core is built."""
+
+
+def wired_config(network: Network, identity: Identity) -> AnyConfig:
+    """The core that a board says it holds, of a network that it says it holds.
+
+    What is wiring in a spatial core only, WIRING, comes first in its record; a folded core's has
+    FIXABLE or nothing.
+    """
+    variant = Variant.from_word(identity.variant, network.depth)
+    if len(identity.wiring) in (len(WIRING), len(WIRING) + len(FIXABLE)):
+        return SpatialConfig.wired(network, identity.wiring, variant)
+    return CoreConfig.wired(network, identity.lanes, identity.wiring, variant)
 
 
 def probe_layout(config: AnyConfig) -> data.StructLayout:

@@ -58,6 +58,13 @@ CASES = (
     Case("xor", "ulx3s-25f", None, "np", 50),
     Case("xor", "icebreaker", None, "wp", 1, ",".join(FIXABLE), "forward"),
 )
+
+
+def case_of(row: dict[str, Any]) -> Case:
+    """What a recorded row is of."""
+    return Case(**{name: row.get(name) for name in Case._fields})
+
+
 HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
 
 
@@ -198,12 +205,5 @@ def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
         earlier = []
     now = made_of()
     kept = [row if row.get("made_of") == now else {**row, "earlier": True} for row in earlier]
-    known = {_case(row): row for row in [*kept, *rows]}
+    known = {case_of(row): row for row in [*kept, *rows]}
     return [known[case] for case in CASES if case in known]
-
-
-def _case(row: dict[str, Any]) -> Case:
-    return Case(
-        *(row["task"], row["board"], row["lanes"]),
-        *(row.get(name) for name in ("method", "tau_theta", "fixed", "difference")),
-    )

@@ -14,7 +14,7 @@ from boards.spatial import dsp_counts, spatial_config, spatial_design
 from boards.spatial_fit import SpatialFit, assess
 from host.task import Task
 from rtl.protocol import FIXABLE
-from scripts.bench_boards import Case
+from scripts.bench_boards import case_of
 
 BOARD = find_board("ulx3s-45f")
 
@@ -52,8 +52,7 @@ def test_real_builds():
         # A build of an earlier core says nothing of this one.
         if row["lanes"] is not None or row.get("earlier"):
             continue
-        names = ("method", "tau_theta", "fixed", "difference")
-        task = Case(row["task"], row["board"], None, *(row.get(name) for name in names)).loaded()
+        task = case_of(row).loaded()
         fit = assess(find_board(row["board"]), task.network(), task.settings(), 100, task.fixed)
         assert abs(fit.cells.used / row["lut"] - 1) <= ERROR, row
         # A product with a constant may end in logic.
