@@ -62,7 +62,7 @@ CASES = (
 
 def case_of(row: dict[str, Any]) -> Case:
     """What a recorded row is of."""
-    return Case(**{name: row.get(name) for name in Case._fields})
+    return Case._make(row.get(name) for name in Case._fields)
 
 
 HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")

@@ -17,9 +17,9 @@ from host.task import Task
 from scripts.backends import say
 from scripts.bench import json_option, record
 from scripts.clocks import reckoned_clocks
-from scripts.fit import RECORDED, recorded_builds
 from scripts.peers import GoldenPeer, NotInstalledError, Problem
 from scripts.peers_native import NativePeer
+from scripts.recorded import RECORDED, recorded_builds, serves
 from scripts.study_plot import check_results, plot_option
 from scripts.time_to_train_plot import draw
 
@@ -76,9 +76,14 @@ def steps_to_targets(
     return reached
 
 
+def loaded(case: Case, method: str, core: str, tau_theta: int) -> Task:
+    """The case's task with one core and one window."""
+    return Task.load(case.task).with_overrides(core=core, method=method, tau_theta=tau_theta)
+
+
 def core_row(case: Case, method: str, core: str, tau_theta: int, seeds: int) -> dict[str, Any]:
     """Steps and clocks to each target on one core."""
-    task = Task.load(case.task).with_overrides(core=core, method=method, tau_theta=tau_theta)
+    task = loaded(case, method, core, tau_theta)
     targets = TARGETS if case.task != "xor" else (1.0,)
     steps = steps_to_targets(task, targets, case.every, case.limit, seeds)
     each = reckoned_clocks(task)
@@ -135,18 +140,12 @@ def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str,
     return found
 
 
-def recorded_clocks(task: str, core: str, method: str) -> list[tuple[str, float]]:
-    """(board, clock in Hz) of each recorded build of a task's core.
-
-    A folded core serves both methods; a spatial one the method that it is wired for, and of those
-    the one with the task's own difference.
-    """
+def recorded_clocks(task: Task) -> list[tuple[str, float]]:
+    """(board, clock in Hz) of each recorded build that a task can run on."""
     return [
         (row["board"], float(row["core_hz"]))
         for row in recorded_builds(RECORDED)
-        if row["task"] == task
-        and (row["lanes"] is None) == (core == "spatial")
-        and (core == "folded" or (row["method"] == method and not row.get("difference")))
+        if serves(row, task)
     ]
 
 
@@ -163,7 +162,7 @@ def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> li
         best = fastest(tried)
         if core == "folded":
             at_one = tried[0]
-        builds = recorded_clocks(case.task, core, method)
+        builds = recorded_clocks(loaded(case, method, core, best["tau_theta"]))
         rows += [timed(best, hertz, board) for board, hertz in builds] or [best]
     return rows + machine_rows(case, method, at_one)
 

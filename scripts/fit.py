@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +21,8 @@ from scripts.backends import for_core, sample_words
 from scripts.bench import json_option, record
 from scripts.clocks import looked_at
 from scripts.fix_option import fix_option
+from scripts.recorded import RECORDED, recorded_builds, serves
 
-RECORDED = Path(__file__).parents[1] / "benchmarks" / "boards.json"
 TITLES = (
     "board",
     "lanes",
@@ -53,22 +52,6 @@ def default_lanes(task: Task) -> list[int]:
     widest = max(task.network().layers[1:])
     powers = {1 << k for k in range(widest.bit_length())}
     return sorted({lanes for lanes in powers if lanes <= min(widest, 256)} | {task.lanes})
-
-
-def recorded_builds(path: Path) -> list[dict[str, Any]]:
-    """Rows of `mgd bench boards` with board, task, lanes and a clock that the tools vouch for."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return [
-            row
-            for row in rows
-            if row.get("fmax_holds") is not False
-            and isinstance(row["core_hz"], int | float)
-            and isinstance(row["lanes"], int | None)
-            and {"board", "task"} <= row.keys()
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
 
 
 def clock_of(board: Board, task: str, lanes: int, builds: list[dict[str, Any]]) -> Clock:
@@ -172,23 +155,17 @@ def spatial_rows(
     rows = []
     for board in boards:
         fit = assess_spatial(board, network, settings, wanted, spatial.fixed)
-        clock = spatial_clock(board, task, settings, builds)
+        clock = spatial_clock(board, spatial, builds)
         notes = lacking(fit.short) if fit.verdict == NO else room(fit)
         text = fit.verdict + _because(notes)
         rows.append(as_row(fit, None, clock, clocks_per_step(fit.config, settings), text))
     return rows
 
 
-def spatial_clock(
-    board: Board, task: Task, settings: Settings, builds: list[dict[str, Any]]
-) -> Clock:
+def spatial_clock(board: Board, task: Task, builds: list[dict[str, Any]]) -> Clock:
     """That of the recorded build of this very core, or the first that a build tries."""
     for row in builds:
-        method, difference = row.get("method"), row.get("difference") or Settings.difference
-        if (row["board"], row["task"], row["lanes"]) == (board.name, task.name, None) and (
-            method,
-            difference,
-        ) == (settings.method, settings.difference):
+        if row["board"] == board.name and serves(row, task):
             return Clock(row["core_hz"], f"build of {row['task']}, spatial, {row['method']}")
     return Clock(board.device.start_hz, START)
 

@@ -237,14 +237,14 @@ def test_recorded_builds_are_labelled_and_written(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', "{"])
 def test_a_record_that_cannot_be_read_is_none(tmp_path, text):
     (tmp_path / "boards.json").write_text(text)
-    assert peers_fpga.recorded_builds(tmp_path / "boards.json", Task.load("xor")) == []
+    assert peers_fpga.fpga_rows(tmp_path / "boards.json", Task.load("xor")) == []
 
 
 def test_clocks_that_the_record_lacks_are_measured(tmp_path, monkeypatch):
     task = Task.load("xor")
     rows = [
         {"board": "a", "task": "xor", "lanes": 1, "core_hz": 1e6},
-        {"board": "b", "task": "xor", "lanes": 2, "fmax_mhz": 2.0, "fmax_holds": True},
+        {"board": "b", "task": "xor", "lanes": 2, "core_hz": 2e6, "fmax_holds": True},
         {"board": "c", "task": "xor", "lanes": 2, "core_hz": 1e6, "fmax_holds": False},
         {"board": "d", "task": "xor", "lanes": 2, "core_hz": 1e6}
         | {"method": "wp", "clocks_per_step": 1.0},
