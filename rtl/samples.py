@@ -127,32 +127,30 @@ class SampleMemory(wiring.Component):
         """A training sample was read to its end."""
         # What is on its way out of the memory, the last to be read first.
         valid, half = Signal(self.latency), Signal(self.latency)
-        reading, reads, advance, write = Signal(), Signal(), Signal(), Signal()
+        reading, reads, advance, writes, write = Signal(), Signal(), Signal(), Signal(), Signal()
         row = Signal(range(max(self.depth // 2, 2)))
 
         word = self.host_read_data.word_select(half[-1], WORD_BITS)
         if self.storage == "block":
             room, idle = self._queue(m, valid[-1], word, reads)
-            # It takes two clocks, so that the bus has one to say that there is something to write.
-            m.d.sync += write.eq(self.host_write & ~write)
-            m.d.comb += [advance.eq(1), self.host_ready.eq(write)]
-            taken = write
+            m.d.comb += advance.eq(1)
         else:
-            room, idle, taken = Const(1), ~valid.any(), self.host_write
+            room, idle = Const(1), ~valid.any()
             m.d.comb += [
-                # Only where the word behind it is taken: a single-ported memory loses its output.
-                write.eq(self.host_write & advance),
-                self.host_ready.eq(advance),
                 advance.eq(~valid[-1] | self.record.ready),
                 self.record.valid.eq(valid[-1]),
                 self.record.payload.eq(word),
             ]
         m.d.comb += [
             self.request.ready.eq(~reading & idle),
-            reads.eq(reading & room & ~taken),
+            reads.eq(reading & room & ~writes),
+            # Only where the word behind it is taken: a single-ported memory loses its output.
+            write.eq(writes & advance),
+            self.host_ready.eq(write),
             row.eq(Mux(reads, address[1:], self.host_address)),
         ]
-        m.d.sync += trained.eq(0)
+        # A write takes two clocks, so that the bus has one to say that there is something to write.
+        m.d.sync += [writes.eq(self.host_write & ~write), trained.eq(0)]
         with m.If(advance):
             m.d.sync += [valid.eq(Cat(reads, valid)), half.eq(Cat(address[0], half))]
             with m.If(reads):
@@ -242,13 +240,14 @@ class SampleMemory(wiring.Component):
         ]
 
     def _spram(self, m: Module, row, enable, write) -> None:
-        """One or two banks of two blocks side by side."""
+        """One or two banks of two blocks side by side.  All of them read, what bank it is only
+        chooses between their outputs and what is written."""
         banks = 1 if self.depth <= SPRAM_DEPTHS[0] else 2
-        bank, bank_before = Signal(), Signal()
+        bank_written, bank_before = Signal(), Signal()
         if banks > 1:
-            m.d.comb += bank.eq(row[SPRAM_ADDRESS_BITS:])
-        with m.If(enable):
-            m.d.sync += bank_before.eq(bank)
+            m.d.comb += bank_written.eq(self.host_address[SPRAM_ADDRESS_BITS:])
+            with m.If(enable):
+                m.d.sync += bank_before.eq(row[SPRAM_ADDRESS_BITS:])
         rows = []
         for k in range(banks):
             halves = [SPRAM(model=self.storage == "spram-model") for _ in range(2)]
@@ -256,8 +255,8 @@ class SampleMemory(wiring.Component):
                 m.submodules[f"bank_{k}_{name}"] = block
                 m.d.comb += [
                     block.address.eq(row[:SPRAM_ADDRESS_BITS]),
-                    block.enable.eq(enable & (bank == k)),
-                    block.write.eq(write),
+                    block.enable.eq(enable),
+                    block.write.eq(write & (bank_written == k)),
                     block.write_data.eq(self.host_write_data.word_select(part, WORD_BITS)),
                 ]
             rows.append(Cat(*(block.read_data for block in halves)))
