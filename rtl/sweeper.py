@@ -129,7 +129,7 @@ class Sweeper(wiring.Component):
         is_second = ~both & ~self.flush & (first_pass_done | ~self.passes[0])
         m.d["sync" if depth > 1 else "comb"] += second.eq(is_second)
         follows = Signal()  # reads the activations of the layer before as they come
-        m.d.sync += follows.eq(first_group & ~first_layer)
+        m.d.sync += follows.eq(first_group & ~first_layer & ~self.flush)
         # Activations that are there and were not read yet.  The first group of a pass reads them
         # as they come; all are there when the next group asks.
         there = Signal(2)  # the counts are not 0
@@ -140,10 +140,7 @@ class Sweeper(wiring.Component):
             # Of `valid` only what it is where such a token may be: that is known sooner.
             may_use, used, changes = Signal(), Signal(), Signal()
             m.d.comb += [
-                may_use.eq(
-                    (follows & ~is_bias & ~self.flush & (second == k))
-                    & (self.busy & ~pauses & ~waiting)
-                ),
+                may_use.eq(follows & ~is_bias & (second == k) & self.busy & ~pauses & ~waiting),
                 used.eq(may_use & there[k]),
                 changes.eq(self.arrives[k] ^ used),
             ]
@@ -153,28 +150,33 @@ class Sweeper(wiring.Component):
                     count.eq(Mux(used, count - 1, count + 1)),
                     there[k].eq(~used | (count != 1)),
                 ]
-        with m.If(self.flush):
-            m.d.comb += may_go.eq(1)
-        with m.Elif(is_bias):
+        # A flush begins when the lanes are free, and nothing of its own keeps it waiting.
+        with m.If(is_bias):
             m.d.comb += may_go.eq(free)
         with m.Else():
             m.d.comb += may_go.eq((~follows | there.bit_select(second, 1)) & ~waiting)
-        m.d.sync += pauses.eq(self.valid & is_bias)
         goes = self.busy & may_go & ~pauses
+        ends = Signal()  # a group's last token
+        m.d.sync += pauses.eq(ends)
         if skips:
             visit, here, begins = self.visits.payload, Signal(), Signal(init=1)
             m.d.comb += here.eq(~first_layer | self.visits.valid)
             with m.If(self.valid):
                 m.d.sync += begins.eq(is_bias)
             # What keeps the first layer waiting, and nothing that keeps the others.
-            goes_first = self.flush | Mux(visit.bias, free, ~waiting)
+            goes_first = Mux(visit.bias, free, ~waiting)
             m.d.comb += [
                 self.visits.ready.eq(first_layer & self.busy & ~pauses & goes_first),
                 is_bias.eq(Mux(first_layer, visit.bias, at_bias)),
                 self.valid.eq(goes & here),
+                ends.eq(self.valid & is_bias),
             ]
         else:
-            m.d.comb += self.valid.eq(goes)
+            # Of `valid` only what keeps a last token waiting: that is known sooner.
+            m.d.comb += [
+                self.valid.eq(goes),
+                ends.eq(is_bias & free & self.busy & ~pauses),
+            ]
 
         m.d.comb += [
             token.input.eq(j),
@@ -228,32 +230,32 @@ class Sweeper(wiring.Component):
                 with m.If(first_layer):
                     width = net.layers[0] + 1
                     m.d.sync += [j.eq(0), at_bias.eq(0), word.eq(word + Mux(is_bias, width, 0))]
-            with m.If(is_bias):
+        with m.If(ends):
+            m.d.sync += [
+                j.eq(0),
+                group.eq(group + 1),
+                group_in_layer.eq(group_in_layer + 1),
+            ]
+            # Values of two passes: a full turn of the ring, then those of the second.
+            with m.If(~self.flush):
+                turn = Mux(pass_bits.all(), cfg.lanes, 0)
+                in_last = of_layer([cfg.active(k, cfg.groups[k] - 1) for k in range(depth)])
+                active = Mux(last_group, in_last, cfg.lanes)
+                m.d.sync += leaving.eq(active + turn - 1)
+            with m.If(last_group):
+                m.d.sync += group_in_layer.eq(0)
+            with m.If(repeats):
                 m.d.sync += [
-                    j.eq(0),
-                    group.eq(group + 1),
-                    group_in_layer.eq(group_in_layer + 1),
+                    first_pass_done.eq(1),
+                    wait.eq(Array([Const(-n, wait.shape()) for n in waits])[layer]),
+                    word.eq(of_layer(cfg.first_word)),
+                    group.eq(of_layer(cfg.first_group)),
                 ]
-                # Values of two passes: a full turn of the ring, then those of the second.
-                with m.If(~self.flush):
-                    turn = Mux(pass_bits.all(), cfg.lanes, 0)
-                    in_last = of_layer([cfg.active(k, cfg.groups[k] - 1) for k in range(depth)])
-                    active = Mux(last_group, in_last, cfg.lanes)
-                    m.d.sync += leaving.eq(active + turn - 1)
-                with m.If(last_group):
-                    m.d.sync += group_in_layer.eq(0)
-                with m.If(repeats):
-                    m.d.sync += [
-                        first_pass_done.eq(1),
-                        wait.eq(Array([Const(-n, wait.shape()) for n in waits])[layer]),
-                        word.eq(of_layer(cfg.first_word)),
-                        group.eq(of_layer(cfg.first_group)),
-                    ]
-                with m.If(advances):
-                    m.d.sync += [first_pass_done.eq(0), layer.eq(layer + 1)]
-                # All is then as the next sweep needs it.
-                with m.If(finishes):
-                    m.d.sync += [ended.eq(1), layer.eq(0), word.eq(0), group.eq(0)]
+            with m.If(advances):
+                m.d.sync += [first_pass_done.eq(0), layer.eq(layer + 1)]
+            # All is then as the next sweep needs it.
+            with m.If(finishes):
+                m.d.sync += [ended.eq(1), layer.eq(0), word.eq(0), group.eq(0)]
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         return m
