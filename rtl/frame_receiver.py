@@ -52,6 +52,8 @@ class FrameReceiver(wiring.Component):
         bit = Signal(3)
         waiting = Signal()
         """A checked frame waits for the other half to be given back."""
+        wrong = Signal()
+        """A frame that was forgotten ended a clock ago: the counter is wide, maybe far away."""
         flag, escape, taken = Signal(), Signal(), Signal()
         byte = Signal(8)
 
@@ -70,6 +72,9 @@ class FrameReceiver(wiring.Component):
             read.addr.eq(Cat(self.place, ~half)),
             self.read_data.eq(read.data),
         ]
+        m.d.sync += wrong.eq(0)
+        with m.If(wrong):
+            m.d.sync += self.errors.eq(self.errors + 1)
         with m.If(taken):
             with m.If(flag):
                 m.d.sync += [started.eq(0), escaped.eq(0), too_long.eq(0), long_enough.eq(0)]
@@ -77,8 +82,7 @@ class FrameReceiver(wiring.Component):
                     m.d.sync += waiting.eq(1)
                 with m.Else():
                     m.d.sync += count.eq(count.init)
-                    with m.If(started):
-                        m.d.sync += self.errors.eq(self.errors + 1)
+                    m.d.sync += wrong.eq(started)
             with m.Else():
                 m.d.sync += started.eq(1)
                 with m.If(escape):
