@@ -192,6 +192,12 @@ class LaterSums(wiring.Component):
         sums = first + tree_latency(count)
         plain = delayed(m, self.plain, sums - 1)
         signs = delayed(m, self.signs, first)
+        if not cfg.nodes:
+            # Σ s·x = Σ (x XOR s) + the number of inputs whose sign is −: it has room beside the
+            # bias, whose term is a multiple of 2^ACT_FRAC.
+            minus = Signal(range(self.fan_in + 1), reset_less=True)
+            early = delayed(m, self.signs, first - 1)
+            m.d.sync += minus.eq(sum(early[j] for j in range(self.fan_in)))
         for k in range(cfg.passes):
             x = [self.x[k][j] for j in range(self.fan_in)]
             terms = [self._product(m, self.weights[j], x[j]) for j in range(self.fan_in)]
@@ -202,8 +208,10 @@ class LaterSums(wiring.Component):
                 sign_sum = delayed(m, sign_of(one, signs[0]), tree_latency(count))
             else:
                 late = [delayed(m, value, first) for value in x]
-                leaves = [sign_of(v, signs[j]) for j, v in enumerate([*late, one])]
-                sign_sum = add_tree(m, leaves, cfg.sign_sum_bits(self.layer))
+                leaves = [v ^ signs[j].replicate(len(v)).as_signed() for j, v in enumerate(late)]
+                leaves.append(sign_of(one, signs[-1]) | minus)
+                bits = cfg.sign_sum_bits(self.layer)
+                sign_sum = add_tree(m, leaves, bits, ccu2c=cfg.ccu2c)
             z = perturbed(m, cfg, self.layer, base, sign_sum, plain, self.scale, only=k)
             m.d.comb += self.z[k].eq(z[0])
         return m
