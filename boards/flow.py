@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from boards import dfu, ecp5_netlist, pll, yosys
 from boards.board import Board
 from boards.board_top import BoardTop
 from boards.devices import ECP5, GOWIN, ICE40
-from boards.steps import run_tool
+from boards.steps import HopelessError, run_tool
 from boards.tools import changed_environment, fpga_program
 from golden_model.errors import UserError
 from rtl.top import AnyConfig
@@ -20,6 +21,13 @@ ROUTED = {ICE40: "top.asc", ECP5: "top.config", GOWIN: "routed.json"}
 BITSTREAM = {ICE40: "top.bin", ECP5: "top.bit", GOWIN: "top.fs"}
 ROUTER = {ICE40: "nextpnr-ice40", ECP5: "nextpnr-ecp5", GOWIN: "nextpnr-himbaechel-gowin"}
 PACKER = {ICE40: "icepack", ECP5: "ecppack", GOWIN: "gowin_pack"}
+PLACER = {ICE40: "static", ECP5: "static"}
+"""Where the default one is not the first choice: it crowds what belongs together until nets take
+detours, and fmax with them."""
+ROUNDS_PER_ARC = 40
+"""Of the default router, which counts every way it looks for; designs that it routed took ten."""
+ITERATIONS_MAX = 300
+"""Of router2, which looks for ways for all nets at once."""
 CONSTRAINTS = {ICE40: "top.pcf", ECP5: "top.lpf", GOWIN: "top.cst"}
 
 # Yosys guards memories that are read and written in one clock against a read of the very word
@@ -164,10 +172,31 @@ def place_and_route(sources: Sources, folder: Path, seed: int) -> None:
     # A report or a design of another seed must never be taken for this one's.
     for name in (REPORT, routed):
         (folder / name).unlink(missing_ok=True)
+    products = REPORT, routed
     try:
-        run_tool(ROUTER[family], command, folder, (REPORT, routed), NEXTPNR_LOG)
+        if family in PLACER:
+            try:
+                placed = [*command, "--placer", PLACER[family]]
+                run_tool(ROUTER[family], placed, folder, products, NEXTPNR_LOG, never_routed)
+                return
+            except HopelessError:
+                pass  # The default placer then, which crowds less where there is little room.
+        run_tool(ROUTER[family], command, folder, products, NEXTPNR_LOG)
     except UserError as error:
         raise _too_large(sources, folder) or error from None
+
+
+def never_routed(log: str) -> bool:
+    """Whether nextpnr's router goes on for ever, as it does where cells are placed so that some
+    nets have no way."""
+    arcs, rounds = _last(r"^Info: Routing (\d+) arcs", log), _last(r"^Info: +(\d+) \|", log)
+    return rounds > ROUNDS_PER_ARC * arcs > 0 or _last(r" iter=(\d+) wires=", log) > ITERATIONS_MAX
+
+
+def _last(pattern: str, text: str) -> int:
+    """The number in the last match; 0 without one."""
+    found = re.findall(pattern, text, re.MULTILINE)
+    return int(found[-1]) if found else 0
 
 
 def pack(sources: Sources, folder: Path) -> Path:

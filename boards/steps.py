@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +23,14 @@ Progress = Callable[[str, "float | None", str], None]
 ROOM = 1 << 20
 """Bytes that must be free after a step: some tools do not notice that a file was cut off."""
 
+LOOK_SECONDS = 5
+"""Pause between two looks at what a tool has printed."""
+
 _NO_ROOM = "no room is left on this disk; make room or set MGD_CACHE to a folder elsewhere"
+
+
+class HopelessError(UserError):
+    """A tool that would have gone on for ever."""
 
 
 @contextmanager
@@ -41,6 +49,7 @@ def run_tool(
     folder: Path,
     products: Sequence[str],
     log: str,
+    hopeless: Callable[[str], bool] | None = None,
 ) -> str:
     """Run a command in `folder` until it ends, and return what it printed.
 
@@ -49,14 +58,21 @@ def run_tool(
     process group of its own, which is killed whole where anything interrupts us.  Raises
     UserError, in one line, where the tool cannot be started, fails, is killed, leaves a file
     out or fills the disk.
+
+    hopeless: told what the tool has printed so far, every few seconds and at its end, says whether
+    it will never come to one; it is then ended with HopelessError.  That it ended in the meantime
+    makes no difference, so that a slow machine does what a fast one does.
     """
     output = folder / (log + ".out" if log in command else log)
     try:
         with output.open("wb") as file:
-            code = _run(name, command, folder, file)
+            said = partial(output.read_text, encoding="utf-8", errors="replace")
+            code = _run(name, command, folder, file, hopeless and (lambda: hopeless(said())))
     except OSError as error:
         raise UserError(f"{name}: {folder}: {error.strerror}; {_NO_ROOM}") from None
-    text = output.read_text(encoding="utf-8", errors="replace")
+    text = said()
+    if hopeless and hopeless(text):
+        raise HopelessError(f"{name} came to no end: {reason(text)}")
     check_room(name, folder, text)
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
@@ -73,7 +89,13 @@ def run_tool(
     return text
 
 
-def _run(name: str, command: Sequence[str], folder: Path, output: BinaryIO) -> int:
+def _run(
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    output: BinaryIO,
+    hopeless: Callable[[], bool] | None,
+) -> int:
     with _interruptible() as started:
         try:
             process = subprocess.Popen(
@@ -91,6 +113,12 @@ def _run(name: str, command: Sequence[str], folder: Path, output: BinaryIO) -> i
             ) from None
         try:
             started()
+            while hopeless:
+                try:
+                    return process.wait(LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if hopeless():
+                        return 0
             return process.wait()
         finally:
             if process.poll() is None:

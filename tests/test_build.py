@@ -306,6 +306,39 @@ def test_interrupt_while_the_tool_is_being_started(tmp_path, monkeypatch, number
     assert signal.getsignal(number) is before
 
 
+def test_a_tool_without_an_end_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "LOOK_SECONDS", 0.05)
+    script = "echo 1 round; sleep 600 & echo $! > child; echo 2 rounds; wait"
+    with pytest.raises(steps.HopelessError, match="tool came to no end: 2 rounds"):
+        steps.run_tool("tool", ["sh", "-c", script], tmp_path, (), "log", lambda log: "2 " in log)
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + WAIT_SECONDS
+    while _alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # The same where it ended before anybody looked.
+    with pytest.raises(steps.HopelessError):
+        steps.run_tool("tool", ["echo", "2 rounds"], tmp_path, (), "log", lambda log: "2 " in log)
+    said = steps.run_tool("tool", ["echo", "1 round"], tmp_path, (), "log", lambda log: "2 " in log)
+    assert said == "1 round\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "never"),
+    [
+        ("Info: Routing 100 arcs.\nInfo:       4000 |   1\n", False),
+        ("Info: Routing 100 arcs.\nInfo:       4000 |   1\nInfo:       5000 |   1\n", True),
+        ("Info: Routing 0 arcs.\nInfo:          0 |   1\n", False),
+        ("Info:     iter=300 wires=5 overused=1\n", False),
+        ("Info:     iter=301 wires=5 overused=1\n", True),
+        ("Info:     iter=900 density=5\n", False),
+        ("", False),
+    ],
+)
+def test_a_router_that_goes_on_for_ever(log, never):
+    assert flow.never_routed(log) == never
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_ends_the_tool_and_its_children(tmp_path, number):
     """A tool that starts another program, as those from PyPI do; both must go."""
