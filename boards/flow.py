@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,9 +22,12 @@ ROUTED = {ICE40: "top.asc", ECP5: "top.config", GOWIN: "routed.json"}
 BITSTREAM = {ICE40: "top.bin", ECP5: "top.bit", GOWIN: "top.fs"}
 ROUTER = {ICE40: "nextpnr-ice40", ECP5: "nextpnr-ecp5", GOWIN: "nextpnr-himbaechel-gowin"}
 PACKER = {ICE40: "icepack", ECP5: "ecppack", GOWIN: "gowin_pack"}
-PLACER = {ICE40: "static", ECP5: "static"}
-"""Where the default one is not the first choice: it crowds what belongs together until nets take
-detours, and fmax with them."""
+_STATIC = ("--placer", "static")
+_HEAP = ("--placer", "heap", "--placer-heap-timingweight", "30")
+PLACERS = {ICE40: (_STATIC, _HEAP), ECP5: (_STATIC, _HEAP), GOWIN: ((),)}
+"""They take turns, seed after seed.  The static one spreads cells evenly.  The other one, the
+default, crowds what belongs together, all the more where timing has this weight, and is faster
+until nets must take detours around each other; in a full device some may find no way at all."""
 ROUNDS_PER_ARC = 40
 """Of the default router, which counts every way it looks for; designs that it routed took ten."""
 ITERATIONS_MAX = 300
@@ -155,8 +159,9 @@ def synthesise(folder: Path, family: str) -> None:
 
 
 def place_and_route(sources: Sources, folder: Path, seed: int) -> None:
-    """nextpnr with one seed.  Leaves the routed design and the report; failing timing is not an
-    error here, the report says it."""
+    """nextpnr with one seed, and the placer whose turn it is; the other one where nets find no
+    way.  Leaves the routed design and the report; failing timing is not an error here, the report
+    says it."""
     family = sources.family
     command = [fpga_program(ROUTER[family]), *sources.device_arguments]
     command += ["--json", NETLIST, "--report", REPORT, "--seed", str(seed), "--timing-allow-fail"]
@@ -173,17 +178,20 @@ def place_and_route(sources: Sources, folder: Path, seed: int) -> None:
     for name in (REPORT, routed):
         (folder / name).unlink(missing_ok=True)
     products = REPORT, routed
+    choices = PLACERS[family]
+    first = (seed - 1) % len(choices)
     try:
-        if family in PLACER:
-            try:
-                placed = [*command, "--placer", PLACER[family]]
-                run_tool(ROUTER[family], placed, folder, products, NEXTPNR_LOG, never_routed)
+        for placer in choices[first:] + choices[:first]:
+            run = [*command, *placer]
+            with suppress(HopelessError):
+                run_tool(ROUTER[family], run, folder, products, NEXTPNR_LOG, never_routed)
                 return
-            except HopelessError:
-                pass  # The default placer then, which crowds less where there is little room.
-        run_tool(ROUTER[family], command, folder, products, NEXTPNR_LOG)
     except UserError as error:
         raise _too_large(sources, folder) or error from None
+    raise UserError(
+        f"{ROUTER[family]} finds no way for some nets (seed {seed}) and would look for ever; use "
+        "fewer lanes or a larger board"
+    )
 
 
 def never_routed(log: str) -> bool:

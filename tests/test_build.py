@@ -54,7 +54,7 @@ pathlib.Path(option("--report")).write_text(
 netlist = pathlib.Path("top.json").read_text()
 pathlib.Path(option("--asc")).write_text(f"seed {option('--seed')} {netlist}")
 with open(CALLS, "a") as calls:
-    calls.write(f"{option('--freq')} {option('--seed')}\\n")
+    calls.write(f"{option('--freq')} {option('--seed')} {option('--placer')}\\n")
 """
 ICEPACK = """
 import pathlib, sys
@@ -84,10 +84,16 @@ class Tools:
     def fmax(self, by_seed: dict[int, float]) -> None:
         self.set("NEXTPNR_ICE40", f"FMAX, CALLS = {by_seed!r}, {str(self.calls)!r}" + NEXTPNR)
 
+    def _runs(self) -> list[list[str]]:
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line.split() for line in lines]
+
     def routed(self) -> list[tuple[float, int]]:
         """(MHz, seed) of all runs of nextpnr."""
-        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
-        return [(float(line.split()[0]), int(line.split()[1])) for line in lines]
+        return [(float(mhz), int(seed)) for mhz, seed, _ in self._runs()]
+
+    def placers(self) -> list[str]:
+        return [placer for *_, placer in self._runs()]
 
 
 @pytest.fixture
@@ -337,6 +343,24 @@ def test_a_tool_without_an_end_is_ended(tmp_path, monkeypatch):
 )
 def test_a_router_that_goes_on_for_ever(log, never):
     assert flow.never_routed(log) == never
+
+
+def test_placers_take_turns(tools, design):
+    tools.fmax({1: 20.0, 2: 20.0, 3: 60.0})
+    build(design, Options(clock_hz=40_000_000), silent)
+    assert tools.placers() == ["static", "heap", "static"]
+
+
+def test_a_placement_without_a_way_goes_to_the_other_placer(tools, design):
+    program = tools.folder / "NEXTPNR_ICE40"
+    text = program.read_text()
+    never = "print('Info:     iter=301 wires=5 overused=1')"
+    program.write_text(f"{text}\nif option('--placer') == 'static': {never}\n")
+    report = build(design, Options(clock_hz=40_000_000), silent).report
+    assert (report["seed"], tools.placers()) == (1, ["static", "heap"])
+    program.write_text(f"{text}\n{never}\n")
+    with pytest.raises(UserError, match=r"finds no way for some nets \(seed 1\)"):
+        build(design, Options(clock_hz=39_000_000), silent)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
