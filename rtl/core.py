@@ -289,7 +289,7 @@ class FoldedCore(wiring.Component):
         # A weight is read as the sum of a single product, of it and 1.0: the lanes' sums are taken
         # and turned as those of a group.
         host = self.weight_request.payload
-        clocks, stores = Signal(4), Signal()
+        clocks, stores = Signal(4), Signal(cfg.lanes)
         # Half of them is enough from the address to the new weight, which the second half reads
         # again, and from the share, which is in the lanes 1 + more clocks after the address.
         half = 1 << (len(clocks) - 1)
@@ -304,7 +304,6 @@ class FoldedCore(wiring.Component):
         m.d.comb += [
             writes.eq(host_access & host.write & ~of_accumulator),
             reads.eq(host_access & ~host.write & ~of_accumulator & ~self.weight_reply.valid),
-            stores.eq(writes & clocks[:-1].all()),
             following_clock.eq(clocks + 1),
             broadcast.given.eq(writes),
             broadcast.given_share.eq(Mux(clocks[-1], above_least, clips)),
@@ -312,6 +311,9 @@ class FoldedCore(wiring.Component):
             turns.eq(full & ~host.write),
             turned.eq(turns & (turn == host.lane)),
         ]
+        # A bit for each lane: from here the way to its memory has a clock of its own.
+        stored = writes & following_clock[:-1].all()
+        m.d.sync += stores.eq(Cat(stored & (host.lane == p) for p in range(cfg.lanes)))
         with m.If(turns & ~turned):
             m.d.sync += turn.eq(turn + 1)
         with m.Else():
@@ -348,7 +350,7 @@ class FoldedCore(wiring.Component):
                 lane.accumulates.eq(s.accumulates & ~host_access),
                 lane.shift_right.eq(shift_right),
                 lane.residual_mask.eq(residual_mask),
-                lane.write.eq(written | (stores & (host.lane == p))),
+                lane.write.eq(written | stores[p]),
                 lane.write_address.eq(
                     Mux(
                         schedule.clear if cfg.network.accumulators else 0,
@@ -430,7 +432,7 @@ class FoldedCore(wiring.Component):
                     Mux(host.write, full, turned),
                 )
             ),
-            schedule.weights_written.eq(stores),
+            schedule.weights_written.eq(stores.any()),
         ]
         # Above sum_cut is what rounds a sum, and above the fraction of 1.0 is the weight.
         net = cfg.network
