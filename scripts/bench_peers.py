@@ -16,9 +16,10 @@ from host.task import Task
 from scripts.backends import say
 from scripts.bench import json_option, record
 from scripts.peers import GoldenPeer, NotInstalledError, NumpyPeer, Peer, Problem
-from scripts.peers_fpga import RECORDED, REMEDY, fpga_rows
+from scripts.peers_fpga import REMEDY, fpga_rows
 from scripts.peers_native import NativePeer, library
 from scripts.peers_torch import TorchPeer, import_torch
+from scripts.recorded import RECORDED
 
 MANY_SEEDS = 64
 LEAST_SECONDS = 0.1

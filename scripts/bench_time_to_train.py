@@ -119,7 +119,7 @@ def timed(row: dict[str, Any], hertz: float, source: str) -> dict[str, Any]:
 
 def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str, Any]]:
     """The same steps at tau_theta = 1, by the golden model and by the C++ peer on one core."""
-    task = Task.load(case.task).with_overrides(core="folded", method=method, tau_theta=1)
+    task = loaded(case, method, "folded", 1)
     problem = Problem.of(task)
     found = []
     for by, make in (("golden model", GoldenPeer), ("C++ on one core", NativePeer)):
