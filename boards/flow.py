@@ -174,15 +174,15 @@ def place_and_route(sources: Sources, folder: Path, seed: int) -> None:
         command += ["--lpf", CONSTRAINTS[family], "--textcfg", routed, "--router", "router2"]
     else:
         command += ["--write", routed]
-    # A report or a design of another seed must never be taken for this one's.
-    for name in (REPORT, routed):
-        (folder / name).unlink(missing_ok=True)
     products = REPORT, routed
     choices = PLACERS[family]
     first = (seed - 1) % len(choices)
     try:
         for placer in choices[first:] + choices[:first]:
             run = [*command, *placer]
+            # What another run has left must never be taken for this one's.
+            for name in products:
+                (folder / name).unlink(missing_ok=True)
             with suppress(HopelessError):
                 run_tool(ROUTER[family], run, folder, products, NEXTPNR_LOG, never_routed)
                 return

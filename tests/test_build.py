@@ -358,6 +358,12 @@ def test_a_placement_without_a_way_goes_to_the_other_placer(tools, design):
     program.write_text(f"{text}\nif option('--placer') == 'static': {never}\n")
     report = build(design, Options(clock_hz=40_000_000), silent).report
     assert (report["seed"], tools.placers()) == (1, ["static", "heap"])
+    # What the first one left is not taken for the other's.
+    start = "import json, pathlib, sys\n"
+    silent_heap = text.replace(start, f"{start}if 'heap' in sys.argv: sys.exit()\n", 1)
+    program.write_text(f"{silent_heap}\n{never}\n")
+    with pytest.raises(UserError, match=r"left no nextpnr\.json"):
+        build(design, Options(clock_hz=38_000_000), silent)
     program.write_text(f"{text}\n{never}\n")
     with pytest.raises(UserError, match=r"finds no way for some nets \(seed 1\)"):
         build(design, Options(clock_hz=39_000_000), silent)
