@@ -28,6 +28,8 @@ SCOPES = ("network", "layer")
 OPTIMIZERS = ("sgd", "adam")
 FIRST_VARIANT = 9
 """Fields of Settings from this one on came later; their defaults change no run."""
+DELAY_MAX = 1023
+"""Most steps that an update may be late."""
 STEPS_MAX = (1 << 32) - 1
 """Most steps of a run: the core counts them in 32 bits."""
 
@@ -87,6 +89,9 @@ class Settings:
     all of them."""
     passes: int = 1
     """Passes over a resident sample until another one takes its place."""
+    update_delay: int = 0
+    """Steps that begin before a step's update is made, as in a pipeline that is never emptied for
+    one; 0: none.  With antithetic and stochastic only."""
 
     def __post_init__(self) -> None:
         for name, choice, allowed in (
@@ -115,6 +120,7 @@ class Settings:
             ("highpass_exp", self.highpass_exp, 1, 16),
             ("adam_mean_exp", self.adam_mean_exp, 0, 16),
             ("adam_square_exp", self.adam_square_exp, 0, 16),
+            ("update_delay", self.update_delay, 0, DELAY_MAX),
         ):
             if not low <= value <= high:
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
@@ -156,6 +162,16 @@ class Settings:
                 f"{name} = {getattr(self, name)} with optimizer = 'adam', which has averages of "
                 f"its own; leave {name} out, or use optimizer = 'sgd'"
             )
+        for name, chosen, needed, why in (
+            ("rounding", self.rounding, "stochastic", "an update belongs to one step"),
+            ("difference", self.difference, "antithetic", "C0 would be another one in every step"),
+            ("resident", self.resident, 0, "a core that waits for samples would make its updates"),
+        ):
+            if self.update_delay and chosen != needed:
+                raise UserError(
+                    f"{name} = {chosen!r} with updates that are {self.update_delay} steps late "
+                    f"(schedule = 'pipelined'): {why}; use {name} = {needed!r}"
+                )
         check_window(self.resident, self.passes, self.sample_order)
         if self.trainable and not any(self.trainable):
             raise UserError(

@@ -6,7 +6,9 @@ al. 2023, Algorithm 1), in the notation of those papers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +49,7 @@ class Step:
     delta: np.ndarray
     """D: C⁺ − C⁻ or 2·(C − C0), that is ΔC in units of 2^-(cost_frac+1)."""
     updated: bool
-    """Whether the weights changed after this step."""
+    """Whether this step makes the weights change: after it, or update_delay steps later."""
 
 
 class Trainer:
@@ -59,8 +61,10 @@ class Trainer:
     the network or the number of samples.
 
     weights and accumulators hold what a core's memories hold after the last step; they change
-    in place, so copy what you keep.  With updates=False weights stay as they are and accumulators
-    sum up for ever: that measures the gradient.  imperfections: of the hardware, none by default.
+    in place, so copy what you keep.  With update_delay the last steps' updates may still be under
+    way then; finish(), with which train() ends, makes them.  With updates=False weights stay as
+    they are and accumulators sum up for ever: that measures the gradient.  imperfections: of the
+    hardware, none by default.
     """
 
     def __init__(
@@ -110,12 +114,15 @@ class Trainer:
         )
         self.highpass = HighPass(settings.highpass_exp)
         self._scheduled = bool(settings.halve_every or settings.warmup_exp)
+        self._rate_ends: int | None = None
         self._gated = settings.gate_zeros and not settings.perturbs_nodes
         nothing = [np.zeros((len(seeds), f + 1), dtype=bool) for f in network.layers[:-1]]
         self._open, self._baseline_open = nothing, list(nothing)
         self._seed_numbers = np.arange(seeds_count)
         self._skips = settings.skip_zeros and not settings.perturbs_nodes
         self._drawn: list[np.ndarray | None] = []
+        self._under_way: deque[list[tuple[int, np.ndarray]]] = deque()
+        """Updates to come, (layer, what its weights lose), the oldest first."""
         self._draw: list[np.ndarray | None] = []
         """What was drawn, as it goes with the sample."""
         self._x = np.zeros((seeds_count, network.layers[0] + 1), dtype=np.int64)
@@ -152,7 +159,10 @@ class Trainer:
         """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Schedule')."""
         s, t = self.settings, self.step_number
         if self._scheduled:
+            if t == self._rate_ends:
+                self.finish()  # A core is told between two TRAIN commands.
             self.shift = s.shift_at(t, self.network)
+            self._rate_ends = s.next_rate(t, self.network)
         new_sample = t % s.tau_x == 0
         if new_sample:
             self._next_sample()
@@ -192,17 +202,33 @@ class Trainer:
         return Step(t, baseline, cost_plus, cost, delta, self._weights_changed)
 
     def train(self, until_step: int, on_step: Callable[[Step], None] | None = None) -> None:
-        """Steps up to number `until_step`."""
+        """Steps up to number `until_step`, and all their updates."""
         while self.step_number < until_step:
             record = self.step()
             if on_step is not None:
                 on_step(record)
+        self.finish()
+
+    def finish(self) -> None:
+        """Make the updates that are under way, as a core does at the end of a TRAIN command."""
+        while self._under_way:
+            self._change(self._under_way.popleft())
 
     def evaluate(self, codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(correct samples, sum of costs) per seed."""
         inputs = np.asarray(codes, dtype=np.int64) << self.settings.input_shift
         labels = np.asarray(labels, dtype=np.int64)
         return evaluate(self.weights, inputs, labels, self.network, self.hardware)
+
+    @property
+    def settled(self) -> list[np.ndarray]:
+        """The weights as finish() would leave them now."""
+        later = copy(self)
+        later.weights = [w.copy() for w in self.weights]
+        later.weight_saturations = self.weight_saturations.copy()
+        later._under_way = self._under_way.copy()
+        later.finish()
+        return later.weights
 
     @property
     def lit(self) -> np.ndarray:
@@ -292,6 +318,7 @@ class Trainer:
         accumulate = self.settings.accumulates
         shift = ACT_FRAC if accumulate else self.shift + ACT_FRAC
         own, noise = 0, None
+        update = []
         if change_weights and self.hardware is not None:
             noise = self.hardware.change_noise()
         for layer, values in enumerate(self._draw):
@@ -321,9 +348,18 @@ class Trainer:
                 continue
             if self.hardware is not None and noise is not None:
                 change = self.hardware.disturbed(change, noise[layer])
+            update.append((layer, change))
+        if change_weights:
+            self._under_way.append(update)
+            if len(self._under_way) > self.settings.update_delay:
+                self._change(self._under_way.popleft())
+
+    def _change(self, update: list[tuple[int, np.ndarray]]) -> None:
+        """Make an update, and count the weights that it would take beyond their format."""
+        low, high = self.network.weight_min, self.network.weight_max
+        for layer, change in update:
             weights = self.weights[layer]
             weights -= change
-            low, high = self.network.weight_min, self.network.weight_max
             if weights.min() < low or weights.max() > high:
                 self.weight_saturations += ((weights < low) | (weights > high)).sum(axis=(1, 2))
                 self.weights[layer] = saturate(weights, low, high)

@@ -78,6 +78,7 @@ class GoldenSession(Session):
             if on_progress and time.monotonic() - shown >= PROGRESS_SECONDS:
                 on_progress(trainer.step_number)
                 shown = time.monotonic()
+        trainer.finish()
 
     def evaluate(self, on: str = "test") -> Evaluation:
         trainer, samples = self._running, self._samples[on]

@@ -39,8 +39,9 @@ DEFAULTS: dict[str, Any] = {
     "target": None,
     "eval_every": 1_000,
     "init_gain": 1.0,
-    **{f.name: f.default for f in fields(Settings)[FIRST_VARIANT:]},
+    **{f.name: f.default for f in fields(Settings)[FIRST_VARIANT:] if f.name != "update_delay"},
 }
+"""Of Plan; update_delay follows from the core."""
 DEFAULT_ETA_EXP = {"wp": 13, "np": 9}
 LANES = 8
 

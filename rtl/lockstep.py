@@ -172,11 +172,16 @@ class Lockstep:
         for word, weight in enumerate(weights):
             self.write(word, [weight], None if gradients is None else [gradients[word]])
 
+    def train_ended(self) -> None:
+        """A TRAIN command has ended: with it, every update that was under way."""
+        self.trainer.finish()
+
     def finish(self, weights: list[np.ndarray]) -> None:
         """After the flush: every write has passed, and the weights read back are right."""
         if self._record is not None:
             raise MismatchError(self.steps, "D", self._delta, None)
         self._check_written(0)
+        self.train_ended()
         memory = self.config.to_lanes(weights)
         wanted = self.config.to_lanes([w[0].astype(np.int64) for w in self.trainer.weights])
         for lane, word in np.argwhere(memory != wanted):
@@ -211,7 +216,7 @@ class Lockstep:
         self._expected.append(
             _Expected(
                 record.number,
-                to_lanes([w[0].astype(np.int64) for w in self.trainer.weights]),
+                to_lanes([w[0].astype(np.int64) for w in self.trainer.settled]),
                 to_lanes([g[0] for g in self.trainer.accumulators]) * self._gradient_scale,
                 np.zeros(self.config.lane_words, dtype=bool),
                 self._changes(record.updated),

@@ -126,13 +126,15 @@ def test_every_check_has_its_block():
 def test_ranges():
     """The table of parameters: limits and defaults are those of Network and Settings."""
     rows = re.findall(r"^\| `(\w+)` \| (-?\d+) \| (-?\d+) \| (-?\d+) \|", TEXT, re.M)
-    assert len(rows) == 12
+    assert len(rows) == 13
     # Fixed fields that make every single value legal by itself.
     wide: dict[str, Any] = {"layers": (2, 2, 1), "cost_frac": 16, "accumulators": True}
     for name, low, high, default in rows:
         fixed: dict[str, Any]
         if name in Settings.__dataclass_fields__:
-            kind, fixed, usual = Settings, {"rounding": "residual"}, Settings()
+            # tau_theta and update_delay go with one rounding each.
+            rounding = "stochastic" if name == "update_delay" else "residual"
+            kind, fixed, usual = Settings, {"rounding": rounding}, Settings()
         else:
             kind, fixed, usual = Network, wide, Network((2, 2, 1))
         assert getattr(usual, name) == int(default)
