@@ -166,7 +166,7 @@ FIRST_READABLE = 16
 """Registers below it can only be written, the others only be read."""
 
 
-WIRING = ("nodes", "antithetic", "input_shift", "shift_low", "shift_high")
+WIRING = ("nodes", "antithetic", "input_shift", "shift_low", "shift_high", "update_delay")
 """Fields of rtl.spatial.config.SpatialConfig at the end of a spatial core's identity record; one
 that has settings fixed beside has those of FIXABLE behind them."""
 

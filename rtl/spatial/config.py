@@ -66,6 +66,9 @@ class SpatialConfig:
     """Which of the family of methods it is built for."""
     fixed: Fixed = ()
     """Which of FIXABLE are wiring, too; what only another value needs is not built."""
+    update_delay: int = 0
+    """Settings.update_delay.  0: a window waits for the update of the one before.  Else it never
+    waits, and this is what rtl.spatial.timing.update_delay gives."""
 
     def __post_init__(self) -> None:
         self.variant.layers(self.network)
@@ -102,6 +105,7 @@ class SpatialConfig:
             shift_high=max(shift, 0),
             variant=cls._variant(settings),
             fixed=tuple(pair for pair in fixed if pair[0] in FIXABLE),
+            update_delay=settings.update_delay,
             **options,
         )
 
@@ -112,6 +116,7 @@ class SpatialConfig:
             ("method", "np" if self.nodes else "wp", settings.method),
             ("difference", "antithetic" if self.antithetic else "forward", settings.difference),
             ("input_shift", self.input_shift, settings.input_shift),
+            ("update_delay", self.update_delay, settings.update_delay),
             (
                 "rounding",
                 "residual" if self.network.accumulators else "stochastic",
@@ -162,6 +167,11 @@ class SpatialConfig:
     def constants(self) -> dict[str, int]:
         """What is fixed, as fields of rtl.schedule.SETTINGS_LAYOUT."""
         return {name: int(value) for name, value in self.fixed}
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether a step enters without waiting for any update."""
+        return self.update_delay > 0
 
     @property
     def passes(self) -> int:
@@ -225,6 +235,7 @@ class SpatialConfig:
             input_shift=fields["input_shift"],
             shift_low=fields["shift_low"],
             shift_high=fields["shift_high"],
+            update_delay=fields["update_delay"],
             variant=variant,
             fixed=fixed_of_words(wiring[len(WIRING) :]),
         )

@@ -73,6 +73,8 @@ class SpatialCore(wiring.Component):
     def __init__(self, config: SpatialConfig) -> None:
         self.config = config
         self.timing = Timing.of(config)
+        if config.update_delay != self.timing.delay:
+            raise ValueError(f"update_delay {config.update_delay} instead of {self.timing.delay}")
         net = config.network
         super().__init__(
             {

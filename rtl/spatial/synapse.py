@@ -51,7 +51,9 @@ class Synapse(wiring.Component):
 
     @staticmethod
     def latency_of(config: SpatialConfig) -> int:
-        """Clocks from `change` to the new weight."""
+        """Clocks from `change`, or from a share in a pipelined core, to the new weight."""
+        if config.pipelined:
+            return 1
         return 3 if config.network.accumulators else 2
 
     def elaborate(self, platform):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 
+from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.costs import cost_latency
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.layer import Layer
 from rtl.spatial.shares import X_BEFORE_DELTA, Shares
+from rtl.spatial.sums import FirstSums
 from rtl.spatial.synapse import Synapse
 
 
@@ -32,7 +34,14 @@ class Timing:
     change: int
     """… the clock in which an update begins: all that its window adds is in the accumulators."""
     weights: int
-    """… the clock with new weights: the next window's first token may enter."""
+    """… the clock with new weights in all layers; but in a pipelined core the next window's first
+    token may enter."""
+    skew: tuple[int, ...]
+    """By how much later than `share` each layer gets its shares in a pipelined core: a step then
+    finds the weights of one and the same step in all layers."""
+    delay: int
+    """Steps that begin with a step or between it and the first one to find its update, in a
+    pipelined core (golden_model.settings.Settings.update_delay); else 0."""
 
     @classmethod
     def of(cls, config: SpatialConfig) -> Timing:
@@ -45,6 +54,18 @@ class Timing:
         share = delta + Shares.latency_of(config)
         update = share + 1
         change = update + (1 if net.accumulators else 0)
+        weights = change + Synapse.latency_of(config)
+        skew, delay = (0,) * net.depth, 0
+        if config.pipelined:
+            # The first layer reads its weights from a token's first plane on, the others when its
+            # activations arrive.  Tokens come a whole number of planes apart.
+            planes = net.sample_bits
+            reads = [FirstSums.SIGNS_AFTER, *inputs[1:-1]]
+            delay, rest = divmod(weights - reads[0] + planes - 1, planes)
+            pad = -rest % planes
+            delay += (rest > 0) - 1
+            skew = tuple(pad + clock - reads[0] for clock in reads)
+            weights += skew[-1]
         return cls(
             inputs=tuple(inputs),
             cost=cost,
@@ -53,17 +74,28 @@ class Timing:
             share=share,
             update=update,
             change=change,
-            weights=change + Synapse.latency_of(config),
+            weights=weights,
+            skew=skew,
+            delay=delay,
         )
+
+
+def update_delay(network: Network, settings: Settings) -> int:
+    """Settings.update_delay of the pipelined core for this network and these settings, of which it
+    is ignored.  Raises UserError as SpatialConfig.of."""
+    return Timing.of(SpatialConfig.of(network, replace(settings, update_delay=1))).delay
 
 
 def window_clocks(config: SpatialConfig, settings: Settings) -> float:
     """Clocks from a window's first token to the next one's, on the average: those of its tokens,
-    those that wait for a sample's planes, and the way of the last token to the weights.
+    those that wait for a sample's planes, and the way of the last token to the weights.  A pipelined
+    core never waits, but takes the planes anew in each step.
 
     Where tau_x is no divisor or multiple of tau_theta, the average over all windows.
     """
     steps = settings.tau_theta
+    if config.pipelined:
+        return steps * config.network.sample_bits
     # A window begins with a sample's planes; so does each sample that begins within one.
     samples = 1 + steps / settings.tau_x - steps / lcm(steps, settings.tau_x)
     planes = (config.network.sample_bits - 1) * samples
