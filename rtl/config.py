@@ -174,6 +174,12 @@ class CoreConfig:
     def check(self, settings: Settings) -> None:
         """Raise UserError where the core that is built cannot take these settings."""
         check_settings(self.fixed, settings)
+        if settings.update_delay:
+            raise UserError(
+                f"updates that are {settings.update_delay} steps late (schedule = 'pipelined') on "
+                "a folded core: it makes each update in the sweep of the next step; use core = "
+                "'spatial', or schedule = 'sequential'"
+            )
 
     @property
     def wiring(self) -> tuple[int, ...]:

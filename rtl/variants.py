@@ -30,7 +30,9 @@ REGISTERS = {
 BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
 """Settings that the host sees to: it changes a register between two steps, or keeps the sample
 memory filled."""
-HAS = REGISTERS | BY_HOST | {field.name for field in FIELDS}
+WIRED = {"update_delay"}
+"""Settings that are as a core was built, which CoreConfig.check and SpatialConfig.check see to."""
+HAS = REGISTERS | BY_HOST | WIRED | {field.name for field in FIELDS}
 ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
     "hidden": tuple(KINDS),

@@ -33,7 +33,7 @@ from host.session import Samples
 from host.state import State
 from rtl.protocol import Command, Register, Space
 from rtl.spatial.config import SpatialConfig
-from rtl.spatial.timing import Timing, clocks_per_step, window_clocks
+from rtl.spatial.timing import Timing, clocks_per_step, update_delay, window_clocks
 from rtl.top import Top
 from scripts.cli import main
 from tests.simulation import table_task
@@ -63,6 +63,10 @@ CLASSES = {
     "accumulators": True,
     "tau_theta_max": 7,
 }
+BITS = {"layers": (5, 3, 2), "cost": "cross_entropy", "sample_bits": 1}
+SIGNED = {"layers": (2, 3, 1), "sample_bits": 3, "sample_signed": True, "weight_bits": 12}
+OWN = -1
+"""For update_delay: that of the core."""
 SINGLE = {"layers": (3, 2), "sample_bits": 1, "sample_signed": True, "weight_bits": 12}
 RESIDUAL = {"rounding": "residual", "eta_exp": 6, "tau_theta": 7, "input_shift": 14}
 FIXED = (("delta_exp", 4), ("eta_exp", 6), ("tau_x", 3), ("tau_p", 2), ("tau_theta", 7))
@@ -87,6 +91,26 @@ CASES: dict[str, tuple[dict, dict]] = {
         },
     ),
     "all_fixed": (CLASSES, {"method": "np", "difference": "antithetic", **RESIDUAL}),
+    "pipelined_np": (
+        BITS, {"method": "np", "eta_exp": 3, "input_shift": 14, "update_delay": OWN}
+    ),
+    "pipelined_wp": (
+        BITS, {"method": "wp", "eta_exp": 3, "input_shift": 14, "update_delay": OWN}
+    ),
+    # Tokens four clocks apart, and updates that have to wait for the next one.
+    "pipelined_planes": (
+        DEEP, {"method": "np", "eta_exp": 5, "input_shift": 12, "update_delay": OWN}
+    ),
+    "pipelined_planes_wp": (
+        SIGNED, {"method": "wp", "eta_exp": 1, "input_shift": 11, "update_delay": OWN}
+    ),
+    "pipelined_one_layer": (
+        SINGLE,
+        {
+            "method": "wp", "eta_exp": 1, "input_shift": 14, "tau_x": 1, "tau_p": 1,
+            "update_delay": OWN,
+        },
+    ),
 }  # fmt: skip
 
 
@@ -96,6 +120,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # All that may be wiring.
     "all_fixed": {"fixed": FIXED},
     "single_fixed": {"fixed": tuple((name, 1) for name in ("tau_x", "tau_p", "tau_theta"))},
+    "pipelined_one_layer": {"fixed": (("tau_x", 1), ("tau_p", 1))},
     # Room for other step sizes: a clock more for the shares, and accumulators that hold G·2^k.
     "classes": {"shift_low": -1, "shift_high": 4},
 }
@@ -105,7 +130,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def case(name: str, **more: object) -> tuple[SpatialConfig, Settings]:
     fields, options = CASES[name]
     network = Network(**fields)
-    settings = Settings(**{"delta_exp": 4, "tau_x": 3, "tau_p": 2, **options, **more})
+    values = {"delta_exp": 4, "tau_x": 3, "tau_p": 2, **options, **more}
+    pipelined = values.pop("update_delay", 0) == OWN
+    settings = Settings(**values)
+    if pipelined:
+        settings = replace(settings, update_delay=update_delay(network, settings))
     settings.check(network)
     config = replace(SpatialConfig.of(network, settings), **OPTIONS.get(name, {}))
     config.check(settings)
@@ -255,9 +284,10 @@ def test_a_run_goes_on(name):
         both.evaluate()
 
 
-def test_stops_when_told():
+@pytest.mark.parametrize("name", ["single_layer", "pipelined_np"])
+def test_stops_when_told(name):
     """At a step boundary, and nothing that follows shows it."""
-    config, settings = case("single_layer", tau_x=3, tau_p=2)
+    config, settings = case(name, tau_x=3, tau_p=2)
     stopped = []
     with board(config) as session:
         both = Both(session, settings, SEED)
@@ -364,3 +394,19 @@ def test_clocks_per_step(name, taus):
     # A command has clocks of its own, always as many.
     over = {clocks - count * expected for clocks, count in zip(spent, counts, strict=True)}
     assert len(over) == 1, (spent, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("pipelined")])
+def test_a_pipelined_core_never_waits(name):
+    """A step takes the planes of a code, whatever the time constants are."""
+    config, settings = case(name)
+    planes, spent, counts = config.network.sample_bits, [], (2, 40, 1, 300)
+    assert clocks_per_step(config, settings) == planes
+    with board(config) as session:
+        both = Both(session, settings, SEED)
+        for until in accumulate(counts):
+            earlier = session.counters().train_clocks
+            both.train(until)
+            spent.append(session.counters().train_clocks - earlier)
+    over = {clocks - count * planes for clocks, count in zip(spent, counts, strict=True)}
+    assert len(over) == 1, spent

@@ -66,8 +66,9 @@ class SpatialCore(wiring.Component):
     `restart_train`, `next_sample` and `record` go to a rtl.spatial.record_memory.RecordMemory.
 
     A step enters in every clock, until a window of tau_theta steps is over; the next one begins
-    Timing.weights clocks after the last token.  Before the first token of a sample, and of a
-    window, come sample_bits − 1 clocks more, and for the forward difference one for C0.
+    Timing.weights clocks after the last token, but in a pipelined core at once.  Before the first
+    token of a sample, and of a window, come sample_bits − 1 clocks more, and for the forward
+    difference one for C0.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -157,13 +158,14 @@ class SpatialCore(wiring.Component):
             first = cfg.nodes_before(k)
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
+            late = at.skew[k]
             m.d.comb += [
                 *(
-                    layer.share[n].eq(shares.share[w] if k in trained else 0)
+                    layer.share[n].eq(delayed(m, shares.share[w], late) if k in trained else 0)
                     for n, w in enumerate(sources.wanted[k])
                 ),
                 layer.gates.eq(gates if k == 0 else ~0),
-                layer.draw_before.eq(token("ends_draw", at.share - cfg.nodes)),
+                layer.draw_before.eq(token("ends_draw", at.share - cfg.nodes + late)),
                 layer.change.eq(token("ends_window", at.change - 1)),
                 layer.load.eq(Mux(loads, starter.load[first : first + layer.nodes], 0)),
                 layer.bit.eq(starter.bit),
@@ -284,7 +286,7 @@ class SpatialCore(wiring.Component):
             m.d.comb += shares.x[k].eq(source)
         if not cfg.gated_codes:
             return open_gates
-        late = delayed(m, before[0].as_value(), at.share - at.x_before)
+        late = delayed(m, before[0].as_value(), at.share + at.skew[0] - at.x_before)
         return Cat(late, Const(1, 1))
 
     def _counters(self, m, token, sequencer, layers) -> None:
@@ -303,13 +305,18 @@ class SpatialCore(wiring.Component):
 
     def _watch(self, m, token, layers) -> None:
         at, probe = self.timing, self.probe
+        # As a step leaves them in all layers, whenever it reaches each.
+        weights = [
+            delayed(m, layer.weights, at.skew[-1] - late)
+            for layer, late in zip(layers, at.skew, strict=True)
+        ]
         written = token("ends_window", at.weights)
         if self.config.network.accumulators:
             within = token("step", at.update + 1) & ~token("ends_window", at.update + 1)
             written = written | within
         m.d.comb += [
             probe.write.eq(written),
-            probe.weights.eq(Cat(*(layer.weights for layer in layers))),
+            probe.weights.eq(Cat(*weights)),
             probe.gradients.eq(Cat(*(layer.gradients for layer in layers))),
         ]
 

@@ -32,6 +32,8 @@ nothing.  ends_draw: the next step has other signs; ends_window: the weights cha
 class Sequencer(wiring.Component):
     """The state machine of the core: one token a clock wherever nothing forbids it.
 
+    A pipelined core's tokens never wait for `changed`; each takes the planes anew.
+
     A token and `sample` belong to the same clock.  Before a sample's first token, and after a
     change of the weights, the planes of its codes enter the first layer, one a clock, the last
     one with that token.  `changed` says that the weights have changed: the next window's first
@@ -132,7 +134,7 @@ class Sequencer(wiring.Component):
             with m.If(prepares):
                 m.d.sync += plane.eq(Mux(plane == 0, bits - 1, plane - 1))
                 with m.If(plane == 0):
-                    m.d.sync += prepared.eq(1)
+                    m.d.sync += prepared.eq(not cfg.pipelined)
             with m.If(renews | takes):
                 m.d.sync += [prepared.eq(0), plane.eq(bits - 1)]
 
@@ -155,7 +157,7 @@ class Sequencer(wiring.Component):
             renews.eq(self.changed | self.weights_written | self.begin),
         ]
         with m.If(token.ends_window):
-            m.d.sync += waiting.eq(3)
+            m.d.sync += waiting.eq(0 if cfg.pipelined else 3)
         with m.If(self.changed):
             m.d.sync += waiting.eq(0)
         # A long carry chain, in a register.

@@ -198,10 +198,14 @@ class LaterSums(wiring.Component):
             minus = Signal(range(self.fan_in + 1), reset_less=True)
             early = delayed(m, self.signs, first - 1)
             m.d.sync += minus.eq(sum(early[j] for j in range(self.fan_in)))
+        bias = self.weights[self.fan_in]
+        if cfg.pipelined:
+            # The weights of one clock: another step's would be there beside the products.
+            bias = delayed(m, bias, first)
         for k in range(cfg.passes):
             x = [self.x[k][j] for j in range(self.fan_in)]
             terms = [self._product(m, self.weights[j], x[j]) for j in range(self.fan_in)]
-            terms.append(self.weights[self.fan_in] << ACT_FRAC)
+            terms.append(bias << ACT_FRAC)
             base = add_tree(m, terms, cfg.acc_bits(self.layer), ccu2c=cfg.ccu2c)
             one = Const(1 << ACT_FRAC, signed(ACT_BITS))
             if cfg.nodes:

@@ -17,7 +17,8 @@ class Synapse(wiring.Component):
     With accumulators: each clock with `gate` G ← G ± share; a clock with `change` (with `gate`, and
     a share of 0, as in the two clocks behind) makes W ← clip(W − ⌊G·2^-S⌋), which leaves the
     residual in G.  Without: a clock with `change` makes W ← clip(W ∓ share), where `gate` low makes
-    the share 0.  A `sign` of 1 subtracts the share; under node perturbation, where that is the
+    the share 0.  Pipelined: so does every clock, and the next share may come in the clock behind.
+    A `sign` of 1 subtracts the share; under node perturbation, where that is the
     neuron's, it comes as ~share then, and with accumulators `sign` is low with `change`.  All
     outputs are registers: G is there a clock later; latency_of() clocks later W, and `clipped`,
     which tells whether the change was cut off.
@@ -59,6 +60,9 @@ class Synapse(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, bits = self.config, self.config.network.weight_bits
+        if cfg.pipelined:
+            self._add_at_once(m)
+            return m
         if cfg.gradient_bits:
             # The adder of the accumulator is that of the weight as well: G holds the inverse of
             # what is left of W when the lower part of G is cut off, and W takes it from there.
@@ -85,11 +89,7 @@ class Synapse(wiring.Component):
             # A clock of its own: the share has a long way into the adder.
             above, clips = kept[bits - 1 :], self.changed
         else:
-            share, minus = Mux(self.gate, self.share, 0), self.sign & self.gate
-            if cfg.nodes:
-                moved = add_with_carry(self.weight, ~share, ~minus)
-            else:
-                moved = add_or_subtract(self.weight, share, ~minus)
+            moved = self._moved(m)
             kept = Signal(len(moved), reset_less=True)
             m.d.sync += kept.eq(moved)
             above, clips = moved[bits - 1 :], self.change
@@ -113,3 +113,30 @@ class Synapse(wiring.Component):
             m.d.sync += rest.eq(0)
         m.d.comb += self.weight.eq(Cat(rest, sign))
         return m
+
+    def _moved(self, m: Module):
+        """The weight less its share, one bit wider than it needs to be where nothing clips."""
+        share, minus = Mux(self.gate, self.share, 0), self.sign & self.gate
+        if self.config.nodes:
+            return add_with_carry(self.weight, ~share, ~minus)
+        return add_or_subtract(self.weight, share, ~minus)
+
+    def _add_at_once(self, m: Module) -> None:
+        """W ← clip(W ∓ share) in a single clock."""
+        bits = self.config.network.weight_bits
+        moved = self._moved(m)
+        # Which of four values a bit takes is two signals: a LUT for each bit of the weight.
+        above, choice = moved[bits - 1 :], Signal(2)
+        high, low = ~above[-1] & above.any(), above[-1] & ~above.all()
+        m.d.comb += choice.eq(Mux(self.turn, 3, Cat(low, high)))
+        limit = (1 << (bits - 1)) - 1
+        with m.Switch(choice):
+            with m.Case(0):
+                m.d.sync += self.weight.eq(moved)
+            with m.Case(1):
+                m.d.sync += self.weight.eq(~limit)
+            with m.Case(2):
+                m.d.sync += self.weight.eq(limit)
+            with m.Case(3):
+                m.d.sync += self.weight.eq(self.before)
+        m.d.sync += self.clipped.eq(high | low)

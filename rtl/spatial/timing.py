@@ -88,8 +88,8 @@ def update_delay(network: Network, settings: Settings) -> int:
 
 def window_clocks(config: SpatialConfig, settings: Settings) -> float:
     """Clocks from a window's first token to the next one's, on the average: those of its tokens,
-    those that wait for a sample's planes, and the way of the last token to the weights.  A pipelined
-    core never waits, but takes the planes anew in each step.
+    those that wait for a sample's planes, and the way of the last token to the weights.  A
+    pipelined core never waits, but takes the planes anew in each step.
 
     Where tau_x is no divisor or multiple of tau_theta, the average over all windows.
     """
