@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Const, Instance, Module, Mux, Signal, Value, signed
 
-from rtl.arithmetic import add_with_carry, as_signed
+from rtl.arithmetic import add_or_subtract, add_with_carry, as_signed
 
 # Tables of the LUTs in a CCU2C, for A + f(B, C, D).  Where a LUT says 0 its carry is what the LUT
 # would say if C and D were 0.  That is to be A, so f must be 0 there.
@@ -14,6 +14,9 @@ TAKING = 0x959A
 """f is ~B where C is 1, else D."""
 TAKING_SIGNED = 0xA56A
 """f is D where C is 0, B where C is 1 and D is 0."""
+
+OPPOSITE = 0x69AA
+"""f is 0 where D is 0, else B where C is 1 and ~B where C is 0."""
 
 
 EITHER = 0x6CA8
@@ -50,6 +53,25 @@ def either_sum(m: Module, terms, gates, *, ccu2c: bool):
     if ccu2c:
         return _chain(m, EITHER, a, b, _all(gates[0]), _all(gates[1]), Const(0))
     return (Mux(gates[0], a, 0) + Mux(gates[1], b, 0))[:bits].as_signed()
+
+
+def moved(m: Module, held, share, sign, gate, *, inverted: bool, ccu2c: bool):
+    """held − share, or held + share where `sign` is 1, or held where `gate` is 0; a bit wider than
+    the wider one.
+
+    inverted: where `sign` is 1 the share comes as ~share.
+    Cost: with `ccu2c` nothing beside the carry cells.
+    """
+    bits = max(len(held), len(share)) + 1
+    subtracts = ~(sign & gate)
+    if ccu2c:
+        a, b = _widened(m, held, bits), _widened(m, share, bits)
+        adds = Const(0) if inverted else _all(sign)
+        return _chain(m, OPPOSITE, a, b, adds, _all(gate), subtracts & gate)
+    share = Mux(gate, share, 0)
+    if inverted:
+        return add_with_carry(held, ~share, subtracts)
+    return add_or_subtract(held, share, subtracts)
 
 
 def accumulated(m: Module, held, share, sign, change, taken, *, inverted: bool, ccu2c: bool):

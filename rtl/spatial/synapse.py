@@ -6,9 +6,9 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.arithmetic import add_or_subtract, add_with_carry
-from rtl.spatial.carry import accumulated
+from rtl.spatial.carry import accumulated, moved
 from rtl.spatial.config import SpatialConfig
+from rtl.spatial.limit import limited_or_other
 
 
 class Synapse(wiring.Component):
@@ -89,10 +89,10 @@ class Synapse(wiring.Component):
             # A clock of its own: the share has a long way into the adder.
             above, clips = kept[bits - 1 :], self.changed
         else:
-            moved = self._moved(m)
-            kept = Signal(len(moved), reset_less=True)
-            m.d.sync += kept.eq(moved)
-            above, clips = moved[bits - 1 :], self.change
+            total = self._moved(m)
+            kept = Signal(len(total), reset_less=True)
+            m.d.sync += kept.eq(total)
+            above, clips = total[bits - 1 :], self.change
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,
         # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.  That
@@ -115,28 +115,17 @@ class Synapse(wiring.Component):
         return m
 
     def _moved(self, m: Module):
-        """The weight less its share, one bit wider than it needs to be where nothing clips."""
-        share, minus = Mux(self.gate, self.share, 0), self.sign & self.gate
-        if self.config.nodes:
-            return add_with_carry(self.weight, ~share, ~minus)
-        return add_or_subtract(self.weight, share, ~minus)
+        """The weight less its share, wide enough for any of both."""
+        cfg = self.config
+        return moved(
+            *(m, self.weight, self.share, self.sign, self.gate),
+            inverted=cfg.nodes,
+            ccu2c=cfg.ccu2c,
+        )
 
     def _add_at_once(self, m: Module) -> None:
         """W ← clip(W ∓ share) in a single clock."""
-        bits = self.config.network.weight_bits
-        moved = self._moved(m)
-        # Which of four values a bit takes is two signals: a LUT for each bit of the weight.
-        above, choice = moved[bits - 1 :], Signal(2)
-        high, low = ~above[-1] & above.any(), above[-1] & ~above.all()
-        m.d.comb += choice.eq(Mux(self.turn, 3, Cat(low, high)))
-        limit = (1 << (bits - 1)) - 1
-        with m.Switch(choice):
-            with m.Case(0):
-                m.d.sync += self.weight.eq(moved)
-            with m.Case(1):
-                m.d.sync += self.weight.eq(~limit)
-            with m.Case(2):
-                m.d.sync += self.weight.eq(limit)
-            with m.Case(3):
-                m.d.sync += self.weight.eq(self.before)
-        m.d.sync += self.clipped.eq(high | low)
+        following, clips = limited_or_other(
+            m, self._moved(m), self.before, self.turn, lut4=self.config.ccu2c
+        )
+        m.d.sync += [self.weight.eq(following), self.clipped.eq(clips)]

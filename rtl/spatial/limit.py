@@ -1,0 +1,42 @@
+"""The next value of a weight that changes in every clock."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Instance, Module, Mux, Signal
+
+# Tables of a LUT whose input A is the sum's bit, B the neighbour's, and C and D say which it takes:
+# the sum, the lower limit, the upper one, the neighbour.
+BIT = 0xCF0A
+SIGN = 0xC0FA
+
+
+def limited_or_other(m: Module, value, other, takes_other, *, lut4: bool):
+    """(`value` limited to as many bits as `other` has, or `other` where `takes_other` is 1; whether
+    the limit was reached).
+
+    Two signals say which of four things a bit is, so that it takes one LUT of four inputs.
+    Synthesis would take in what they are made of, and build four LUTs and more a bit; with `lut4`
+    an ECP5's LUTs are instantiated, which only a netlist can show.
+    """
+    bits = len(other)
+    above, low, high = value[bits - 1 :], Signal(), Signal()
+    m.d.comb += [
+        low.eq((above[-1] & ~above.all()) | takes_other),
+        high.eq((~above[-1] & above.any()) | takes_other),
+    ]
+    result = Signal(other.shape())
+    if lut4:
+        for k in range(bits):
+            m.submodules += Instance(
+                "LUT4",
+                p_INIT=Const(SIGN if k == bits - 1 else BIT, 16),
+                i_A=value[k],
+                i_B=other[k],
+                i_C=low,
+                i_D=high,
+                o_Z=result[k],
+            )
+    else:
+        limit = Cat((~low).replicate(bits - 1), low)
+        m.d.comb += result.eq(Mux(low & high, other, Mux(low | high, limit, value[:bits])))
+    return result, low ^ high
