@@ -25,7 +25,13 @@ CASES = {
     "aligned": ({**RESIDUAL, "weight_bits": 8}, True, -4, 3),
     "no_residual": (RESIDUAL, False, 0, 0),
     "odd_width": ({**RESIDUAL, "tau_theta_max": 200, "cost_frac": 9}, False, 2, 9),
+    "pipelined": ({"layers": (2, 1)}, False, 0, 0),
+    "pipelined_np": ({"layers": (3, 2), "weight_bits": 8}, True, 0, 0),
     # In an ECP5's carry cells.
+    "stochastic_cells": ({"layers": (2, 1)}, False, 0, 0),
+    "stochastic_np_cells": ({"layers": (2, 1), "weight_bits": 8}, True, 0, 0),
+    "pipelined_cells": ({"layers": (2, 1)}, False, 0, 0),
+    "pipelined_np_cells": ({"layers": (3, 2), "weight_bits": 9}, True, 0, 0),
     "wp_cells": (RESIDUAL, False, 6, 6),
     "np_cells": ({**RESIDUAL, "tau_theta_max": 200, "cost_frac": 9}, True, 2, 9),
 }
@@ -42,6 +48,7 @@ def configured(name: str) -> SpatialConfig:
         shift_low=low,
         shift_high=high,
         ccu2c=name.endswith("_cells"),
+        update_delay=int(name.startswith("pipelined")),
     )
 
 
@@ -49,7 +56,7 @@ def test_synapse():
     widths = {configured(name).gradient_bits % 2 for name in CASES if configured(name).shift_high}
     assert widths == {0, 1}, "accumulators of odd and even width"
     synapses = {name: Synapse(configured(name)) for name in CASES}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5, ["CCU2C", "LUT4"])
     simulate(SideBySide(synapses), __name__, "equals_golden_update", seed=2, cells=cells)
 
 
@@ -70,8 +77,9 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
     weight = gradient = 0
     since = net.tau_theta_max
     latency = Synapse.latency_of(config)
-    assert latency == (3 if accumulates else 2)
-    moves: list[int | None] = [None] * (latency - 1)  # of the changes one, two clocks ago
+    assert latency == (3 if accumulates else 1 if config.pipelined else 2)
+    # Of the changes one, two clocks ago, or of the one now.
+    moves: list[int | None] = [None] * max(latency - 1, 1)
     clipped = [False] * latency
     ends, signs = set(), set()
     for clock in range(CLOCKS):
@@ -79,12 +87,16 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         free = not any(value is not None for value in moves)
         due = accumulates and since >= net.tau_theta_max
         change = free and (due or random.random() < 0.3)
+        if config.pipelined:
+            change = random.random() < 0.8
         turn = free and not change and random.random() < 0.1
         clear = free and not change and random.random() < 0.03
         share = spread(random, -share_bound, share_bound)
         if random.random() < 0.5:
             share >>= random.randrange(config.share_bits)
         if accumulates and (change or due or not free):
+            share = 0
+        if config.pipelined and not change:
             share = 0
         gate, sign = int(random.random() < 0.85), random.getrandbits(1)
         if accumulates and change:
@@ -125,8 +137,11 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         clipped = [change and limited != wanted, *clipped[:-1]]
         if clipped[0]:
             ends.add(limited)
+        if config.pipelined:
+            moves = [limited]
+            last = True
         weight = before if turn else moves[-1] if last else weight
-        moves = [limited if change else None, *moves[:-1]]
+        moves = [limited if change and not config.pipelined else None, *moves[:-1]]
         await FallingEdge(dut.clk)
     assert ends == {low, high}, f"{name}: the test must clip at both ends"
     assert signs == {-1, 0, 1}
