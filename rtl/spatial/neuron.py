@@ -15,7 +15,8 @@ from rtl.spatial.streams import SignStream, sign_leap
 from rtl.spatial.synapse import Synapse
 
 GROUP = 8
-"""Synapses that have registers of their own for what ends a window and for the ring's turns."""
+"""Synapses that have registers of their own for what ends a window and for the ring's turns, in a
+pipelined core for shares, too."""
 
 
 def weights_layout(config: SpatialConfig, fan_in: int) -> data.ArrayLayout:
@@ -33,9 +34,9 @@ class Synapses(wiring.Component):
 
     Synapse k takes number share_of[k] of the `share`s that enter.  All that enters is registered
     here, so that the broadcast has to reach neurons, not synapses: a synapse sees its share, and
-    its bit of `gates` (1 unless `gated`), 1 clock later, as it does `change`, `clear` and `turns`.
-    `draw_before` belongs to the clock of the share; under node perturbation, where the share meets
-    the sign here, to the clock before.
+    its bit of `gates` (1 unless `gated`), 1 clock later, 2 in a pipelined core, and `change`,
+    `clear` and `turns` 1 clock later.  `draw_before` belongs to the clock of the share; under node
+    perturbation, where the share meets the sign here, to the clock before.
     """
 
     def __init__(self, config: SpatialConfig, share_of: Sequence[int], gated: bool) -> None:
@@ -74,6 +75,8 @@ class Synapses(wiring.Component):
         load, bit = copy(self.load, "load_here"), copy(self.bit, "bit_here")
         for one, step in ((stream, "draw"), (stream_before, "draw_before")):
             there = copy(getattr(self, step), f"{step}_here")
+            if one is stream_before and cfg.pipelined and not cfg.nodes:
+                there = copy(there, f"{step}_later")
             m.d.comb += [one.load.eq(load), one.bit.eq(bit), one.step.eq(there)]
         m.d.comb += self.signs.eq(stream.signs)
 
@@ -83,6 +86,8 @@ class Synapses(wiring.Component):
             # An accumulator's gate is its enable, and it takes part in a change.
             opened = change.replicate(len(gates)) if accumulates else 0
             gates = copy(self.gates | opened, "gates")
+            if cfg.pipelined:
+                gates = copy(gates, "gates_later")
         shares, signs = list(self.share), stream_before.signs
         if cfg.nodes:
             # One sign for all: half of the subtraction is done here.
@@ -100,11 +105,17 @@ class Synapses(wiring.Component):
                 changed = copy(changes, f"changed_{k}")
                 takes = copy(takes_next | self.turns, f"takes_{k}")
                 empty = copy(takes_next | self.clear, f"empty_{k}")
+                near, near_signs = dict(enumerate(shares)), signs
+                if cfg.pipelined:
+                    # In the clock of the share there are the adder and the limit, too.
+                    wanted = sorted(set(self.share_of[k : k + GROUP]))
+                    near = {n: copy(shares[n], f"near_{k}_{n}") for n in wanted}
+                    near_signs = copy(signs, f"near_sign_{k}") if cfg.nodes else signs
             m.submodules[f"synapse_{k}"] = synapse
             m.d.comb += [
-                synapse.share.eq(shares[self.share_of[k]]),
+                synapse.share.eq(near[self.share_of[k]]),
                 synapse.gate.eq(gates[k]),
-                synapse.sign.eq(signs[k % self.leap]),
+                synapse.sign.eq(near_signs[k % self.leap]),
                 synapse.change.eq(here),
                 synapse.changed.eq(changed),
                 synapse.clear.eq(clear),

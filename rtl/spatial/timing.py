@@ -52,7 +52,7 @@ class Timing:
         cost = inputs[-1] + cost_latency(net)
         delta = cost + 1
         share = delta + Shares.latency_of(config)
-        update = share + 1
+        update = share + 1 + config.pipelined
         change = update + (1 if net.accumulators else 0)
         weights = change + Synapse.latency_of(config)
         skew, delay = (0,) * net.depth, 0
