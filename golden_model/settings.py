@@ -165,12 +165,12 @@ class Settings:
         for name, chosen, needed, why in (
             ("rounding", self.rounding, "stochastic", "an update belongs to one step"),
             ("difference", self.difference, "antithetic", "C0 would be another one in every step"),
-            ("resident", self.resident, 0, "a core that waits for samples would make its updates"),
+            ("resident", self.resident, 0, "waiting for samples would let updates come in time"),
         ):
             if self.update_delay and chosen != needed:
                 raise UserError(
-                    f"{name} = {chosen!r} with updates that are {self.update_delay} steps late "
-                    f"(schedule = 'pipelined'): {why}; use {name} = {needed!r}"
+                    f"{name} = {chosen!r} with late updates (schedule = 'pipelined'): {why}; "
+                    f"use {name} = {needed!r}"
                 )
         check_window(self.resident, self.passes, self.sample_order)
         if self.trainable and not any(self.trainable):

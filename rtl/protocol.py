@@ -27,7 +27,7 @@ from golden_model.network import ACTIVATIONS, Network
 
 MAGIC = 0x3144474D
 """'MGD1' read as a little-endian word."""
-VERSION = 5
+VERSION = 6
 """Protocol version; host and board must have the same."""
 
 FLAG = 0x7E

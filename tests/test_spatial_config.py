@@ -66,7 +66,9 @@ def test_nodes_before():
 @pytest.mark.parametrize("nodes", [False, True])
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_wiring_there_and_back(nodes, antithetic):
-    config = SpatialConfig(RESIDUAL, nodes, antithetic, 7, shift_low=-3, shift_high=11)
+    config = SpatialConfig(
+        RESIDUAL, nodes, antithetic, 7, shift_low=-3, shift_high=11, update_delay=33
+    )
     assert len(config.wiring) == len(WIRING)
     assert SpatialConfig.wired(RESIDUAL, config.wiring) == config
     assert config.passes == (2 if antithetic else 1)
@@ -164,6 +166,23 @@ def test_settings_that_stay_registers():
     both = {"eta_exp": 11, "delta_exp": 7}
     for changes in (both, {"tau_theta": 5}, {"tau_x": 9}, {"tau_p": 3}):
         config.check(dataclasses.replace(BUILT, **changes))
+
+
+def test_another_schedule_than_the_core_was_built_for():
+    network = Network((3, 2))
+    sequential, pipelined = Settings(), Settings(update_delay=31)
+    for built, wanted, parts in (
+        (sequential, pipelined, ["schedule = 'pipelined'", "built for 'sequential'"]),
+        (pipelined, sequential, ["schedule = 'sequential'", "built for 'pipelined'"]),
+        (pipelined, Settings(update_delay=33), ["schedule = 'pipelined'", "31 steps late", "33"]),
+    ):
+        config = SpatialConfig.of(network, built)
+        assert config.pipelined == (built is pipelined)
+        config.check(built)
+        text = refused(config.check, wanted)
+        assert all(part in text for part in parts), text
+        assert "build it for this task" in text
+        assert "update_delay" not in text
 
 
 def test_variants():

@@ -116,7 +116,6 @@ class SpatialConfig:
             ("method", "np" if self.nodes else "wp", settings.method),
             ("difference", "antithetic" if self.antithetic else "forward", settings.difference),
             ("input_shift", self.input_shift, settings.input_shift),
-            ("update_delay", self.update_delay, settings.update_delay),
             (
                 "rounding",
                 "residual" if self.network.accumulators else "stochastic",
@@ -128,6 +127,18 @@ class SpatialConfig:
                     f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
                     "wiring there; build it for this task, or use a folded core, which takes both"
                 )
+        built, wanted = _schedule(self.update_delay), _schedule(settings.update_delay)
+        if built != wanted:
+            raise UserError(
+                f"schedule = {wanted!r}: this spatial core was built for {built!r}, which is "
+                f"wiring there; build it for this task, or train with schedule = {built!r}"
+            )
+        if self.update_delay != settings.update_delay:
+            raise UserError(
+                f"schedule = 'pipelined': the updates of this spatial core are {self.update_delay} "
+                f"steps late, this task's would be {settings.update_delay}, which changes what is "
+                "learnt; build it for this task, with this version of the program"
+            )
         self.variant.check(settings)
         check_settings(self.fixed, settings)
         self._check_rate(self.network, settings)
@@ -347,6 +358,11 @@ class SpatialConfig:
         """16-bit words from one sample's record to the next, as the host counts: a power of two,
         so that the number of a record is some of its address' bits."""
         return 1 << max((self.network.sample_words - 1).bit_length(), 1)
+
+
+def _schedule(update_delay: int) -> str:
+    """As the task file has it."""
+    return "pipelined" if update_delay else "sequential"
 
 
 def _signed(bound: int) -> int:
