@@ -154,7 +154,7 @@ class Sequencer(wiring.Component):
                 & (evaluating[1] | (ends_sample & ~needs_baseline))
             ),
             self.next_sample.eq(token.step & ends_sample),
-            renews.eq(self.changed | self.weights_written | self.begin),
+            renews.eq((0 if cfg.pipelined else self.changed) | self.weights_written | self.begin),
         ]
         with m.If(token.ends_window):
             m.d.sync += waiting.eq(0 if cfg.pipelined else 3)
