@@ -159,9 +159,12 @@ class SpatialCore(wiring.Component):
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
             late = at.skew[k]
+            share_late = late + cfg.pipelined
             m.d.comb += [
                 *(
-                    layer.share[n].eq(delayed(m, shares.share[w], late) if k in trained else 0)
+                    layer.share[n].eq(
+                        delayed(m, shares.share[w], share_late) if k in trained else 0
+                    )
                     for n, w in enumerate(sources.wanted[k])
                 ),
                 layer.gates.eq(gates if k == 0 else ~0),

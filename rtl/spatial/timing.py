@@ -51,7 +51,8 @@ class Timing:
             inputs.append(inputs[-1] + Layer.latency_of(config, layer))
         cost = inputs[-1] + cost_latency(net)
         delta = cost + 1
-        share = delta + Shares.latency_of(config)
+        # A pipelined core has a register more on the long way from the products to all neurons.
+        share = delta + Shares.latency_of(config) + config.pipelined
         update = share + 1 + config.pipelined
         change = update + (1 if net.accumulators else 0)
         weights = change + Synapse.latency_of(config)
