@@ -119,8 +119,10 @@ def summary(report: Mapping[str, Any]) -> str:
     """A report as people read it."""
     megahertz = report["core_hz"] / 1e6
     timing = "met" if report["timing_met"] else "FAILED, and allowed to fail"
+    schedule = ", pipelined" if report.get("schedule") == "pipelined" else ""
     lines = [
-        f"{report['network']} on {report['lanes']} lanes, {report['board']} ({report['device']})",
+        f"{report['network']} on {report['lanes']} lanes{schedule}, {report['board']} "
+        f"({report['device']})",
         f"  clock      {megahertz:.2f} MHz; the slowest path allows {report['fmax_mhz']:.2f} MHz, "
         f"timing {timing} (seed {report['seed']})",
     ]

@@ -45,6 +45,9 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
         # The adder, the way of its carry into it, the weight's register; a sign for each synapse
         # takes a gate for each bit of the weight.
         synapse = config.gradient_bits + 2 + 1.3 * weight + (0 if config.nodes else weight)
+    elif config.pipelined:
+        # One adder, and what limits the sum and turns the ring.
+        synapse = config.share_bits + 1.6 * weight
     else:
         synapse = 2 * config.share_bits + 2.75 * weight
     total = BASE + net.parameters * synapse

@@ -219,6 +219,13 @@ class BoardSession(Session):
             period = values[register]
             if over := state.step % period:
                 name = register.name.lower()
+                if settings.update_delay:
+                    raise UserError(
+                        f"step {state.step:,} lies {over:,} steps into a period of {name} = "
+                        f"{period:,}: to end that period training would stop on the way, and make "
+                        "updates that a pipelined core has not made by then; go on from a multiple "
+                        f"of {name}, or with --backend golden"
+                    )
                 if name in dict(self.config.fixed):
                     raise UserError(
                         f"step {state.step:,} lies {over:,} steps into a period of {name} = "

@@ -239,6 +239,12 @@ def _errors(run: StoredRun) -> str:
     )
 
 
+def _lateness(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of a pipelined schedule; runs of earlier versions know of none."""
+    late = settings.get("update_delay")
+    return [("updates", f"{late} steps late (pipelined)")] if late else []
+
+
 def _settings(run: StoredRun) -> str:
     values = run.values
     network, settings = _network(run), values["settings"]
@@ -253,6 +259,7 @@ def _settings(run: StoredRun) -> str:
             "tau_x, tau_p, tau_theta",
             ", ".join(str(settings[f"tau_{k}"]) for k in ["x", "p", "theta"]),
         ),
+        *_lateness(settings),
         ("seed", f"{values['seed']}"),
     ]
     core = [

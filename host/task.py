@@ -18,13 +18,15 @@ from golden_model.perturbations import FAMILIES, number_parameters
 from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
 from host.datasets import SOURCES, check_options, default_format, prepare, source_digest
 from host.prepared import Prepared
+from host.schedule import PIPELINED, check_schedule
 from host.session import Samples
 from host.task_errors import to_user_error
-from host.task_file import Overrides, TaskFile
+from host.task_file import MethodSection, Overrides, TaskFile
 from host.task_names import find_task, read_task
 from rtl.config import CoreConfig
 from rtl.fixed import Fixed, fixed_settings
 from rtl.spatial.config import SpatialConfig
+from rtl.spatial.timing import update_delay
 from rtl.variant import Variant
 
 DEFAULTS: dict[str, Any] = {
@@ -139,8 +141,8 @@ class Task:
     def with_overrides(self, **values: object) -> Task:
         """This task with other values; None keeps what there is.
 
-        Keys: method, core, lanes, fixed, steps, target, seed, and every key of [training.np].
-        Raises UserError like load().
+        Keys: method, core, schedule, lanes, fixed, steps, target, seed, and every key of
+        [training.np].  Raises UserError like load().
         """
         given = {key: value for key, value in values.items() if value is not None}
         if not given:
@@ -175,6 +177,11 @@ class Task:
     def core(self) -> str:
         """'folded' or 'spatial'."""
         return self.overrides.core or self.file.core.kind
+
+    @property
+    def schedule(self) -> str:
+        """'sequential' or 'pipelined'."""
+        return self.overrides.schedule or self.file.core.schedule
 
     def core_config(self) -> CoreConfig | SpatialConfig:
         """The core that trains this task."""
@@ -223,8 +230,7 @@ class Task:
         Override, then [training.<method>], then [training], then the default.
         """
         method = method or self.method
-        training = self.file.training
-        layers = (self.overrides, getattr(training, method), training)
+        layers = self._layers(method)
         defaults = {**DEFAULTS, "eta_exp": DEFAULT_ETA_EXP[method]}
         values = {
             key: _first(*(getattr(layer, key) for layer in layers), default)
@@ -245,6 +251,17 @@ class Task:
             plan = replace(plan, rounding="residual" if residual else "stochastic")
         return plan
 
+    def _layers(self, method: str) -> tuple[MethodSection, ...]:
+        """What may say a training value, the first that does so decides."""
+        training = self.file.training
+        return self.overrides, getattr(training, method), training
+
+    @property
+    def asked_rounding(self) -> str:
+        """rounding as it is given, where Plan's follows from 'auto'."""
+        asked = (layer.rounding for layer in self._layers(self.method))
+        return _first(*asked, DEFAULTS["rounding"])
+
     def _delta_exp(self, method: str, values: dict[str, Any]) -> int:
         """The exponent of the perturbation whose whole length is nearest to norm."""
         trainable = values["trainable"]
@@ -259,14 +276,19 @@ class Task:
     # -- what it is made of -----------------------------------------------------------------
 
     def network(self) -> Network:
-        """The network, the same for both methods, so that one core serves either."""
+        """The network, the same for both methods, so that one core serves either; but what a
+        pipelined core is built for is this task's method alone, without accumulators."""
         return self._network
 
     @cached_property
     def _network(self) -> Network:
         section, numbers, core = self.file.network, self.file.numbers, self.file.core
         plans = {method: self.plan(method) for method in METHODS}
-        residual = [method for method, plan in plans.items() if plan.rounding == "residual"]
+        residual = [
+            method
+            for method, plan in plans.items()
+            if plan.rounding == "residual" and (self.schedule != PIPELINED or method == self.method)
+        ]
         accumulators = bool(residual) if core.accumulators == "auto" else core.accumulators
         sample_bits, sample_signed, _ = self._sample_format
         fine = numbers.cost_frac + 1 - (numbers.weight_bits - 4)
@@ -306,10 +328,18 @@ class Task:
         )
 
     def settings(self) -> Settings:
-        """The run-time registers for this task's method."""
-        return self._settings(self.method)
+        """The run-time registers for this task's method; update_delay is what its core has."""
+        return self._settings_made
+
+    @cached_property
+    def _settings_made(self) -> Settings:
+        settings = self._settings(self.method)
+        if self.schedule != PIPELINED:
+            return settings
+        return replace(settings, update_delay=update_delay(self._network, settings))
 
     def _settings(self, method: str) -> Settings:
+        """Without update_delay, which takes the network to know."""
         plan = self.plan(method)
         names = {f.name for f in fields(Plan)} & {f.name for f in fields(Settings)}
         return Settings(
@@ -361,6 +391,7 @@ class Task:
     def _check(self) -> None:
         try:
             check_options(self.file.data)
+            check_schedule(self)
             network = self._network
             self.settings().check(network)
             if self.core == "spatial" and self.overrides.lanes is not None:

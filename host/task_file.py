@@ -143,6 +143,9 @@ class TrainingSection(MethodSection):
 class CoreSection(Section):
     kind: Literal["folded", "spatial"] = "folded"
     """folded: the network in turns on a few lanes.  spatial: a circuit for every synapse."""
+    schedule: Literal["sequential", "pipelined"] = "sequential"
+    """sequential: a step is measured with the weights that the update before it has made.
+    pipelined, of a spatial core: a step never waits, and sees updates some 30 steps late."""
     lanes: Annotated[int, Field(ge=1, le=256)] | None = None
     """The link addresses a lane in 8 bits.  8, or the widest layer's nodes if that has fewer."""
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
@@ -166,6 +169,7 @@ class Overrides(MethodSection):
 
     method: Literal["wp", "np"] | None = None
     core: Literal["folded", "spatial"] | None = None
+    schedule: Literal["sequential", "pipelined"] | None = None
     seed: Seed | None = None
     lanes: Annotated[int, Field(ge=1, le=256)] | None = None
     fixed: list[Fixable] | None = None

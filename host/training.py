@@ -17,6 +17,7 @@ from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
 from host.encoding import Scaling
 from host.progress import CurvePoint, Progress
+from host.schedule import check_keeping
 from host.session import BoardLostError, Counters, Session
 from host.state import State
 from host.task import Task
@@ -135,7 +136,9 @@ def run_training(
 ) -> RunResult:
     """Load, train to the task's target or last step, read the weights back.
 
-    keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.
+    keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.  With
+    a pipelined schedule it can only keep what is there between two evaluations: see
+    host.schedule.keeping_period.
     progress: goes on from there instead of beginning; what follows is what would have followed.
 
     Ctrl-C ends the run after the steps up to the next evaluation, with a full result; a second
@@ -160,6 +163,8 @@ class _Run:
     ) -> None:
         self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
         self.settings = task.settings()
+        if keeper is not None:
+            check_keeping(task, keeper.every)
         # Asked before the run begins: a checkpoint cannot be had later.
         self.final: UserError | None = None
         """Why the run could not go on from where it stops, if so."""

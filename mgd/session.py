@@ -102,6 +102,11 @@ class TrainingSession:
                 f"core = {settings['core']!r}: this one is {self.task.core}, which is decided when "
                 "it is built; open another session"
             )
+        if settings.get("schedule", self.task.schedule) != self.task.schedule:
+            raise UserError(
+                f"schedule = {settings['schedule']!r}: this core's is {self.task.schedule}, which "
+                "is decided when it is built; open another session"
+            )
         task = self.task.with_overrides(**settings)
         task.settings().check(self.network)
         weights = self._core.read_weights()

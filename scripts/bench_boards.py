@@ -15,6 +15,7 @@ from boards.closing import Options
 from boards.registry import find_board
 from golden_model.errors import UserError
 from host.run_folder import check_json
+from host.schedule import PIPELINED
 from host.task import Task
 from rtl.spatial.config import FIXABLE
 from scripts.bench import json_option, record
@@ -25,8 +26,9 @@ from scripts.markers import replace_between
 
 
 class Case(NamedTuple):
-    """A task on a board; lanes: None for the spatial core, whose method, window and difference
-    follow, the task's where they are None; fixed: settings that are wiring, with commas."""
+    """A task on a board; lanes: None for the spatial core, whose method, window, difference and
+    schedule follow, the task's where they are None; fixed: settings that are wiring, with commas.
+    """
 
     task: str
     board: str
@@ -35,6 +37,7 @@ class Case(NamedTuple):
     tau_theta: int | None = None
     fixed: str | None = None
     difference: str | None = None
+    schedule: str | None = None
 
     def loaded(self) -> Task:
         return Task.load(self.task).with_overrides(
@@ -42,6 +45,7 @@ class Case(NamedTuple):
             method=self.method,
             tau_theta=self.tau_theta,
             difference=self.difference,
+            schedule=self.schedule,
             fixed=self.fixed.split(",") if self.fixed else None,
         )
 
@@ -57,6 +61,9 @@ CASES = (
     Case("nist7x7_easy", "ulx3s-45f", None, "wp", 100),
     Case("xor", "ulx3s-25f", None, "np", 50),
     Case("xor", "icebreaker", None, "wp", 1, ",".join(FIXABLE), "forward"),
+    Case("nist7x7_easy", "ulx3s-45f", None, "np", schedule=PIPELINED),
+    Case("nist7x7_easy", "ulx3s-45f", None, "wp", schedule=PIPELINED),
+    Case("xor", "ulx3s-25f", None, "np", schedule=PIPELINED),
 )
 
 
@@ -106,13 +113,16 @@ def made_of() -> str:
 
 
 def core_text(row: dict[str, Any]) -> str:
-    """8 lanes, or spatial wp 100: the method and tau_theta of a core whose method is wiring."""
+    """8 lanes; or spatial, wp, tau_theta 100: what is wiring there, or its schedule instead."""
     mark = " †" if row.get("earlier") else ""
     fixed = f", fixed {row['fixed'].replace(',', ', ')}" if row.get("fixed") else ""
     if row["lanes"]:
         return f"{row['lanes']} lanes{fixed}{mark}"
     difference = f" {row['difference']}" if row.get("difference") else ""
-    return f"spatial, {row['method']}{difference}, tau_theta {row['tau_theta'] or 1}{fixed}{mark}"
+    window = f"tau_theta {row['tau_theta'] or 1}"
+    if row.get("schedule"):
+        window = row["schedule"]
+    return f"spatial, {row['method']}{difference}, {window}{fixed}{mark}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:

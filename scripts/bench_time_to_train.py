@@ -10,10 +10,14 @@ from typing import Any
 import click
 import numpy as np
 
+from golden_model.forward import evaluate
 from golden_model.seeds import initial_weights, permutation
-from golden_model.settings import METHODS
+from golden_model.settings import METHODS, Settings
 from golden_model.trainer import Trainer
+from host.schedule import PIPELINED, SEQUENTIAL
 from host.task import Task
+from rtl.spatial.config import SpatialConfig
+from rtl.spatial.timing import Timing
 from scripts.backends import say
 from scripts.bench import json_option, record
 from scripts.clocks import reckoned_clocks
@@ -26,8 +30,12 @@ from scripts.time_to_train_plot import draw
 SEEDS = 32
 TARGETS = (0.95, 0.98)
 WINDOWS = (1, 5, 10, 25, 50, 100)
-"""tau_theta that are tried; the learning rate over tau_theta stays."""
+"""tau_theta that are tried, where updates are not late."""
+RATES = (-1, 0, 1)
+"""What is tried of the learning rate over tau_theta: the task's eta_exp and this."""
 RATE_STEPS = 20_000
+SHARED = ("task", "method", "eta_exp", "seeds", "targets")
+"""Of a core's row, what a row of this machine has as well."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,17 @@ class Case:
     """Steps after which a seed has failed, for node and weight perturbation."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """A core that trains."""
+
+    name: str
+    core: str
+    schedule: str = SEQUENTIAL
+
+
+FOLDED = Way("folded", "folded")
+WAYS = (FOLDED, Way("spatial", "spatial"), Way("spatial, pipelined", "spatial", PIPELINED))
 CASES = (Case("nist7x7_easy", 20, 30_000), Case("xor", 20, 15_000))
 
 
@@ -49,7 +68,8 @@ def steps_to_targets(
     """(targets, seeds): the first evaluation at or above each target, or infinity.
 
     By the golden model, every seed with its own weights, signs and order of samples; the cores
-    take the same steps to the bit.
+    take the same steps to the bit.  Nothing is evaluated on the way, but what a run that ended
+    there would leave: late updates are all made at the end of a TRAIN command alone.
     """
     network, settings = task.network(), task.settings()
     train, test = task.datasets()
@@ -66,9 +86,11 @@ def steps_to_targets(
     )
     reached = np.full((len(targets), seeds), np.inf)
     every = -(-every // settings.tau_theta) * settings.tau_theta
+    inputs = np.asarray(test.codes, dtype=np.int64) << settings.input_shift
     for step in range(every, limit + 1, every):
-        trainer.train(step)
-        correct, _ = trainer.evaluate(test.codes, test.labels)
+        while trainer.step_number < step:
+            trainer.step()
+        correct, _ = evaluate(trainer.settled, inputs, test.labels, network)
         for row, target in zip(reached, targets, strict=True):
             row[(correct >= target * len(test)) & np.isinf(row)] = step
         if np.isfinite(reached).all():
@@ -76,28 +98,43 @@ def steps_to_targets(
     return reached
 
 
-def loaded(case: Case, method: str, core: str, tau_theta: int) -> Task:
-    """The case's task with one core and one window."""
-    return Task.load(case.task).with_overrides(core=core, method=method, tau_theta=tau_theta)
+def loaded(case: Case, method: str, way: Way, tau_theta: int = 1, rate: int = 0) -> Task:
+    """The case's task with one core, window and learning rate, eta_exp being so much larger."""
+    task = Task.load(case.task).with_overrides(
+        core=way.core, schedule=way.schedule, method=method, tau_theta=tau_theta
+    )
+    return task.with_overrides(eta_exp=task.plan().eta_exp + rate)
 
 
-def core_row(case: Case, method: str, core: str, tau_theta: int, seeds: int) -> dict[str, Any]:
-    """Steps and clocks to each target on one core."""
-    task = loaded(case, method, core, tau_theta)
-    targets = TARGETS if case.task != "xor" else (1.0,)
-    steps = steps_to_targets(task, targets, case.every, case.limit, seeds)
-    each = reckoned_clocks(task)
+def targets_of(case: Case) -> tuple[float, ...]:
+    return TARGETS if case.task != "xor" else (1.0,)
+
+
+def last_way(task: Task) -> int:
+    """Clocks in which a run's last update reaches the weights, where the clocks of a step do not
+    hold them."""
+    config = task.core_config()
+    if isinstance(config, SpatialConfig) and config.pipelined:
+        return Timing.of(config).weights
+    return 0
+
+
+def core_row(case: Case, way: Way, task: Task, steps: np.ndarray) -> dict[str, Any]:
+    """Steps and clocks to each target on one core.  steps: as steps_to_targets of the task."""
+    each, last, settings = reckoned_clocks(task), last_way(task), task.settings()
     return {
         "task": case.task,
-        "method": method,
-        "by": core,
-        "tau_theta": tau_theta,
-        "seeds": seeds,
-        "targets": list(targets),
+        "method": task.method,
+        "by": way.name,
+        "tau_theta": settings.tau_theta,
+        "eta_exp": settings.eta_exp,
+        "update_delay": settings.update_delay,
+        "seeds": steps.shape[1],
+        "targets": list(targets_of(case)),
         "solved": [float(np.isfinite(row).mean()) for row in steps],
         "steps": [_finite(np.median(row)) for row in steps],
         "clocks_per_step": each,
-        "clocks": [_finite(np.median(row) * each) for row in steps],
+        "clocks": [_finite(np.median(row) * each + last) for row in steps],
     }
 
 
@@ -119,7 +156,7 @@ def timed(row: dict[str, Any], hertz: float, source: str) -> dict[str, Any]:
 
 def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str, Any]]:
     """The same steps at tau_theta = 1, by the golden model and by the C++ peer on one core."""
-    task = loaded(case, method, "folded", 1)
+    task = loaded(case, method, FOLDED).with_overrides(eta_exp=row["eta_exp"])
     problem = Problem.of(task)
     found = []
     for by, make in (("golden model", GoldenPeer), ("C++ on one core", NativePeer)):
@@ -132,7 +169,7 @@ def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str,
         begin = time.perf_counter()
         peer.train(RATE_STEPS)
         rate = RATE_STEPS / (time.perf_counter() - begin)
-        kept = {k: row[k] for k in ("task", "method", "seeds", "targets", "solved", "steps")}
+        kept = {k: row[k] for k in (*SHARED, "solved", "steps")}
         seconds = [None if steps is None else steps / rate for steps in row["steps"]]
         found.append(
             {**kept, "by": by, "tau_theta": 1, "steps_per_second": rate, "seconds": seconds}
@@ -150,19 +187,32 @@ def recorded_clocks(task: Task) -> list[tuple[str, float]]:
 
 
 def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Rows of one task and method: each core at its own best tau_theta, on every recorded build
-    of it, and this machine."""
+    """Rows of one task and method: each core at its own best tau_theta and learning rate, on every
+    recorded build of it, and this machine."""
     rows = []
     at_one: dict[str, Any] = {}
-    for core in ("folded", "spatial"):
+    # The sequential cores take the same steps.
+    known: dict[Settings, np.ndarray] = {}
+    for way in WAYS:
         tried = []
-        for tau_theta in windows:
-            say(f"{case.task}, {method}, {core} core, tau_theta {tau_theta}")
-            tried.append(core_row(case, method, core, tau_theta, seeds))
+        for tau_theta in windows if way.schedule == SEQUENTIAL else (1,):
+            for rate in RATES:
+                task = loaded(case, method, way, tau_theta, rate)
+                settings = task.settings()
+                if settings not in known:
+                    say(
+                        f"{case.task}, {method}, {way.name}, "
+                        f"tau_theta {tau_theta}, eta_exp {settings.eta_exp}"
+                    )
+                    known[settings] = steps_to_targets(
+                        task, targets_of(case), case.every, case.limit, seeds
+                    )
+                tried.append(core_row(case, way, task, known[settings]))
         best = fastest(tried)
-        if core == "folded":
-            at_one = tried[0]
-        builds = recorded_clocks(loaded(case, method, core, best["tau_theta"]))
+        if way == FOLDED:
+            at_one = fastest([row for row in tried if row["tau_theta"] == 1])
+        task = loaded(case, method, way, best["tau_theta"])
+        builds = recorded_clocks(task.with_overrides(eta_exp=best["eta_exp"]))
         rows += [timed(best, hertz, board) for board, hertz in builds] or [best]
     return rows + machine_rows(case, method, at_one)
 
@@ -170,7 +220,8 @@ def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> li
 def line(row: dict[str, Any]) -> str:
     """A row as people read it."""
     name = f"{row['by']}, {row['source']}" if "source" in row else row["by"]
-    parts = [f"{row['task']:<13} {row['method']}  {name:<32} tau_theta {row['tau_theta']:>3}"]
+    settings = f"tau_theta {row['tau_theta']:>3}  eta_exp {row['eta_exp']:>2}"
+    parts = [f"{row['task']:<13} {row['method']}  {name:<32} {settings}"]
     for k, target in enumerate(row["targets"]):
         steps = row["steps"][k]
         if steps is None:
@@ -212,12 +263,13 @@ def time_to_train(
     plot_file: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Time from the first step to a test accuracy: spatial core, folded core, this machine.
+    """Time from the first step to a test accuracy: spatial cores, folded core, this machine.
 
     The median over the seeds.  Steps are the golden model's, which the cores take bit for bit;
-    clocks are steps times the core's clocks per step, evaluations not counted; time is clocks
-    over the clock of a recorded build (benchmarks/boards.json).  Each core has its own best
-    tau_theta, at the same learning rate over tau_theta.
+    clocks are steps times the core's clocks per step, evaluations not counted, and in a pipelined
+    core the way of the last update; time is clocks over the clock of a recorded build
+    (benchmarks/boards.json).  Each row has its own best tau_theta (1 for a pipelined core and for
+    this machine) and, of the task's eta_exp and the ones beside it, its own best learning rate.
     """
     check_results(json_file, plot_file)
     rows = []

@@ -23,6 +23,7 @@ from scripts.backends import for_core, sample_words
 from scripts.build_folder import check_build_folder, write_build
 from scripts.clocks import measured_clocks
 from scripts.fix_option import fix_option
+from scripts.schedule_option import schedule_option
 
 SEEDS_MAX = 32
 
@@ -43,6 +44,7 @@ class _Lanes(click.ParamType):
 @click.argument("task_name", metavar="TASK_OR_TOML")
 @click.option("--board", "board_name", required=True, metavar="NAME", help="See `mgd boards`.")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
+@schedule_option
 @click.option("--method", metavar="wp|np", help="Of a core where it is wiring.")
 @click.option("--tau-theta", type=int, metavar="N", help="Largest tau_theta.  Default: the task's.")
 @click.option(
@@ -80,6 +82,7 @@ def build_command(
     task_name: str,
     board_name: str,
     core: str | None,
+    schedule: str | None,
     method: str | None,
     tau_theta: int | None,
     lanes: int | str | None,
@@ -100,6 +103,7 @@ def build_command(
     board = find_board(board_name)
     task = Task.load(task_name).with_overrides(
         core=core,
+        schedule=schedule,
         method=method,
         tau_theta=tau_theta,
         lanes=lanes if isinstance(lanes, int) else None,
@@ -158,7 +162,7 @@ def core_name(design: Design) -> str:
     """What tells a task's builds for one board apart: the lanes, or the wiring."""
     config = design.config
     if isinstance(config, SpatialConfig):
-        return f"spatial-{'np' if config.nodes else 'wp'}"
+        return f"spatial-{'np' if config.nodes else 'wp'}{'-pipelined' * config.pipelined}"
     return "-".join(
         [str(config.lanes), *(str(value) for name, value in config.fixed if name in NAMED)]
     )
@@ -166,7 +170,8 @@ def core_name(design: Design) -> str:
 
 def finished_report(built: Built, task: Task, clocks: float | None) -> dict:
     """A build's report with what only the task knows."""
-    return {"task": task.name, "method": task.method, **with_speed(built.report, clocks)}
+    asked = {"task": task.name, "method": task.method, "schedule": task.schedule}
+    return {**asked, **with_speed(built.report, clocks)}
 
 
 class Printer:

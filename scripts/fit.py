@@ -13,8 +13,10 @@ from boards.registry import boards as known_boards
 from boards.registry import find_board
 from boards.spatial_fit import SpatialFit
 from boards.spatial_fit import assess as assess_spatial
+from golden_model.errors import UserError
 from golden_model.settings import Settings
 from host.run_folder import check_json
+from host.schedule import PIPELINED, SEQUENTIAL
 from host.task import Task
 from rtl.spatial.timing import clocks_per_step
 from scripts.backends import for_core, sample_words
@@ -22,6 +24,7 @@ from scripts.bench import json_option, record
 from scripts.clocks import looked_at
 from scripts.fix_option import fix_option
 from scripts.recorded import RECORDED, recorded_builds, serves
+from scripts.schedule_option import schedule_option
 
 TITLES = (
     "board",
@@ -37,7 +40,7 @@ TITLES = (
 )
 START = "start"
 OFFERED_PARAMETERS = 1000
-"""Larger networks are not looked at for a spatial core, unless the task asks for one."""
+"""Larger networks are not looked at for a spatial core, unless one is asked for."""
 
 
 class Clock(NamedTuple):
@@ -123,13 +126,15 @@ def _because(notes: list[str]) -> str:
 def as_row(
     fit: Fit | SpatialFit, lanes: int | None, clock: Clock, clocks: float, text: str
 ) -> dict[str, Any]:
-    """A row for machines.  lanes: None for a spatial core; text: the verdict and why."""
+    """A row for machines.  lanes: None for a spatial core, whose schedule follows; text: the
+    verdict and why."""
     parts = {"logic_cells": fit.cells, "dsps": fit.dsps, "rams": fit.blocks}
     if isinstance(fit, Fit):
         parts["sprams"] = fit.sprams
     return {
         "board": fit.board.name,
         "lanes": lanes,
+        "schedule": PIPELINED if _pipelined(fit) else SEQUENTIAL,
         **{k: {"used": part.used, "available": part.available} for k, part in parts.items()},
         "calibrated": fit.calibrated,
         "sample_memory": fit.sample_memory,
@@ -143,13 +148,31 @@ def as_row(
     }
 
 
+def _pipelined(fit: Fit | SpatialFit) -> bool:
+    return isinstance(fit, SpatialFit) and fit.config.pipelined
+
+
+def spatial_task(task: Task, schedule: str | None, fixed: list[str] | None) -> Task | None:
+    """The task with a spatial core.
+
+    None for a network far too large for one, and for settings that none can take, but where the
+    task or the schedule asks for it: then the latter raise UserError.
+    """
+    asked = task.core == "spatial" or schedule is not None
+    if not asked and task.network().parameters > OFFERED_PARAMETERS:
+        return None
+    try:
+        return for_core(task.with_overrides(core="spatial", schedule=schedule, fixed=fixed))
+    except UserError:
+        if asked:
+            raise
+        return None
+
+
 def spatial_rows(
-    task: Task, boards: list[Board], builds: list[dict[str, Any]]
+    spatial: Task, boards: list[Board], builds: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """A row for the spatial core on each board; none for a network far too large for one."""
-    if task.core != "spatial" and task.network().parameters > OFFERED_PARAMETERS:
-        return []
-    spatial = task.with_overrides(core="spatial", lanes=None)
+    """A row for a task's spatial core on each board."""
     network, settings = spatial.network(), spatial.settings()
     wanted = sample_words(spatial)
     rows = []
@@ -166,7 +189,8 @@ def spatial_clock(board: Board, task: Task, builds: list[dict[str, Any]]) -> Clo
     """That of the recorded build of this very core, or the first that a build tries."""
     for row in builds:
         if row["board"] == board.name and serves(row, task):
-            return Clock(row["core_hz"], f"build of {row['task']}, spatial, {row['method']}")
+            kind = PIPELINED if task.schedule == PIPELINED else "spatial"
+            return Clock(row["core_hz"], f"build of {row['task']}, {kind}, {row['method']}")
     return Clock(board.device.start_hz, START)
 
 
@@ -179,7 +203,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     star = "" if row["clock_from"] == START else "*"
     return [
         row["board"],
-        "spatial" if row["lanes"] is None else str(row["lanes"]),
+        str(row["lanes"] or (PIPELINED if row["schedule"] == PIPELINED else "spatial")),
         ("" if row["calibrated"] else "~") + share("logic_cells"),
         share("dsps"),
         share("rams"),
@@ -201,12 +225,14 @@ def cells(row: dict[str, Any]) -> list[str]:
     metavar="P",
     help="May be given again.  [default: powers of two and the task's, until one does not fit]",
 )
+@schedule_option
 @fix_option
 @json_option
 def fit(
     task_name: str,
     names: tuple[str, ...],
     lanes: tuple[int, ...],
+    schedule: str | None,
     fixed: list[str] | None,
     json_file: Path | None,
 ) -> None:
@@ -217,7 +243,9 @@ def fit(
     """
     if json_file is not None:
         check_json(json_file)
-    task = for_core(Task.load(task_name).with_overrides(fixed=fixed))
+    given = Task.load(task_name)
+    spatial = spatial_task(given, schedule, fixed)
+    task = for_core(given.with_overrides(core="folded", schedule=SEQUENTIAL, fixed=fixed))
     known = list(known_boards().values())
     chosen = [find_board(name) for name in dict.fromkeys(names)] or known
     builds = recorded_builds(RECORDED)
@@ -236,8 +264,8 @@ def fit(
         f"{network.describe()}, {settings.method}, {settings.difference}, "
         f"{'with' if network.accumulators else 'no'} accumulators"
     )
-    if not lanes:
-        rows += spatial_rows(task, chosen, builds)
+    if spatial is not None and not lanes:
+        rows += spatial_rows(spatial, chosen, builds)
     lines = [list(TITLES), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

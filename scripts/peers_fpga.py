@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from host.schedule import SEQUENTIAL
 from host.task import Task
 from rtl.config import CoreConfig
 from scripts.bench_boards import case_of
@@ -20,7 +21,7 @@ def fpga_rows(path: Path, task: Task) -> list[dict[str, Any]]:
 
     Clocks that the record lacks, or has of another method, are measured in the simulation.
     """
-    folded = task.with_overrides(core="folded")
+    folded = task.with_overrides(core="folded", schedule=SEQUENTIAL)
     rows = []
     for build in recorded_builds(path):
         if not serves(build, folded):

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from host.progress import CurvePoint
 from host.progress import Progress as RunProgress
+from host.schedule import schedule_text
 from host.session import BoardLostError, Session
 from host.task import Task
 from host.training import Reporter
@@ -39,7 +40,7 @@ class ShownReporter(Reporter):
         self.console.print(
             f"{task.name}: {session.network.describe()}, {parameters:,} parameters, "
             f"method {task.method}, backend {session.backend}, {session.lanes} lanes, "
-            f"seed {task.seed}",
+            f"{schedule_text(task.schedule)}seed {task.seed}",
             markup=False,
             highlight=False,
             soft_wrap=True,

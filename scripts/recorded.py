@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from host.schedule import SEQUENTIAL
 from host.task import Task
 from scripts.bench_boards import case_of
 
@@ -35,9 +36,12 @@ def _is_build(row: Any) -> bool:
 def serves(row: dict[str, Any], task: Task) -> bool:
     """Whether the core of a recorded build is of this task's kind and can take its settings.
 
-    A spatial core is wired for its method and difference; either may have more of them fixed.
+    A spatial core is wired for its schedule, method and difference; either may have more of its
+    settings fixed.
     """
     if row["task"] != task.name or (row["lanes"] is None) != (task.core == "spatial"):
+        return False
+    if (row.get("schedule") or SEQUENTIAL) != task.schedule:
         return False
     names = row["fixed"].split(",") if row.get("fixed") else []
     if row["lanes"] is None:

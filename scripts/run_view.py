@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from host.progress import CurvePoint
+from host.schedule import PIPELINED, SEQUENTIAL, schedule_text
 from host.stored_run import StoredRun
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -24,7 +25,7 @@ class RunView:
     """A run, from its live log or from its folder."""
 
     what: dict[str, Any] = field(default_factory=dict)
-    """task, network, parameters, method, backend, lanes, seed, steps, target."""
+    """task, network, parameters, method, backend, lanes, schedule, seed, steps, target."""
     started: bool = False
     points: list[CurvePoint] = field(default_factory=list)
     step: int = 0
@@ -43,6 +44,8 @@ class RunView:
         values = run.values
         layers = values["network"]["layers"]
         what = {key: values[key] for key in ("task", "backend", "method", "lanes", "seed")}
+        late = values["settings"].get("update_delay", 0)
+        what["schedule"] = PIPELINED if late else SEQUENTIAL
         what["network"] = "-".join(map(str, layers))
         what["parameters"] = sum(w.size for w in run.weights)
         what |= {"steps": values["steps"], "target": values["target"]}
@@ -82,7 +85,7 @@ class RunView:
         return (
             f"{what['task']}: {what['network']}, {what['parameters']:,} parameters, method "
             f"{what['method']}, backend {what['backend']}, {what['lanes']} lanes, "
-            f"seed {what['seed']}"
+            f"{schedule_text(what.get('schedule', SEQUENTIAL))}seed {what['seed']}"
         )
 
     def line(self) -> str:

@@ -21,6 +21,7 @@ from host.faults import FaultyTransport, HostDiedError, Rates
 from host.golden_session import GoldenSession
 from host.progress import Progress
 from host.run_folder import check_json, package_version, write_json
+from host.schedule import keeping_period
 from host.task import Task
 from host.training import Keeper, RunResult, run_training
 from host.transport import SerialTransport
@@ -75,12 +76,13 @@ class _Soak:
         silence = self.random.choice((0.0, 0.002))
         events = self.random.choices(EVENTS, k=self.random.randint(0, EVENTS_MAX))
         self.due = sorted((self.random.randrange(FRAMES), event) for event in events)
+        period = keeping_period(task)
         self.frames = 0
         self.disk_full = False
         self.round = Round(
             seed,
             Rates(**dict(zip(names, parts, strict=True)), silence=silence),
-            self.random.randint(7, 60),
+            max(self.random.randint(7, 60) // period, 1) * period,
             [],
             task.steps,
         )

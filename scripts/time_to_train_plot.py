@@ -7,7 +7,7 @@ from typing import Any
 
 from scripts.study_plot import save
 
-COLOURS = {"spatial": "#1f5f8b", "folded": "#6a9cbf"}
+COLOURS = {"spatial, pipelined": "#0b3954", "spatial": "#1f5f8b", "folded": "#6a9cbf"}
 OTHERS = "#9a9a9a"
 
 
@@ -46,5 +46,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def _name(row: dict[str, Any]) -> str:
     if "source" in row:
-        return f"{row['by']} core, {row['source']}"
+        kind, *schedule = row["by"].split(", ")
+        return ", ".join([f"{kind} core", *schedule, row["source"]])
     return row["by"]

@@ -15,11 +15,13 @@ from host.checkpoint import Checkpoint, load, save
 from host.live import LiveLog, Tee
 from host.progress import Progress
 from host.run_folder import check_folder, default_folder, make_folder, write_run
+from host.schedule import PIPELINED, check_keeping
 from host.task import Task
 from host.training import Keeper, RunResult, run_training
 from scripts.backends import open_session
 from scripts.fix_option import fix_option
 from scripts.progress import make_reporter
+from scripts.schedule_option import schedule_option
 
 EXIT_INTERRUPTED = 130
 
@@ -57,6 +59,7 @@ record_option = click.option(
 )
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
+@schedule_option
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
 @fix_option
 @click.option("--tau-theta", type=int, metavar="N", help="Steps between updates of the weights.")
@@ -82,6 +85,7 @@ def train(
     baud: int | None,
     method: str | None,
     core: str | None,
+    schedule: str | None,
     lanes: int | None,
     fixed: list[str] | None,
     tau_theta: int | None,
@@ -103,6 +107,7 @@ def train(
     task = Task.load(task_name).with_overrides(
         method=method,
         core=core,
+        schedule=schedule,
         lanes=lanes,
         fixed=fixed,
         tau_theta=tau_theta,
@@ -119,6 +124,7 @@ def train(
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
     if every is not None:
+        check_keeping(task, every)
         folder = make_folder(planned)
         checkpoint = Checkpoint.of(task, backend, every, None)
         return _kept(task, baud, folder, checkpoint, record)
@@ -161,6 +167,8 @@ def resume(
     checkpoint = replace(
         checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
     )
+    if checkpoint.every is not None:
+        check_keeping(task, checkpoint.every)
     return _kept(task, baud, run, checkpoint, record)
 
 
@@ -209,10 +217,16 @@ def what(task: Task, backend: str) -> dict[str, Any]:
         "method": task.method,
         "backend": backend,
         "lanes": task.lanes,
+        "schedule": task.schedule,
         "seed": task.seed,
         "steps": task.steps,
         "target": task.target,
     }
+
+
+def _late(result: RunResult) -> str:
+    late = result.settings.update_delay
+    return f", {PIPELINED}: updates {late} steps late" if late else ""
 
 
 def _default(task: Task, backend: str) -> Path:
@@ -233,7 +247,7 @@ def report(result: RunResult, folder: Path) -> str:
     counters = result.counters
     lines = [
         f"{result.task} ({result.network.describe()}) on backend {result.backend}, "
-        f"{result.lanes} lanes, {method}, seed {result.seed}",
+        f"{result.lanes} lanes, {method}, seed {result.seed}{_late(result)}",
         f"  accuracy   {100 * result.accuracy:.2f} %, cost {result.cost:.4g} (test)",
         f"  steps      {result.steps:,}, {target}",
         f"  time       {result.wall_seconds:.1f} s, "

@@ -15,10 +15,12 @@ from golden_model.seeds import initial_weights
 from golden_model.trainer import Trainer
 from host.board_session import BoardSession
 from host.run_folder import check_json, package_version, write_json
+from host.schedule import schedule_text
 from host.task import Task
 from rtl.lockstep import Lockstep, MismatchError
 from scripts.backends import for_core, sample_words, say
 from scripts.fix_option import fix_option
+from scripts.schedule_option import schedule_option
 from scripts.verify_netlist import FAMILIES, Comparison, compare, prepared
 
 CHUNK_EVENTS = 100_000
@@ -31,6 +33,7 @@ QUIET_SECONDS = 10
 @click.argument("task_name", metavar="TASK_OR_TOML")
 @click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, metavar="N")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
+@schedule_option
 @click.option("--lanes", type=int, metavar="P", help="Lanes of the core.")
 @click.option("--method", metavar="wp|np", help="Perturb weights or nodes.")
 @fix_option
@@ -52,6 +55,7 @@ def verify(
     task_name: str,
     steps: int,
     core: str | None,
+    schedule: str | None,
     lanes: int | None,
     method: str | None,
     fixed: list[str] | None,
@@ -70,7 +74,13 @@ def verify(
     and difference; and an evaluation after each.
     """
     task = Task.load(task_name).with_overrides(
-        core=core, lanes=lanes, method=method, fixed=fixed, seed=seed, steps=steps
+        core=core,
+        schedule=schedule,
+        lanes=lanes,
+        method=method,
+        fixed=fixed,
+        seed=seed,
+        steps=steps,
     )
     for_core(task)
     if json_file:
@@ -92,6 +102,7 @@ def verify(
         "backend": f"netlist-{family}" if family else "sim",
         "method": task.method,
         "lanes": task.lanes,
+        "schedule": task.schedule,
         "seed": task.seed,
         "steps": compared.steps,
         "values_compared": compared.values_compared,
@@ -107,7 +118,7 @@ def verify(
     what = (
         f"{task.name} ({task.network().describe()}), "
         f"{'spatial core' if task.core == 'spatial' else f'{task.lanes} lanes'}, "
-        f"method {task.method}, "
+        f"{schedule_text(task.schedule)}method {task.method}, "
         f"seed {task.seed}"
     )
     if family:
@@ -157,6 +168,7 @@ def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
                 until = min(until, steps)
                 session.train(until)
                 _follow(lockstep, trace, lambda until=until: lockstep.steps == until)
+                lockstep.train_ended()
                 trace.drop_read()
                 if sys.stderr.isatty():
                     click.echo(f"\rstep {until:,}/{steps:,}", err=True, nl=until == steps)

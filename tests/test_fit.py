@@ -23,6 +23,7 @@ from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
 from host.task import Task
+from host.task_names import find_task, read_task
 from rtl.config import CoreConfig
 from rtl.step_clocks import step_clocks
 from rtl.variant import Variant
@@ -343,6 +344,29 @@ def test_table(tmp_path):
         )
     assert "~ as for an ECP5" in shown.output
     assert any(row["verdict"] != NO for row in rows)
+
+
+def test_a_schedule(tmp_path):
+    file = tmp_path / "fit.json"
+    shown = run("xor", "--board", "ulx3s-25f", "--schedule", "pipelined", "--json", file)
+    assert shown.exit_code == 0, shown.output
+    *folded, row = json.loads(file.read_text())["rows"]
+    assert {r["schedule"] for r in folded} == {"sequential"}
+    assert (row["lanes"], row["schedule"]) == (None, "pipelined")
+    # Codes of two bits, and nothing that waits.
+    assert row["clocks_per_step"] == 2
+    assert "ulx3s-25f  pipelined" in shown.output
+    # A task's own, and one for which there is no such core.
+    own = tmp_path / "own.toml"
+    text = read_task(find_task("xor"))
+    own.write_text(text.replace("[core]", '[core]\nkind = "spatial"\nschedule = "pipelined"'))
+    assert "pipelined" in run(own, "--board", "ulx3s-25f").output
+    assert "pipelined" not in run(own, "--board", "ulx3s-25f", "--schedule", "sequential").output
+    own.write_text(text.replace("[training]", "[training]\nscope = 'layer'"))
+    assert "spatial" not in run(own, "--board", "ulx3s-25f").output
+    asked = run(own, "--board", "ulx3s-25f", "--schedule", "pipelined")
+    assert asked.exit_code == 2
+    assert "scope = 'layer' with core = 'spatial'" in asked.output
 
 
 def test_rows_end_where_a_board_is_full():

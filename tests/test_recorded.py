@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from host.task import Task
+from scripts.bench_boards import case_of, core_text
 from scripts.recorded import serves
 
 FOLDED = {"board": "b", "task": "xor", "lanes": 2, "core_hz": 1e6}
@@ -27,6 +28,22 @@ def test_what_is_fixed_must_be_the_tasks():
     assert serves(fixed, task(method="np", tau_theta=4))
     assert not serves(fixed, task(method="wp", tau_theta=4))
     assert not serves(fixed, task(method="np", tau_theta=5))
+
+
+def test_schedules_are_told_apart():
+    pipelined = {**SPATIAL, "difference": "antithetic", "schedule": "pipelined"}
+    waiting = {**pipelined, "schedule": None}
+    asked = {"core": "spatial", "method": "wp"}
+    for late, row, other in (("pipelined", pipelined, waiting), ("sequential", waiting, pipelined)):
+        assert serves(row, task(**asked, schedule=late))
+        assert not serves(other, task(**asked, schedule=late))
+    # A record of before there were schedules.
+    del waiting["schedule"]
+    assert serves(waiting, task(**asked))
+    assert case_of(waiting).loaded().schedule == "sequential"
+    assert case_of(pipelined).loaded().core_config().pipelined
+    assert core_text(pipelined) == "spatial, wp antithetic, pipelined"
+    assert core_text(waiting) == "spatial, wp antithetic, tau_theta 1"
 
 
 def test_a_spatial_core_serves_its_own_method_and_difference():

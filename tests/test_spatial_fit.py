@@ -27,6 +27,15 @@ def test_cells_and_multipliers_of_a_whole_design():
     check_whole_design(BOARD, spatial("xor", method="wp", tau_theta=50))
 
 
+def test_a_pipelined_synapse_has_one_adder():
+    task = spatial("xor", schedule="pipelined")
+    fit = check_whole_design(BOARD, task)
+    plain = spatial("xor")
+    waiting = assess(BOARD, plain.network(), plain.settings(), 100)
+    assert fit.cells.used < waiting.cells.used
+    assert fit.dsps == waiting.dsps
+
+
 def test_what_is_fixed_takes_fewer_cells():
     task = spatial("xor", method="wp", difference="forward", fixed=list(FIXABLE))
     fit = check_whole_design(find_board("icebreaker"), task)
