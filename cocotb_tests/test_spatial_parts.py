@@ -224,7 +224,7 @@ async def ring(dut, name: str) -> None:
                 break
             assert clocks < 200
         turns = (word - place) % len(words)
-        assert clocks == TURN * turns + (5 if write else 3), f"{name}: clocks of an access"
+        assert clocks == TURN * turns + (6 if write else 3), f"{name}: clocks of an access"
         place = (word + write) % len(words)
         if write:
             words[word] = value

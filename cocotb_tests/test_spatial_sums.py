@@ -105,6 +105,7 @@ class Checker:
         self.expected: list[list[int] | None] = []
         self.compared = 0
         self.signs_after = FirstSums.SIGNS_AFTER if layer == 0 else LaterSums.SIGNS_AFTER
+        self.weights_after = FirstSums.weights_after(config) if layer == 0 else 0
         self.late: list[tuple[str, object]] = []
 
     async def clock(self, wanted: list[int] | None = None) -> None:
@@ -124,8 +125,9 @@ class Checker:
 
     def drive(self, port: str, value) -> None:
         """What meets the inputs: a clock behind them in the first layer, which registers them."""
-        assert self.signs_after in (0, 1)
-        if self.signs_after:
+        after = self.weights_after if port == "weights" else self.signs_after
+        assert after in (0, 1)
+        if after:
             self.late.append((port, value))
         else:
             getattr(self.dut, port).value = value

@@ -278,7 +278,8 @@ class Control(wiring.Component):
         count_bits = len(self.settings.eval_count)
         correct = Signal(count_bits)
         m.d.comb += self.evaluation.ready.eq(1)
-        begins = self.command.valid & self.command.ready
+        # A clock late: nothing is evaluated as soon as that.
+        begins = delayed(m, self.command.valid & self.command.ready, 1)
         counts = delayed(m, self.evaluation.valid & e.correct, 1)
         with m.If(begins):
             m.d.sync += correct.eq(0)

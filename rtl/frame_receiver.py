@@ -14,7 +14,7 @@ ERROR_BITS = 16
 class FrameReceiver(wiring.Component):
     """Undoes the escapes of frames and keeps those whose length and CRC-32 are right.
 
-    Takes a byte in 8 clocks (one for flags and escapes).  While `valid` is high, a checked frame
+    Takes a byte in 9 clocks (two for flags and escapes).  While `valid` is high, a checked frame
     of FRAME_MIN to FRAME_MAX bytes (CRC included), FRAME_MIN + `extra`, is in the buffer.  Its
     first byte is at FIRST_PLACE, places go round at FRAME_MAX; the byte at `place` is `read_data`
     one clock later.
@@ -54,15 +54,15 @@ class FrameReceiver(wiring.Component):
         """A checked frame waits for the other half to be given back."""
         wrong = Signal()
         """A frame that was forgotten ended a clock ago: the counter is wide, maybe far away."""
-        flag, escape, taken = Signal(), Signal(), Signal()
+        flag, escape, taken, right = Signal(), Signal(), Signal(), Signal()
+        known = Signal()
+        """`flag` and `escape` are of the byte that is offered: much follows from them."""
         byte = Signal(8)
 
         m.d.comb += [
-            flag.eq(self.i.payload == FLAG),
-            escape.eq(self.i.payload == ESCAPE),
             byte.eq(self.i.payload ^ Cat(escaped.replicate(8) & ESCAPE_XOR)),
-            taken.eq(self.i.valid & ~waiting),
-            self.i.ready.eq(~waiting & (flag | escape | (bit == 7))),
+            taken.eq(known & ~waiting),
+            self.i.ready.eq(taken & (flag | escape | (bit == 7))),
             crc.start.eq(taken & flag),
             crc.valid.eq(taken & ~flag & ~escape),
             crc.bit.eq(byte.bit_select(bit, 1)),
@@ -72,13 +72,19 @@ class FrameReceiver(wiring.Component):
             read.addr.eq(Cat(self.place, ~half)),
             self.read_data.eq(read.data),
         ]
-        m.d.sync += wrong.eq(0)
+        m.d.sync += [
+            wrong.eq(0),
+            flag.eq(self.i.payload == FLAG),
+            escape.eq(self.i.payload == ESCAPE),
+            right.eq(crc.state == RESIDUE),
+            known.eq(self.i.valid & ~self.i.ready),
+        ]
         with m.If(wrong):
             m.d.sync += self.errors.eq(self.errors + 1)
         with m.If(taken):
             with m.If(flag):
                 m.d.sync += [started.eq(0), escaped.eq(0), too_long.eq(0), long_enough.eq(0)]
-                with m.If(long_enough & ~too_long & ~escaped & (crc.state == RESIDUE)):
+                with m.If(long_enough & ~too_long & ~escaped & right):
                     m.d.sync += waiting.eq(1)
                 with m.Else():
                     m.d.sync += count.eq(count.init)

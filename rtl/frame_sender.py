@@ -29,14 +29,21 @@ class FrameSender(wiring.Component):
         escaped = Signal()
         byte = Signal(8)
         special = Signal()
+        """`byte` needs an escape."""
+        following = Signal(8)
         m.d.comb += [
-            special.eq((byte == FLAG) | (byte == ESCAPE)),
+            following.eq(Mux(tail, ~crc.state[:8], self.i.payload.byte)),
             # The CRC's own bit: then it only shifts.
             crc.bit.eq(Mux(tail, crc.state[0], byte.bit_select(bit, 1))),
         ]
+        # A register: what takes a byte does much with it.
+        m.d.sync += self.i.ready.eq(0)
         with m.FSM():
             with m.State("TAKE"):
-                m.d.sync += byte.eq(Mux(tail, ~crc.state[:8], self.i.payload.byte))
+                m.d.sync += [
+                    byte.eq(following),
+                    special.eq((following == FLAG) | (following == ESCAPE)),
+                ]
                 with m.If(self.i.valid | tail):
                     m.next = "OFFER"
             with m.State("OFFER"):
@@ -52,11 +59,10 @@ class FrameSender(wiring.Component):
                         m.next = "CRC"
             with m.State("CRC"):
                 m.d.comb += crc.valid.eq(1)
-                m.d.sync += bit.eq(bit + 1)
+                m.d.sync += [bit.eq(bit + 1), self.i.ready.eq((bit == 6) & ~tail)]
                 with m.If(bit == 7):
                     m.next = "TAKE"
                     with m.If(~tail):
-                        m.d.comb += self.i.ready.eq(1)
                         m.d.sync += tail.eq(self.i.payload.last)
                     with m.Else():
                         m.d.sync += crc_byte.eq(crc_byte + 1)

@@ -1,5 +1,7 @@
 """Requests from the host, one after the other, to bus accesses and replies."""
 
+from functools import partial
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -7,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.bus import BusSignature
 from rtl.frame_receiver import ERROR_BITS, FrameReceiver
 from rtl.frame_sender import FrameSender
+from rtl.one_hot import OneHot
 from rtl.protocol import REPLY_HEADER, Op, Space, Status
 
 
@@ -53,14 +56,24 @@ class Link(wiring.Component):
         """`word` is the first or the second half of the request's header."""
 
         op_byte, space_byte, count_byte = word[8:16], word[16:24], word[24:]
-        writes, refused, sent = Signal(), Signal(), Signal()
-        # Asked a clock after the header's first half is complete.
-        m.d.sync += refused.eq(
-            ~((op_byte == Op.READ) | writes)
-            | (space_byte > max(Space))
-            | (count_byte == 0)
-            | (receiver.extra != Mux(writes, count_byte, 0) << 2)
-        )
+        writes = Signal()
+        refused, known_write = Signal(3), Signal()
+        high_address, last_left, none_left = Signal(), Signal(), Signal()
+        # Asked a clock, or more, after what they look at has come.
+        m.d.sync += [
+            # `word` is not complete then: its bytes are a place higher.
+            known_write.eq(word[16:24] == Op.WRITE),
+            refused.eq(
+                Cat(
+                    ~((op_byte == Op.READ) | known_write) | (space_byte > max(Space)),
+                    count_byte == 0,
+                    receiver.extra != Mux(known_write, count_byte, 0) << 2,
+                )
+            ),
+            high_address.eq(word[24:].any()),
+            last_left.eq(left == 1),
+            none_left.eq(left == 0),
+        ]
         m.d.comb += [
             self.errors.eq(receiver.errors),
             receiver.place.eq(place),
@@ -70,85 +83,82 @@ class Link(wiring.Component):
             self.bus.write_data.eq(word),
             writes.eq(op_byte == Op.WRITE),
             sender.i.payload.byte.eq(word),
-            sent.eq(sender.i.valid & sender.i.ready),
         ]
 
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.sync += [
-                    place.eq(receiver.FIRST_PLACE),
-                    in_header.eq(1),
-                    status.eq(Status.OK),
-                ]
-                with m.If(receiver.valid):
-                    m.next = "LOAD"
-            with m.State("LOAD"):
-                # The buffer answers a clock late: step k takes in byte k − 1.
-                with m.If(step != 0):
-                    m.d.sync += word.eq(Cat(word[8:], receiver.read_data))
-                with m.If(step == 4):
-                    m.d.sync += step.eq(0)
-                    m.next = "ACCESS"
-                    with m.If(in_header | in_address):
-                        m.next = "LOOK"
-                with m.Else():
-                    m.d.sync += [step.eq(step + 1), place.eq(place + 1)]
-            with m.State("LOOK"):
-                m.next = "CHECK"
-            with m.State("CHECK"):
-                m.d.sync += [in_header.eq(0), in_address.eq(in_header)]
-                with m.If(in_header):
-                    m.d.sync += [write.eq(writes), space.eq(space_byte), left.eq(count_byte)]
-                    with m.If(refused):
-                        m.d.sync += status.eq(Status.BAD_REQUEST)
-                    m.next = "SEND"
-                with m.Else():
-                    m.d.sync += address.eq(word)
-                    m.next = "ACCESS"
-                    with m.If(word[24:].any()):
-                        m.d.sync += status.eq(Status.BAD_REQUEST)
-                        m.next = "RESULT"
-                    with m.Elif(write):
-                        m.next = "LOAD"
-            with m.State("ACCESS"):
-                m.d.comb += self.bus.strobe.eq(1)
-                with m.If(~write):
-                    m.d.sync += word.eq(self.bus.read_data)
-                with m.If(self.bus.ack):
-                    m.d.sync += status.eq(self.bus.status)
-                    with m.If(self.bus.status != Status.OK):
-                        m.next = "RESULT"
-                    with m.Else():
-                        m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
-                        m.next = "LOAD"
-                        with m.If(~write):
-                            m.next = "SEND"
-                        with m.Elif(left == 1):
-                            m.next = "RESULT"
-            with m.State("SEND"):
-                m.d.comb += sender.i.valid.eq(1)
-                with m.If(sent):
-                    m.d.sync += [word.eq(Cat(word[8:], receiver.read_data)), step.eq(step + 1)]
-                    with m.If(in_address & (step == REPLY_HEADER - 1)):
-                        m.d.sync += step.eq(0)
-                        m.next = "LOAD"
-                        with m.If(status != Status.OK):
-                            m.next = "RESULT"
-                    with m.Elif(step == 3):
-                        m.d.sync += step.eq(0)
-                        m.next = "ACCESS"
-                        with m.If(left == 0):
-                            m.next = "RESULT"
-            with m.State("RESULT"):
-                last = step[0]
-                m.d.comb += [
-                    sender.i.valid.eq(1),
-                    sender.i.payload.byte.eq(Mux(last, left, status)),
-                    sender.i.payload.last.eq(last),
-                ]
-                with m.If(sent):
-                    m.d.sync += step.eq(~last)
-                    with m.If(last):
-                        m.d.comb += receiver.done.eq(1)
-                        m.next = "IDLE"
+        machine = OneHot(("IDLE", "LOAD", "LOOK", "CHECK", "ACCESS", "SEND", "RESULT"))
+        at, go = machine.at, partial(machine.go, m)
+
+        with m.If(at["IDLE"]):
+            m.d.sync += [place.eq(receiver.FIRST_PLACE), in_header.eq(1), status.eq(Status.OK)]
+        go("IDLE", "LOAD", receiver.valid)
+
+        # The buffer answers a clock late: step k takes in byte k − 1.
+        loaded, part = step == 4, in_header | in_address
+        with m.If(at["LOAD"]):
+            with m.If(step != 0):
+                m.d.sync += word.eq(Cat(word[8:], receiver.read_data))
+            with m.If(loaded):
+                m.d.sync += step.eq(0)
+            with m.Else():
+                m.d.sync += [step.eq(step + 1), place.eq(place + 1)]
+        go("LOAD", "LOOK", loaded & part)
+        go("LOAD", "ACCESS", loaded & ~part)
+
+        go("LOOK", "CHECK")
+
+        with m.If(at["CHECK"]):
+            m.d.sync += [in_header.eq(0), in_address.eq(in_header)]
+            with m.If(in_header):
+                m.d.sync += [write.eq(writes), space.eq(space_byte), left.eq(count_byte)]
+            with m.Else():
+                m.d.sync += address.eq(word)
+            with m.If(Mux(in_header, refused.any(), high_address)):
+                m.d.sync += status.eq(Status.BAD_REQUEST)
+        go("CHECK", "SEND", in_header)
+        go("CHECK", "RESULT", ~in_header & high_address)
+        go("CHECK", "LOAD", ~in_header & ~high_address & write)
+        go("CHECK", "ACCESS", ~in_header & ~high_address & ~write)
+
+        done, fails = Signal(), self.bus.status != Status.OK
+        m.d.comb += [self.bus.strobe.eq(at["ACCESS"]), done.eq(self.bus.ack & ~fails)]
+        with m.If(at["ACCESS"]):
+            with m.If(~write):
+                m.d.sync += word.eq(self.bus.read_data)
+            with m.If(self.bus.ack):
+                m.d.sync += status.eq(self.bus.status)
+                with m.If(~fails):
+                    m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
+        go("ACCESS", "RESULT", self.bus.ack & (fails | (write & last_left)))
+        go("ACCESS", "SEND", done & ~write)
+        go("ACCESS", "LOAD", done & write & ~last_left)
+
+        # A reply's header goes out before the second half of the request's is looked at.
+        header_out, word_out, good = Signal(), Signal(), Signal()
+        m.d.comb += [
+            header_out.eq(sender.i.ready & in_address & (step == REPLY_HEADER - 1)),
+            word_out.eq(sender.i.ready & ~in_address & (step == 3)),
+            good.eq(status == Status.OK),
+        ]
+        with m.If(at["SEND"] & sender.i.ready):
+            m.d.sync += [word.eq(Cat(word[8:], receiver.read_data)), step.eq(step + 1)]
+            with m.If(header_out | word_out):
+                m.d.sync += step.eq(0)
+        go("SEND", "RESULT", (header_out & ~good) | (word_out & none_left))
+        go("SEND", "LOAD", header_out & good)
+        go("SEND", "ACCESS", word_out & ~none_left)
+
+        last = step[0]
+        m.d.comb += [
+            sender.i.valid.eq(at["SEND"] | at["RESULT"]),
+            receiver.done.eq(at["RESULT"] & sender.i.ready & last),
+        ]
+        with m.If(at["RESULT"]):
+            m.d.comb += [
+                sender.i.payload.byte.eq(Mux(last, left, status)),
+                sender.i.payload.last.eq(last),
+            ]
+            with m.If(sender.i.ready):
+                m.d.sync += step.eq(~last)
+        go("RESULT", "IDLE", sender.i.ready & last)
+        machine.connect(m)
         return m

@@ -76,12 +76,18 @@ class UARTTransmitter(wiring.Component):
         last_clock = Signal()
         """Of a bit, while there are any left: `count` is 0.  Who sends waits for it."""
 
-        m.d.sync += last_clock.eq(timer.count == 1)
-        m.d.comb += self.i.ready.eq((left == 0) | ((left == 1) & last_clock))
+        # Ready when none is left, and in the last clock: a register, as what follows is deep.
+        ready, ends = Signal(init=1), timer.count == 1
+        m.d.sync += [
+            last_clock.eq(ends),
+            ready.eq((left == 0) | ((left == 1) & (ends | last_clock))),
+        ]
+        m.d.comb += self.i.ready.eq(ready)
         with m.If((left != 0) & ~last_clock):
             m.d.sync += timer.count.eq(timer.count - 1)
         with m.Elif(self.i.ready & self.i.valid):
             m.d.sync += [
+                ready.eq(0),
                 self.tx.eq(0),
                 bits.eq(Cat(self.i.payload, 1)),
                 left.eq(10),

@@ -200,17 +200,22 @@ class SpatialCore(wiring.Component):
             self.command.ready.eq(sequencer.command.ready & ring.home),
             sequencer.settings.eq(s),
             sequencer.weights_written.eq(ring.written),
-            sequencer.starting.eq(starter.busy),
             starter.start.eq(sequencer.start),
             starter.seed.eq(s.seed),
             ring.busy.eq(sequencer.busy),
             *(
                 getattr(self, name).eq(getattr(sequencer, name))
                 for name in (
-                    *("begin", "stop", "evaluate", "restart_train", "next_sample"),
+                    *("begin", "stop", "evaluate", "restart_train"),
                     *("busy", "step", "train_clocks"),
                 )
             ),
+        ]
+
+        # Neither is asked for in the clock behind: the memory's when the next command begins.
+        m.d.sync += [
+            self.next_sample.eq(sequencer.next_sample),
+            sequencer.starting.eq(starter.busy | sequencer.start),
         ]
 
     def _costs(self, m, token, sequencer, outputs):

@@ -80,17 +80,20 @@ class RecordMemory(wiring.Component):
         with m.Elif(self.next_sample):
             m.d.sync += current.eq(following(current))
 
-        # Records leave the memory while there is room for them: `free` counts it.
+        # Records leave the memory while there is room for them: `free` counts it.  Whether one is
+        # taken comes late: both counts are rows of as many ones, which move up or down.
         reading, training = Signal(), Signal()
         fetches, arrives, taken = Signal(), Signal(), Signal()
-        free = Signal(range(BUFFERED + 1))
+        free, filled = Signal(BUFFERED), Signal(BUFFERED)
         under_way = Signal(READ_LATENCY)
         m.d.comb += [
-            fetches.eq(reading & (free != 0)),
+            fetches.eq(reading & free[0]),
             arrives.eq(under_way[-1]),
             taken.eq(self.record.valid & self.record.ready),
         ]
-        m.d.sync += [under_way.eq(Cat(fetches, under_way)), free.eq(free - fetches + taken)]
+        m.d.sync += under_way.eq(Cat(fetches, under_way))
+        _move(m, free, taken, fetches)
+        _move(m, filled, arrives, taken)
         with m.If(fetches):
             m.d.sync += address.eq(Mux(training, following(address), address + 1))
 
@@ -98,17 +101,12 @@ class RecordMemory(wiring.Component):
 
         slots = [Signal(len(found), name=f"slot_{k}", reset_less=True) for k in range(BUFFERED)]
         put, get = Signal(range(BUFFERED)), Signal(range(BUFFERED))
-        filled = Signal(range(BUFFERED + 1))
         for k, slot in enumerate(slots):
             with m.If(arrives & (put == k)):
                 m.d.sync += slot.eq(found)
-        m.d.sync += [
-            put.eq(put + arrives),
-            get.eq(get + taken),
-            filled.eq(filled + arrives - taken),
-        ]
+        m.d.sync += [put.eq(put + arrives), get.eq(get + taken)]
         m.d.comb += [
-            self.record.valid.eq(filled != 0),
+            self.record.valid.eq(filled[0]),
             self.record.payload.eq(Array(slots)[get]),
         ]
         with m.If(self.begin | self.stop):
@@ -117,7 +115,7 @@ class RecordMemory(wiring.Component):
                 training.eq(~self.evaluate),
                 address.eq(Mux(self.evaluate, Mux(self.eval_test, train_end, 0), current)),
                 *(register.eq(0) for register in (under_way, put, get, filled)),
-                free.eq(BUFFERED),
+                free.eq(~0),
             ]
         return m
 
@@ -150,3 +148,9 @@ class RecordMemory(wiring.Component):
         pairs = [Cat(*padded[k : k + 2]) for k in range(0, len(padded), 2)]
         m.d.comb += self.host_read_data.eq(Array(pairs)[delayed(m, sub, READ_LATENCY)])
         return Cat(*outputs)
+
+
+def _move(m: Module, count: Signal, more, less) -> None:
+    """One more or one less in a row of ones."""
+    with m.If(more ^ less):
+        m.d.sync += count.eq(Mux(more, Cat(1, count[:-1]), count[1:]))

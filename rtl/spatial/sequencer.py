@@ -11,9 +11,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import TAU_MAX
+from rtl.counter import accumulated
 from rtl.protocol import Command
 from rtl.schedule import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
 from rtl.spatial.config import SpatialConfig
+from rtl.spatial.left import Left
 from rtl.spatial.record_memory import record_layout
 
 TOKEN_LAYOUT = data.StructLayout(
@@ -87,10 +89,12 @@ class Sequencer(wiring.Component):
             for name in ("training", "evaluating", "any_left", "waiting", "has_sample")
         )
         """any_left: steps or samples are to come; waiting: for the update behind a window."""
-        left = Signal(STEP_BITS, reset_less=True)
-        """Steps or samples to go."""
+        left = Left(m, s.step_target, self.step, s.eval_count)
+        idle = Signal(init=1)
+        """The state is IDLE: a register, as it reaches far."""
         quiet = Signal(range(self.flight + 1), reset_less=True)
         """Clocks until the network is empty."""
+        empty = Signal()
 
         next_phase, first_phase = Signal(), Signal()
         ends_sample, ends_draw, ends_window = (
@@ -121,12 +125,14 @@ class Sequencer(wiring.Component):
         prepared = Signal()
         """W·x of this sample is under way already."""
         prepares, ready, renews = Signal(), Signal(), Signal()
+        may_enter = Signal(init=bits == 1)
+        """Its last plane enters, or has: in a register, as a token follows from it."""
         codes = [sample.codes[j] for j in range(net.layers[0])]
         m.d.comb += [
             prepares.eq(has_sample[0] & ~prepared & ~waiting[0]),
             self.plane_first.eq(prepares & (plane == bits - 1)),
             self.plane_last.eq(prepares & (plane == 0)),
-            ready.eq(has_sample[0] & ~waiting[0] & (prepared | (plane == 0)) & any_left[0]),
+            ready.eq(has_sample[0] & ~waiting[0] & may_enter & any_left[0]),
         ]
         planes = [Cat(*(code[k] for code in codes)) for k in range(bits)]
         m.d.comb += self.plane.eq(planes[0] if bits == 1 else _chosen(planes, plane))
@@ -134,9 +140,12 @@ class Sequencer(wiring.Component):
             with m.If(prepares):
                 m.d.sync += plane.eq(Mux(plane == 0, bits - 1, plane - 1))
                 with m.If(plane == 0):
-                    m.d.sync += prepared.eq(not cfg.pipelined)
+                    # A pipelined core takes them anew in each step.
+                    m.d.sync += may_enter.eq(0) if cfg.pipelined else prepared.eq(1)
+                with m.If(plane == 1):
+                    m.d.sync += may_enter.eq(1)
             with m.If(renews | takes):
-                m.d.sync += [prepared.eq(0), plane.eq(bits - 1)]
+                m.d.sync += [prepared.eq(0), plane.eq(bits - 1), may_enter.eq(0)]
 
         # C0 is measured again after whatever changed it.
         needs_baseline = Signal()
@@ -150,7 +159,7 @@ class Sequencer(wiring.Component):
             next_phase.eq(token.step),
             # Of a sample that is there: token.evaluation | (token.step & ends_sample).
             drops.eq(
-                (any_left[1] & ~waiting[1] & (prepared | (plane == 0)))
+                (any_left[1] & ~waiting[1] & may_enter)
                 & (evaluating[1] | (ends_sample & ~needs_baseline))
             ),
             self.next_sample.eq(token.step & ends_sample),
@@ -160,9 +169,6 @@ class Sequencer(wiring.Component):
             m.d.sync += waiting.eq(0 if cfg.pipelined else 3)
         with m.If(self.changed):
             m.d.sync += waiting.eq(0)
-        # A long carry chain, in a register.
-        told = Signal()
-        m.d.sync += told.eq(self.step >= s.step_target)
         if not cfg.antithetic:
             with m.If(token.baseline):
                 m.d.sync += needs_baseline.eq(0)
@@ -171,62 +177,72 @@ class Sequencer(wiring.Component):
                 m.d.sync += needs_baseline.eq(1)
         goes = token.step | token.evaluation
         with m.If(goes):
-            m.d.sync += [left.eq(left - 1), any_left.eq((left != 1).replicate(2))]
+            m.d.sync += any_left.eq((~left.last).replicate(2))
+        left.follow(m, goes)
         with m.If(token.step):
             m.d.sync += self.step.eq(self.step + 1)
         with m.If(ready):
-            m.d.sync += quiet.eq(self.flight)
-        with m.Elif(quiet != 0):
-            m.d.sync += quiet.eq(quiet - 1)
-        with m.If(training[0]):
-            m.d.sync += self.train_clocks.eq(self.train_clocks + 1)
+            m.d.sync += [quiet.eq(self.flight), empty.eq(0)]
+        with m.Else():
+            m.d.sync += empty.eq(~quiet[1:].any())
+            with m.If(quiet != 0):
+                m.d.sync += quiet.eq(quiet - 1)
+        train_clocks = accumulated(m, CLOCK_BITS, 1, enable=training[0], clear=self.start)
+        m.d.comb += self.train_clocks.eq(train_clocks)
 
         m.d.comb += self.evaluate.eq(evaluating[0])
-        # It goes far, so it is a register, high in the first clock of START.
-        m.d.sync += self.start.eq(0)
+        # These go far, so they are registers: `start` is high in the first clock of START, `begin`
+        # in BEGIN, `stop` a clock behind RUN.
+        m.d.sync += [self.start.eq(0), self.begin.eq(0), self.stop.eq(0)]
+        m.d.comb += [
+            self.command.ready.eq(idle),
+            self.busy.eq(~idle),
+            self.restart_train.eq(self.start),
+            first_phase.eq(self.start),
+        ]
         with m.If(self.start):
-            m.d.sync += [self.step.eq(0), self.train_clocks.eq(0)]
+            m.d.sync += self.step.eq(0)
+        with m.If(idle):
+            m.d.sync += has_sample.eq(0)
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.command.ready.eq(1)
-                m.d.sync += has_sample.eq(0)
-                with m.If(self.command.valid), m.Switch(self.command.payload.code):
-                    with m.Case(Command.INIT):
-                        m.d.comb += [self.restart_train.eq(1), first_phase.eq(1)]
-                        m.d.sync += self.start.eq(1)
-                        m.next = "START"
-                    with m.Case(Command.TRAIN):
-                        m.next = "TRAIN"
-                    with m.Case(Command.EVALUATE):
-                        m.next = "EVALUATE"
+            code = self.command.payload.code
+            with m.State("IDLE"), m.If(self.command.valid), m.Switch(code):
+                with m.Case(Command.INIT):
+                    m.d.sync += [self.start.eq(1), idle.eq(0)]
+                    m.next = "START"
+                with m.Case(Command.TRAIN):
+                    m.d.sync += idle.eq(0)
+                    m.next = "TRAIN"
+                with m.Case(Command.EVALUATE):
+                    m.d.sync += idle.eq(0)
+                    m.next = "EVALUATE"
             with m.State("TRAIN"):
                 m.d.sync += [
-                    training.eq((s.step_target > self.step).replicate(2)),
-                    left.eq(s.step_target - self.step),
-                    any_left.eq((s.step_target > self.step).replicate(2)),
+                    training.eq((~left.none).replicate(2)),
+                    any_left.eq((~left.none).replicate(2)),
+                    self.begin.eq(~left.none),
                 ]
                 m.next = "BEGIN"
             with m.State("EVALUATE"):
                 m.d.sync += [
-                    evaluating.eq((s.eval_count != 0).replicate(2)),
-                    left.eq(s.eval_count),
-                    any_left.eq((s.eval_count != 0).replicate(2)),
+                    evaluating.eq(left.any_asked.replicate(2)),
+                    any_left.eq(left.any_asked.replicate(2)),
+                    self.begin.eq(left.any_asked),
                 ]
                 m.next = "BEGIN"
             with m.State("START"), m.If(~self.starting & ~self.start):
+                m.d.sync += idle.eq(1)
                 m.next = "IDLE"
             with m.State("BEGIN"):
-                m.d.comb += self.begin.eq(training[0] | evaluating[0])
-                m.d.sync += quiet.eq(self.flight)
+                left.begin(m, training[0])
+                m.d.sync += [quiet.eq(self.flight), empty.eq(0)]
                 m.next = "RUN"
             with m.State("RUN"):
-                with m.If(training[0] & told):
+                with m.If(training[0] & left.none):
                     m.d.sync += any_left.eq(0)
-                with m.If(~any_left[0] & (quiet == 0)):
-                    m.d.comb += self.stop.eq(1)
-                    m.d.sync += [training.eq(0), evaluating.eq(0)]
+                with m.If(~any_left[0] & empty):
+                    m.d.sync += [self.stop.eq(1), training.eq(0), evaluating.eq(0), idle.eq(1)]
                     m.next = "IDLE"
-        m.d.comb += self.busy.eq(~self.command.ready)
         return m
 
 

@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, ACT_FRAC
+from rtl.arithmetic import add_or_subtract
 from rtl.delay import delayed
 from rtl.product import product
 from rtl.spatial.carry import either_sum, gated_sum
@@ -36,6 +37,12 @@ class FirstSums(wiring.Component):
 
     SIGNS_AFTER = 1
     """Planes and codes come from the one sample for all neurons, and go into registers first."""
+
+    @staticmethod
+    def weights_after(config: SpatialConfig) -> int:
+        """Clocks from a plane to its weights: where a gate is a LUT, the register is behind it, but
+        in a pipelined core, whose numbers depend on this."""
+        return FirstSums.SIGNS_AFTER if config.ccu2c or config.pipelined else 0
 
     def __init__(self, config: SpatialConfig) -> None:
         self.config = config
@@ -77,14 +84,23 @@ class FirstSums(wiring.Component):
             kept_copy(m, getattr(self, name), f"{name}_here")
             for name in ("plane", "plane_first", "plane_last")
         )
-        total = self._gated_tree(m, weights, Cat(plane, plane_last), bits)
+        gates = Cat(plane, plane_last)
+        if not self.weights_after(cfg):
+            gates = Const(~0, count)
+            early = Cat(self.plane, self.plane_last)
+            weights = [
+                kept_copy(m, Mux(early[j], weight, 0), f"gated_{j}")
+                for j, weight in enumerate(weights)
+            ]
+        total = self._gated_tree(m, weights, gates, bits)
         base = total
         if net.sample_bits > 1:
             after = tree_latency(count)
             first, last = (delayed(m, s, after) for s in (plane_first, plane_last))
             sum_so_far, held = Signal(signed(bits)), Signal(signed(bits))
-            top = -total if net.sample_signed else total
-            so_far = Mux(first, top, (sum_so_far << 1) + total)
+            so_far = add_or_subtract(
+                Mux(first, 0, sum_so_far << 1), total, first & net.sample_signed
+            )
             m.d.sync += sum_so_far.eq(so_far)
             with m.If(last):
                 m.d.sync += held.eq(so_far)
@@ -100,9 +116,8 @@ class FirstSums(wiring.Component):
             codes = plane if net.sample_bits == 1 else self.codes.as_value()
             if net.sample_bits > 1:
                 codes = kept_copy(m, codes, "codes_here")
-            sign_sum = self._sign_sum(m, data.View(self.codes.shape(), codes), one)
             after = _base_latency(cfg) - self.SIGNS_AFTER - tree_latency(count)
-            sign_sum = delayed(m, sign_sum, after)
+            sign_sum = self._sign_sum(m, data.View(self.codes.shape(), codes), one, after)
         plain = delayed(m, self.plain, _base_latency(cfg) - 1)
         z = perturbed(
             m, cfg, 0, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
@@ -132,8 +147,8 @@ class FirstSums(wiring.Component):
             sums.append(in_register(m, total, bits))
         return add_tree(m, sums, bits, ccu2c=ccu2c) if len(sums) > 1 else sums[0]
 
-    def _sign_sum(self, m: Module, codes: data.View, one: int):
-        """Σ s·x over inputs and bias in units of one code, tree_latency() clocks later."""
+    def _sign_sum(self, m: Module, codes: data.View, one: int, after: int):
+        """Σ s·x over inputs and bias in units of one code, tree_latency() + after clocks later."""
         bits = self.config.sign_sum_bits(0)
         codes = [codes[j] for j in range(self.fan_in)]
         if self.config.gated_codes:
@@ -141,10 +156,11 @@ class FirstSums(wiring.Component):
             minus = Cat(code & sign for code, sign in zip(codes, self.signs, strict=False))
             plus = add_tree(m, [*codes, Const(one)], bits)
             less = add_tree(m, [*minus, Mux(self.signs[-1], one, 0)], bits)
-            return plus - (less << 1)
+            return delayed(m, plus - (less << 1), after)
         leaves = [sign_of(code, self.signs[j]) for j, code in enumerate(codes)]
         leaves.append(sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[-1]))
-        return add_tree(m, leaves, bits)
+        # Where there is a clock to spare, a register between sign and sum.
+        return add_tree(m, [delayed(m, leaf, after) for leaf in leaves], bits)
 
 
 def _base_latency(config: SpatialConfig) -> int:

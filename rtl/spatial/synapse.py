@@ -88,21 +88,26 @@ class Synapse(wiring.Component):
             kept = ~upper
             # A clock of its own: the share has a long way into the adder.
             above, clips = kept[bits - 1 :], self.changed
+            high, low = Signal(), Signal()
+            m.d.sync += [
+                high.eq(clips & ~above[-1] & above.any()),
+                low.eq(clips & above[-1] & ~above.all()),
+            ]
         else:
             total = self._moved(m)
             kept = Signal(len(total), reset_less=True)
             m.d.sync += kept.eq(total)
-            above, clips = total[bits - 1 :], self.change
+            above, high, low = kept[bits - 1 :], Signal(), Signal()
+            clips = self.takes & ~self.turn
+            m.d.comb += [
+                high.eq(clips & ~above[-1] & above.any()),
+                low.eq(clips & above[-1] & ~above.all()),
+            ]
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,
         # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.  That
-        # reset must be the only one, and come from a register.
-        high, low = Signal(), Signal()
-        m.d.sync += [
-            high.eq(clips & ~above[-1] & above.any()),
-            low.eq(clips & above[-1] & ~above.all()),
-            self.clipped.eq(high | low),
-        ]
+        # reset must be the only one, and come from a register, or from few.
+        m.d.sync += self.clipped.eq(high | low)
         rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
         with m.If(self.takes):
             m.d.sync += [

@@ -61,7 +61,7 @@ class Timing:
             # The first layer reads its weights from a token's first plane on, the others when its
             # activations arrive.  Tokens come a whole number of planes apart.
             planes = net.sample_bits
-            reads = [FirstSums.SIGNS_AFTER, *inputs[1:-1]]
+            reads = [FirstSums.weights_after(config), *inputs[1:-1]]
             delay, rest = divmod(weights - reads[0] + planes - 1, planes)
             pad = -rest % planes
             delay += (rest > 0) - 1

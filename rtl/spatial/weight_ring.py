@@ -19,7 +19,7 @@ class WeightRing(wiring.Component):
     `turn` moves every weight on to the place before it: `last` is the first place's, which leaves
     it, and the last place takes `first`; `turns` is `turn` a clock before.
     A request's `word` is the number of a weight.  A read is answered 3 clocks after the request, a
-    write takes 5 and goes one further, so that the next number is there without a turn; each turn
+    write takes 6 and goes one further, so that the next number is there without a turn; each turn
     before takes TURN clocks more.  `home` says that every weight is in its place, and `return_home`
     turns them there, which takes up to four clocks besides.
     """
@@ -50,12 +50,13 @@ class WeightRing(wiring.Component):
         place, target = Signal(range(words)), Signal(range(words))
         """Number of the weight that is in the first place, and of the one that is to be there."""
         differs, at_home, starts, still = Signal(), Signal(), Signal(), Signal(range(TURN))
+        opens, taken = Signal(), Signal()
         m.d.comb += [
             target.eq(Mux(active, request.word, 0)),
             self.home.eq(at_home & ~active),
-            self.request.ready.eq(
-                ~(self.busy | active | self.turns | self.turn | self.reply.valid | self.return_home)
-            ),
+            # Much follows from a request: but for what may forbid it at once, a register.
+            self.request.ready.eq(opens & ~(self.busy | self.return_home)),
+            taken.eq(self.request.valid & self.request.ready),
             self.written.eq(writing),
             self.first.eq(Mux(writing, request.data, self.last)),
         ]
@@ -64,6 +65,7 @@ class WeightRing(wiring.Component):
         m.d.sync += [
             self.turns.eq(starts),
             self.turn.eq(self.turns),
+            opens.eq(~(taken | active | self.turns | self.turn | self.reply.valid)),
             returns.eq(self.return_home),
             differs.eq(place != target),
             at_home.eq(~(active | self.turns | self.turn) & (place == 0)),
@@ -72,7 +74,7 @@ class WeightRing(wiring.Component):
             m.d.sync += place.eq(Mux(place == words - 1, 0, place + 1))
         with m.If(self.reply.ready):
             m.d.sync += self.reply.valid.eq(0)
-        with m.If(self.request.valid & self.request.ready):
+        with m.If(taken):
             m.d.sync += [request.eq(self.request.payload), active.eq(1), still.eq(TURN - 3)]
         with m.Elif(still != 0):
             m.d.sync += still.eq(still - 1)
