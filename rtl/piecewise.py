@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.network import ACT_BITS
 from golden_model.tables import EXP2, LOG2, PiecewiseLinear
 from rtl.arithmetic import as_signed
-from rtl.product import product
+from rtl.product import product, recoded
 
 LATENCY = 2
 TABLE = (11, 10)
@@ -68,21 +68,23 @@ def _interpolate(
     enable,
     dsp: bool,
     memory: bool = False,
+    offset_recoded=None,
 ):
     """The same at `offset` in segment `index`, counted through all tables.  memory: the tables are
-    in block RAM, else in logic."""
+    in block RAM, else in logic.  offset_recoded: rtl.product.recoded of it, where it is there."""
     values = [v for table in tables for v in table.values[:-1]]
     slopes = [b - a for table in tables for a, b in itertools.pairwise(table.values)]
     slope_shape = Shape.cast(range(min(*slopes, 0), max(*slopes, 0) + 1))
     index0 = Signal(range(len(values)))
-    index1, base2 = Signal.like(index0), Signal(signed(ACT_BITS))
+    index1, base = Signal.like(index0), Signal(signed(ACT_BITS))
     slope1 = Signal(slope_shape, reset_less=True)
     m.d.comb += index0.eq(index)
     with m.If(enable):
         m.d.sync += index1.eq(index0)
     for name, shape, words, at, found in (
         ("slopes", slope_shape, slopes, index0, slope1),
-        ("bases", signed(ACT_BITS), values, index1, base2),
+        # In logic the base is one more term of the product.
+        ("bases", signed(ACT_BITS), values, index1 if dsp else index0, base),
     ):
         if memory:
             attrs = {"ram_style": "block"}
@@ -94,11 +96,22 @@ def _interpolate(
         else:
             with m.If(enable):
                 m.d.sync += found.eq(Array([Const(v, shape) for v in words])[at])
-    rise2 = as_signed(product(m, slope1, offset, dsp=dsp, enable=enable))
     # Half up: the highest bit of what is cut off is the carry into what is kept.
-    total = Cat(1, base2).as_signed() + rise2[len(offset) - 1 :].as_signed()
+    half_and_base, cut = Cat(1, base).as_signed(), len(offset) - 1
     result = Signal(signed(ACT_BITS))
-    m.d.comb += result.eq(total[1:])
+    if dsp:
+        rise2 = as_signed(product(m, slope1, offset, dsp=True, enable=enable))
+        total = half_and_base + rise2[cut:].as_signed()
+        m.d.comb += result.eq(total[1:])
+    else:
+        total = product(
+            *(m, slope1, offset),
+            dsp=False,
+            enable=enable,
+            b_recoded=offset_recoded,
+            added=(cut, half_and_base),
+        )
+        m.d.comb += result.eq(total[cut + 1 :])
     return result
 
 
@@ -167,6 +180,21 @@ class SharedTables(wiring.Component):
         ]
         index = Cat(segment, self.activates)
         tables = [EXP2, LOG2, self.table]
-        found = _interpolate(m, tables, index, offset, enable=1, dsp=self.dsp, memory=self.memory)
+        code = None
+        if not self.dsp:
+            # Recoded before the choice, since only `beyond` comes late.
+            code = Signal(len(recoded(offset)))
+            zeros, ones = Const(0, own_zeros), Const(~0, cuts[0])
+            own_code, cost_code = recoded(Cat(zeros, own)), recoded(cost[: len(offset)])
+            last, first = recoded(Cat(zeros, ones)), recoded(Cat(zeros, ~ones))
+            beyond_code = Mux(case[0], last, first)
+            apart.d.comb += code.eq(Mux(case[1], beyond_code, Mux(case[0], own_code, cost_code)))
+        found = _interpolate(
+            *(m, tables, index, offset),
+            enable=1,
+            dsp=self.dsp,
+            memory=self.memory,
+            offset_recoded=code,
+        )
         m.d.comb += self.value.eq(found)
         return m

@@ -13,13 +13,34 @@ LOW_BITS = 15
 """The lower part of a wider number, unsigned, as an iCE40's block of 16 signed bits holds it."""
 
 
-def product(m: Module, a, b, *, dsp: bool, enable=1, pipelined: bool = False):
+def recoded(b):
+    """An unsigned b, or the bits below b's sign, as `product` wants them in logic: with
+    1 + 4 + 16 + ... added the base-4 digits are those of −1 ... 2, each one higher."""
+    bits = len(b)
+    digits = -(-bits // 2)
+    return (b + Const(sum(1 << 2 * k for k in range(digits))))[: 2 * digits + 1]
+
+
+def product(
+    m: Module,
+    a,
+    b,
+    *,
+    dsp: bool,
+    enable=1,
+    pipelined: bool = False,
+    b_recoded=None,
+    added: tuple | None = None,
+):
     """a·b, exact, of a `b` that comes one clock before its `a`, one clock after `a`.
 
     Clocks with `enable` low do not count.  With `dsp` the result is a register, which Yosys may
     take into the DSP block; where `a` is wider than DSP_BITS, the sum of two such registers.
     Without, the last one or two of the adders are behind the register; with `pipelined` there is a
     register more behind the first adders: the result comes a clock later, and a stays for it.
+    b_recoded, added: without `dsp` only; recoded(b), where that is there already; and (place,
+    number), of the clock of `a`: the result is a·b + number·2^place, the register is behind the
+    first adders, and the other two or so behind it.
 
     In logic b is cut into base-4 digits −1, 0, 1 and 2: a digit's share of the product is then
     one four-input LUT per bit of a, and so is adding it up.
@@ -53,23 +74,22 @@ def product(m: Module, a, b, *, dsp: bool, enable=1, pipelined: bool = False):
     x, signed_b = as_signed(a), b.shape().signed
     bits = len(b) - signed_b  # the sign bit has a term of its own
     digits = -(-bits // 2)
-    # With b + 1 + 4 + 16 + ... the base-4 digits are those of −1 ... 2, each one higher.
-    recoded, minus = Signal(2 * digits + 1), Signal()
+    code, minus = Signal(2 * digits + 1), Signal()
     with m.If(enable):
         m.d.sync += [
-            recoded.eq(b[:bits] + Const(sum(1 << 2 * k for k in range(digits)))),
+            code.eq(recoded(b[:bits]) if b_recoded is None else b_recoded),
             minus.eq(b[-1]),
         ]
     terms = []
     for k in range(digits):
-        low, high = recoded[2 * k], recoded[2 * k + 1]
+        low, high = code[2 * k], code[2 * k + 1]
         double, inverse = Cat(0, x).as_signed(), ~x
         term = Mux(high, Mux(low, double, x), Mux(low, 0, inverse))
         # −x is the inverse plus 1.  The top digit of an odd number of bits is never −1.
         ones = [] if 2 * k + 1 == bits else [(2 * k, ~low & ~high)]
         terms.append((2 * k, term, ones))
     if bits % 2 == 0:
-        terms.append((bits, Mux(recoded[bits], x, 0), []))
+        terms.append((bits, Mux(code[bits], x, 0), []))
 
     if pipelined:
         assert len(terms) > 2
@@ -78,6 +98,14 @@ def product(m: Module, a, b, *, dsp: bool, enable=1, pipelined: bool = False):
             later_minus = Signal()
             m.d.sync += later_minus.eq(minus)
         minus = later_minus
+    if added is not None:
+        assert not signed_b
+        assert not pipelined
+        terms = sorted((*_sums(m, terms), (*added, [])), key=lambda term: term[0])
+        terms = [_kept(m, enable, *term) for term in terms]
+        while len(terms) > 1:
+            terms = _sums(m, terms)
+        return terms[0][1]
     while len(terms) > 2:
         terms = _sums(m, terms)
     kept = [_kept(m, enable, *term) for term in terms]

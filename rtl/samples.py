@@ -124,6 +124,10 @@ class SampleMemory(wiring.Component):
         evaluate = Signal()
         """The record under way is an evaluation sample."""
         trained = Signal()
+        """A training sample was read to its end, a clock ago."""
+        round_again = Signal()
+        """It was the last one."""
+        ended = Signal()
         """A training sample was read to its end."""
         # What is on its way out of the memory, the last to be read first.
         valid, half = Signal(self.latency), Signal(self.latency)
@@ -142,7 +146,7 @@ class SampleMemory(wiring.Component):
                 self.record.payload.eq(word),
             ]
         m.d.comb += [
-            self.request.ready.eq(~reading & idle),
+            self.request.ready.eq(~(reading | ended | trained) & idle),
             reads.eq(reading & room & ~writes),
             # Only where the word behind it is taken: a single-ported memory loses its output.
             write.eq(writes & advance),
@@ -150,7 +154,12 @@ class SampleMemory(wiring.Component):
             row.eq(Mux(reads, address[1:], self.host_address)),
         ]
         # A write takes two clocks, so that the bus has one to say that there is something to write.
-        m.d.sync += [writes.eq(self.host_write & ~write), trained.eq(0)]
+        m.d.sync += [
+            writes.eq(self.host_write & ~write),
+            ended.eq(0),
+            trained.eq(ended),
+            round_again.eq(address == self.train_end),
+        ]
         with m.If(advance):
             m.d.sync += [valid.eq(Cat(reads, valid)), half.eq(Cat(address[0], half))]
             with m.If(reads):
@@ -158,7 +167,7 @@ class SampleMemory(wiring.Component):
                     address.eq(address + 1),
                     left.eq(left - 1),
                     reading.eq(left != 0),
-                    trained.eq((left == 0) & ~evaluate),
+                    ended.eq((left == 0) & ~evaluate),
                 ]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += [
@@ -170,7 +179,7 @@ class SampleMemory(wiring.Component):
                 m.d.sync += address.eq(self.request.payload.address if self.addressed else train)
         with m.If(self.restart_evaluate):
             m.d.sync += address.eq(Mux(self.eval_test, self.train_end, 0))
-        with m.If(self.restart_train | (trained & (address == self.train_end))):
+        with m.If(self.restart_train | (trained & round_again)):
             m.d.sync += train.eq(0)
         with m.Elif(trained):
             m.d.sync += train.eq(address)

@@ -228,18 +228,29 @@ class SignGenerator(wiring.Component):
             for group in range(groups)
         ]
         sizes = sorted(set(counts))
-        ahead = parities(m, random, [mask(size * distance) for size in sizes])
-        sources = [random[0], *(ahead[sizes.index(n)] for n in counts)]
+        # boards.flow keeps these apart, or synthesis would make chains of them and what follows.
+        m.submodules.apart = apart = Module()
+        ahead = Signal(len(sizes))
+        apart.d.comb += ahead.eq(
+            Cat(*parities(apart, random, [mask(size * distance) for size in sizes]))
+        )
         collected, full = Signal(), Signal()
+        # Which of these is asked for is known a clock before: they are deep enough.
+        following_target, takes = Signal.like(target), Signal(1 + len(sizes))
+        asked = [1, *(2 << sizes.index(n) for n in counts)]
         m.d.comb += [
-            collected.eq(Array(sources)[target]),
+            following_target.eq(target + copying),
+            collected.eq((Cat(random[0], ahead) & takes).xor()),
             full.eq(clock == STATE_BITS - 1),
         ]
+        m.d.sync += takes.eq(Array(asked)[following_target])
+        with m.If(self.start):
+            m.d.sync += takes.eq(asked[0])
         with m.If(loading):
             m.d.comb += incoming.eq(collected)
             m.d.sync += clock.eq(clock + 1)
             with m.If(full):
-                m.d.sync += [clock.eq(0), copying.eq(~copying), target.eq(target + copying)]
+                m.d.sync += [clock.eq(0), copying.eq(~copying), target.eq(following_target)]
                 with m.If(copying & (target == self.group_count)):
                     m.d.sync += loading.eq(0)
         with m.If(self.start):
