@@ -26,6 +26,7 @@ KEYS = {
     "backend",
     "method",
     "lanes",
+    "schedule",
     "seed",
     "steps",
     "values_compared",
