@@ -229,11 +229,14 @@ class SignGenerator(wiring.Component):
         ]
         sizes = sorted(set(counts))
         # boards.flow keeps these apart, or synthesis would make chains of them and what follows.
+        # The way from here into the memory is long, so they are those of what `random` will be.
         m.submodules.apart = apart = Module()
-        ahead = Signal(len(sizes))
-        apart.d.comb += ahead.eq(
-            Cat(*parities(apart, random, [mask(size * distance) for size in sizes]))
+        bit, ahead, ahead_next = Signal(), Signal(len(sizes)), Signal(len(sizes))
+        random_next = Cat(random[1:], bit)
+        apart.d.comb += ahead_next.eq(
+            Cat(*parities(apart, random_next, [mask(size * distance) for size in sizes]))
         )
+        m.d.sync += ahead.eq(ahead_next)
         collected, full = Signal(), Signal()
         # Which of these is asked for is known a clock before: they are deep enough.
         following_target, takes = Signal.like(target), Signal(1 + len(sizes))
@@ -260,9 +263,9 @@ class SignGenerator(wiring.Component):
             m.d.sync += [drawn.eq(drawn + 1), drawing.eq(drawn != ROUND_BITS - 1)]
         with m.If(self.next_random):
             m.d.sync += drawing.eq(1)
-        bit = Mux(loading & copying, window[0], following(random))
+        m.d.comb += bit.eq(Mux(loading & copying, window[0], following(random)))
         with m.If(self.start | loading | drawing):
-            m.d.sync += random.eq(Mux(self.start, self.seed, Cat(random[1:], bit)))
+            m.d.sync += random.eq(Mux(self.start, self.seed, random_next))
         collects = loading & ~copying & full & (target != self.group_count)
         m.d.comb += [
             self.ready.eq(~loading),
