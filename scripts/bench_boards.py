@@ -58,8 +58,6 @@ CASES = (
     Case("digits", "ulx3s-25f", 16),
     Case("digits_wide", "ulx3s-25f", 28),
     Case("nist7x7_easy", "ulx3s-45f", None, "np", 50),
-    Case("nist7x7_easy", "ulx3s-45f", None, "wp", 100),
-    Case("xor", "ulx3s-25f", None, "np", 50),
     Case("xor", "icebreaker", None, "wp", 1, ",".join(FIXABLE), "forward"),
     Case("nist7x7_easy", "ulx3s-45f", None, "np", schedule=PIPELINED),
     Case("nist7x7_easy", "ulx3s-45f", None, "wp", schedule=PIPELINED),
