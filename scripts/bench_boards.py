@@ -15,7 +15,7 @@ from boards.closing import Options
 from boards.registry import find_board
 from golden_model.errors import UserError
 from host.run_folder import check_json
-from host.schedule import PIPELINED
+from host.schedule import PIPELINED, SEQUENTIAL
 from host.task import Task
 from rtl.spatial.config import FIXABLE
 from scripts.bench import json_option, record
@@ -155,6 +155,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Only these boards.")
 @click.option("--lanes", type=int, metavar="P", help="Only cores with so many lanes.")
 @click.option("--method", type=click.Choice(("wp", "np")), help="Only cores built for this one.")
+@click.option(
+    "--schedule", type=click.Choice((SEQUENTIAL, PIPELINED)), help="Only cores of this one."
+)
 @click.option("--clock", "mhz", type=click.FloatRange(min=1), metavar="MHZ", help="Try only this.")
 @json_option
 def boards(
@@ -162,6 +165,7 @@ def boards(
     names: tuple[str, ...],
     lanes: int | None,
     method: str | None,
+    schedule: str | None,
     mhz: float | None,
     json_file: Path | None,
 ) -> None:
@@ -181,10 +185,11 @@ def boards(
         and (not names or case.board in names)
         and (lanes is None or case.lanes == lanes)
         and (method is None or case.method == method)
+        and (schedule is None or (case.schedule or SEQUENTIAL) == schedule)
     ]
     if not chosen:
         raise UserError(
-            "no case has that task, board, method and number of lanes; there are "
+            "no case has that task, board, method, schedule and number of lanes; there are "
             + ", ".join(f"{case.task} on {case.board}" for case in CASES)
         )
     rows = []
