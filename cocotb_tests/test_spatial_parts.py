@@ -17,6 +17,7 @@ from cocotb_tests.streams import receive, send, start_clock
 from cocotb_tests.values import as_signed, network_of, spread
 from golden_model.network import signed_bits
 from rtl.core import weight_request_layout
+from rtl.delay import delayed
 from rtl.schedule import packed_fields
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.delay_line import LEAST, DelayLine
@@ -69,7 +70,9 @@ class Ring(wiring.Component):
         m.submodules.ring = ring = WeightRing(self.config)
         bits = signed(self.config.network.weight_bits)
         weights = [Signal(bits, name=f"w_{k}") for k in range(self.config.lane_words)]
-        with m.If(ring.turn):
+        # As far away as those of the core.
+        turn = delayed(m, ring.turns, 2)
+        with m.If(turn):
             m.d.sync += [a.eq(b) for a, b in zip(weights, [*weights[1:], ring.first], strict=True)]
         m.d.comb += [
             ring.last.eq(weights[0]),
@@ -224,7 +227,7 @@ async def ring(dut, name: str) -> None:
                 break
             assert clocks < 200
         turns = (word - place) % len(words)
-        assert clocks == TURN * turns + (6 if write else 3), f"{name}: clocks of an access"
+        assert clocks == TURN * turns + (7 if write else 3), f"{name}: clocks of an access"
         place = (word + write) % len(words)
         if write:
             words[word] = value

@@ -34,8 +34,8 @@ class Synapses(wiring.Component):
 
     Synapse k takes number share_of[k] of the `share`s that enter.  All that enters is registered
     here, so that the broadcast has to reach neurons, not synapses: a synapse sees its share, and
-    its bit of `gates` (1 unless `gated`), 1 clock later, 2 in a pipelined core, and `change`,
-    `clear` and `turns` 1 clock later.  `draw_before` belongs to the clock of the share; under node
+    its bit of `gates` (1 unless `gated`), 1 clock later, 2 in a pipelined core, `change` and
+    `clear` 1 clock later, `turns` 2.  `draw_before` belongs to the clock of the share; under node
     perturbation, where the share meets the sign here, to the clock before.
     """
 
@@ -96,14 +96,15 @@ class Synapses(wiring.Component):
             signs = copy(sign & ~change if accumulates else sign, "sign")
         shares = [copy(share, f"share_{k}") for k, share in enumerate(shares)]
         clear, changes = copy(self.clear, "clear_here"), copy(change, "changes")
+        turns = copy(self.turns, "turns_here")
         takes_next = copy(changes, "takes_next") if accumulates else changes
         synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
         for k, synapse in enumerate(synapses):
             if k % GROUP == 0:
                 # What every bit of every synapse takes is too much for one register.
-                turn, here = copy(self.turns, f"turn_{k}"), copy(change, f"change_{k}")
+                turn, here = copy(turns, f"turn_{k}"), copy(change, f"change_{k}")
                 changed = copy(changes, f"changed_{k}")
-                takes = copy(takes_next | self.turns, f"takes_{k}")
+                takes = copy(takes_next | turns, f"takes_{k}")
                 empty = copy(takes_next | self.clear, f"empty_{k}")
                 near, near_signs = dict(enumerate(shares)), signs
                 if cfg.pipelined:
