@@ -11,6 +11,7 @@ from typing import Any
 
 from boards.devices import ECP5, GOWIN, ICE40
 from golden_model.errors import UserError
+from golden_model.settings import PIPELINED
 
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     ICE40: {
@@ -119,7 +120,7 @@ def summary(report: Mapping[str, Any]) -> str:
     """A report as people read it."""
     megahertz = report["core_hz"] / 1e6
     timing = "met" if report["timing_met"] else "FAILED, and allowed to fail"
-    schedule = ", pipelined" if report.get("schedule") == "pipelined" else ""
+    schedule = f", {PIPELINED}" if report.get("schedule") == PIPELINED else ""
     lines = [
         f"{report['network']} on {report['lanes']} lanes{schedule}, {report['board']} "
         f"({report['device']})",

@@ -60,7 +60,9 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
         total += nodes * 2 * stream
         sums = perturbed * net.sum_bits
         if layer == 0:
-            total += nodes * (inputs * 1.4 * weight + sums)
+            # As many adder trees as a code has bits, where all enter at once.
+            trees = net.sample_bits // config.planes
+            total += nodes * (trees * inputs * 1.4 * weight + sums)
             total += 0 if config.nodes else nodes * inputs * 3 * net.sample_bits
         else:
             each = inputs * 1.8 * weight + sums + (0 if config.nodes else inputs * 34)

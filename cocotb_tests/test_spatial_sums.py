@@ -37,6 +37,13 @@ FIRST: dict[str, tuple[dict[str, Any], bool, bool, int]] = {
     # In an ECP5's carry cells, in fours and what is left of one.
     "cells_np": ({"layers": (6, 1), "sample_bits": 1}, True, True, 14),
     "cells_wp": ({"layers": (8, 1), "sample_bits": 2, "weight_bits": 9}, False, True, 12),
+    # All planes at once, in pipelined cores.
+    "pipelined_np": ({"layers": (2, 1), "sample_bits": 2, "sample_signed": True}, True, True, 14),
+    "pipelined_wp": ({"layers": (16, 1), "sample_bits": 5, "weight_bits": 18}, False, True, 10),
+    "cells_pipelined": (
+        {"layers": (15, 1), "sample_bits": 4, "sample_signed": True},
+        *(True, True, 11),
+    ),
     "cells_eight": ({"layers": (7, 1), "sample_bits": 1, "sample_signed": True}, False, False, 14),
 }
 LATER: dict[str, tuple[dict[str, Any], bool, bool, bool]] = {
@@ -56,8 +63,11 @@ TOKENS = 150
 
 def first_config(name: str) -> SpatialConfig:
     fields, nodes, antithetic, input_shift = FIRST[name]
-    ccu2c = name.startswith("cells")
-    return SpatialConfig(network_of(fields), nodes, antithetic, input_shift, 0, 0, ccu2c=ccu2c)
+    return SpatialConfig(
+        *(network_of(fields), nodes, antithetic, input_shift, 0, 0),
+        ccu2c=name.startswith("cells"),
+        update_delay=int("pipelined" in name),
+    )
 
 
 def later_config(name: str) -> SpatialConfig:
@@ -77,6 +87,7 @@ def test_first_sums():
     assert latencies["bit_wp"] == 5
     assert latencies["bit_np"] == 6
     assert latencies["unsigned"] == 7
+    assert (latencies["pipelined_np"], latencies["pipelined_wp"]) == (5, 8)
     units = {name: FirstSums(first_config(name)) for name in FIRST}
     cells = cell_models(ECP5, ["CCU2C"])
     simulate(SideBySide(units), __name__, "first_equals_golden", seed=4, cells=cells)
@@ -180,7 +191,7 @@ async def first_equals_golden(dut):
 
 async def first_sums(dut, name: str) -> None:
     config, random = first_config(name), rng()
-    net, bits = config.network, config.network.sample_bits
+    net, bits = config.network, config.planes
     checker = Checker(dut, name, config, 0, FirstSums.latency_of(config))
     for delta_exp in exponents(net):
         dut.scale.value = net.grid_frac - delta_exp
@@ -193,14 +204,16 @@ async def first_sums(dut, name: str) -> None:
                 )
                 for _ in range(net.layers[0])
             ]
-            dut.codes.value = packed_array(codes, bits)
+            dut.codes.value = packed_array(codes, net.sample_bits)
             inputs = [[code << config.input_shift for code in codes]] * config.passes
             steps = random.randint(1, 4)
             for number in range(bits - 1 + steps):
                 left = max(bits - 1 - number, 0)  # the number of the plane
                 plane = sum((code >> left & 1) << j for j, code in enumerate(codes))
                 first, last = number == 0, number == bits - 1
-                if bits == 1:
+                if net.sample_bits > bits:
+                    plane = random.getrandbits(net.layers[0])  # takes the codes themselves
+                elif bits == 1:
                     first = last = True  # with every token
                 elif number >= bits:
                     plane = random.getrandbits(net.layers[0])

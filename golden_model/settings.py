@@ -26,6 +26,8 @@ ROUNDINGS = ("stochastic", "residual")
 PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
 OPTIMIZERS = ("sgd", "adam")
+SEQUENTIAL, PIPELINED = "sequential", "pipelined"
+"""Schedules: a step waits for the update before it, or never for any (Settings.update_delay)."""
 FIRST_VARIANT = 9
 """Fields of Settings from this one on came later; their defaults change no run."""
 DELAY_MAX = 1023
@@ -178,6 +180,10 @@ class Settings:
                 f"trainable = {_flags(self.trainable)}: no layer would ever change; "
                 "let at least one be true"
             )
+
+    @property
+    def schedule(self) -> str:
+        return schedule_of(self.update_delay)
 
     def check_resumable(self) -> None:
         """Raise UserError where weights, accumulators and a step's number are not all that the
@@ -358,6 +364,11 @@ class Settings:
                 f"accumulators need tau_theta_max = {needed} or more, not "
                 f"{network.tau_theta_max}; raise tau_theta_max or lower tau_theta"
             )
+
+
+def schedule_of(update_delay: int) -> str:
+    """The schedule whose updates are so many steps late."""
+    return PIPELINED if update_delay else SEQUENTIAL
 
 
 def delta_exp_for(norm: float, perturbation: str, numbering: list[Numbering | None]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from golden_model.costs import KINDS
 from golden_model.network import Network
 from golden_model.reference import float_weights
+from golden_model.settings import PIPELINED
 from host import weight_pictures as pictures
 from host.png import data_uri
 from host.stored_run import StoredRun
@@ -242,7 +243,7 @@ def _errors(run: StoredRun) -> str:
 def _lateness(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Of a pipelined schedule; runs of earlier versions know of none."""
     late = settings.get("update_delay")
-    return [("updates", f"{late} steps late (pipelined)")] if late else []
+    return [("updates", f"{late} steps late ({PIPELINED})")] if late else []
 
 
 def _settings(run: StoredRun) -> str:

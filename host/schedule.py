@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from golden_model.errors import UserError
 from golden_model.perturbations import FAMILIES
+from golden_model.settings import PIPELINED, SEQUENTIAL
 
 if TYPE_CHECKING:
     from host.task import Task
-
-SEQUENTIAL, PIPELINED = "sequential", "pipelined"
 
 
 def check_schedule(task: Task) -> None:

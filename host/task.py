@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from golden_model.errors import UserError
 from golden_model.network import ONE, TAU_MAX, Network
 from golden_model.perturbations import FAMILIES, number_parameters
-from golden_model.settings import FIRST_VARIANT, METHODS, Settings, delta_exp_for
+from golden_model.settings import FIRST_VARIANT, METHODS, PIPELINED, Settings, delta_exp_for
 from host.datasets import SOURCES, check_options, default_format, prepare, source_digest
 from host.prepared import Prepared
-from host.schedule import PIPELINED, check_schedule
+from host.schedule import check_schedule
 from host.session import Samples
 from host.task_errors import to_user_error
 from host.task_file import MethodSection, Overrides, TaskFile

@@ -40,6 +40,12 @@ def saturated(value, bits: int):
     return Mux(overflow, low, value[:bits]).as_signed(), overflow
 
 
+def beyond(value, bits: int):
+    """Whether a signed `value` is above what `bits` bits hold, and whether it is below."""
+    above = value[bits - 1 :]
+    return ~above[-1] & above.any(), above[-1] & ~above.all()
+
+
 def saturated_register(m: Module, value, bits: int):
     """A register that takes `saturated(value, bits)` in every clock, and, a clock before it shows
     there, whether `value` is beyond the limits.
@@ -52,12 +58,13 @@ def saturated_register(m: Module, value, bits: int):
     cut the carry chain there: so in every second tile one bit has a cell more.  Once in a module.
     """
     above, high, low = Signal(len(value) - bits + 1), Signal(), Signal()
+    is_high, is_low = beyond(above, 1)
     m.submodules.apart = apart = Module()
     m.submodules.apart_high = apart_high = Module()
     m.submodules.apart_low = apart_low = Module()
     m.d.comb += above.eq(value[bits - 1 :])
-    apart_high.d.comb += high.eq(~above[-1] & above.any())
-    apart_low.d.comb += low.eq(above[-1] & ~above.all())
+    apart_high.d.comb += high.eq(is_high)
+    apart_low.d.comb += low.eq(is_low)
     rest, sign = Signal(bits - 1, reset_less=True), Signal(reset_less=True)
     limited = []
     for k in range(bits - 1):

@@ -14,8 +14,8 @@ from boards.build_report import with_speed
 from boards.closing import Options
 from boards.registry import find_board
 from golden_model.errors import UserError
+from golden_model.settings import PIPELINED, SEQUENTIAL
 from host.run_folder import check_json
-from host.schedule import PIPELINED, SEQUENTIAL
 from host.task import Task
 from rtl.spatial.config import FIXABLE
 from scripts.bench import json_option, record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ import numpy as np
 
 from golden_model.forward import evaluate
 from golden_model.seeds import initial_weights, permutation
-from golden_model.settings import METHODS, Settings
+from golden_model.settings import METHODS, PIPELINED, SEQUENTIAL, Settings
 from golden_model.trainer import Trainer
-from host.schedule import PIPELINED, SEQUENTIAL
 from host.task import Task
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.timing import Timing
@@ -34,7 +34,7 @@ WINDOWS = (1, 5, 10, 25, 50, 100)
 RATES = (-1, 0, 1)
 """What is tried of the learning rate over tau_theta: the task's eta_exp and this."""
 RATE_STEPS = 20_000
-SHARED = ("task", "method", "eta_exp", "seeds", "targets")
+SHARED = ("task", "method", "tau_p", "eta_exp", "seeds", "targets")
 """Of a core's row, what a row of this machine has as well."""
 
 
@@ -46,6 +46,8 @@ class Case:
     every: int
     limit: int
     """Steps after which a seed has failed, for node and weight perturbation."""
+    draws: tuple[int, ...] = (1,)
+    """tau_p that are tried."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,11 @@ class Way:
 
 FOLDED = Way("folded", "folded")
 WAYS = (FOLDED, Way("spatial", "spatial"), Way("spatial, pipelined", "spatial", PIPELINED))
-CASES = (Case("nist7x7_easy", 20, 30_000), Case("xor", 20, 15_000))
+CASES = (
+    Case("nist7x7_easy", 20, 30_000),
+    # The same signs for each of the four samples: their changes add up to the gradient's.
+    Case("xor", 20, 15_000, draws=(1, 4)),
+)
 
 
 def steps_to_targets(
@@ -98,10 +104,13 @@ def steps_to_targets(
     return reached
 
 
-def loaded(case: Case, method: str, way: Way, tau_theta: int = 1, rate: int = 0) -> Task:
-    """The case's task with one core, window and learning rate, eta_exp being so much larger."""
+def loaded(
+    case: Case, method: str, way: Way, tau_theta: int = 1, tau_p: int = 1, rate: int = 0
+) -> Task:
+    """The case's task with one core, time constants and learning rate, eta_exp being so much
+    larger."""
     task = Task.load(case.task).with_overrides(
-        core=way.core, schedule=way.schedule, method=method, tau_theta=tau_theta
+        core=way.core, schedule=way.schedule, method=method, tau_theta=tau_theta, tau_p=tau_p
     )
     return task.with_overrides(eta_exp=task.plan().eta_exp + rate)
 
@@ -127,6 +136,7 @@ def core_row(case: Case, way: Way, task: Task, steps: np.ndarray) -> dict[str, A
         "method": task.method,
         "by": way.name,
         "tau_theta": settings.tau_theta,
+        "tau_p": settings.tau_p,
         "eta_exp": settings.eta_exp,
         "update_delay": settings.update_delay,
         "seeds": steps.shape[1],
@@ -156,8 +166,8 @@ def timed(row: dict[str, Any], hertz: float, source: str) -> dict[str, Any]:
 
 def machine_rows(case: Case, method: str, row: dict[str, Any]) -> list[dict[str, Any]]:
     """The same steps at tau_theta = 1, by the golden model and by the C++ peer on one core."""
-    task = loaded(case, method, FOLDED).with_overrides(eta_exp=row["eta_exp"])
-    problem = Problem.of(task)
+    task = loaded(case, method, FOLDED, tau_p=row["tau_p"])
+    problem = Problem.of(task.with_overrides(eta_exp=row["eta_exp"]), any_tau_p=True)
     found = []
     for by, make in (("golden model", GoldenPeer), ("C++ on one core", NativePeer)):
         try:
@@ -195,23 +205,24 @@ def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> li
     known: dict[Settings, np.ndarray] = {}
     for way in WAYS:
         tried = []
-        for tau_theta in windows if way.schedule == SEQUENTIAL else (1,):
-            for rate in RATES:
-                task = loaded(case, method, way, tau_theta, rate)
-                settings = task.settings()
-                if settings not in known:
-                    say(
-                        f"{case.task}, {method}, {way.name}, "
-                        f"tau_theta {tau_theta}, eta_exp {settings.eta_exp}"
-                    )
-                    known[settings] = steps_to_targets(
-                        task, targets_of(case), case.every, case.limit, seeds
-                    )
-                tried.append(core_row(case, way, task, known[settings]))
+        for tau_theta, tau_p, rate in product(
+            windows if way.schedule == SEQUENTIAL else (1,), case.draws, RATES
+        ):
+            task = loaded(case, method, way, tau_theta, tau_p, rate)
+            settings = task.settings()
+            if settings not in known:
+                say(
+                    f"{case.task}, {method}, {way.name}, tau_theta {tau_theta}, tau_p {tau_p}, "
+                    f"eta_exp {settings.eta_exp}"
+                )
+                known[settings] = steps_to_targets(
+                    task, targets_of(case), case.every, case.limit, seeds
+                )
+            tried.append(core_row(case, way, task, known[settings]))
         best = fastest(tried)
         if way == FOLDED:
             at_one = fastest([row for row in tried if row["tau_theta"] == 1])
-        task = loaded(case, method, way, best["tau_theta"])
+        task = loaded(case, method, way, best["tau_theta"], best["tau_p"])
         builds = recorded_clocks(task.with_overrides(eta_exp=best["eta_exp"]))
         rows += [timed(best, hertz, board) for board, hertz in builds] or [best]
     return rows + machine_rows(case, method, at_one)
@@ -220,7 +231,7 @@ def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> li
 def line(row: dict[str, Any]) -> str:
     """A row as people read it."""
     name = f"{row['by']}, {row['source']}" if "source" in row else row["by"]
-    settings = f"tau_theta {row['tau_theta']:>3}  eta_exp {row['eta_exp']:>2}"
+    settings = f"tau_theta {row['tau_theta']:>3}  tau_p {row['tau_p']}  eta_exp {row['eta_exp']:>2}"
     parts = [f"{row['task']:<13} {row['method']}  {name:<32} {settings}"]
     for k, target in enumerate(row["targets"]):
         steps = row["steps"][k]
@@ -269,7 +280,8 @@ def time_to_train(
     clocks are steps times the core's clocks per step, evaluations not counted, and in a pipelined
     core the way of the last update; time is clocks over the clock of a recorded build
     (benchmarks/boards.json).  Each row has its own best tau_theta (1 for a pipelined core and for
-    this machine) and, of the task's eta_exp and the ones beside it, its own best learning rate.
+    this machine) and, for XOR, tau_p; and, of the task's eta_exp and the ones beside it, its
+    own best learning rate.
     """
     check_results(json_file, plot_file)
     rows = []

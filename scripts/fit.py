@@ -14,9 +14,8 @@ from boards.registry import find_board
 from boards.spatial_fit import SpatialFit
 from boards.spatial_fit import assess as assess_spatial
 from golden_model.errors import UserError
-from golden_model.settings import Settings
+from golden_model.settings import PIPELINED, SEQUENTIAL, Settings
 from host.run_folder import check_json
-from host.schedule import PIPELINED, SEQUENTIAL
 from host.task import Task
 from rtl.spatial.timing import clocks_per_step
 from scripts.backends import for_core, sample_words
@@ -134,7 +133,7 @@ def as_row(
     return {
         "board": fit.board.name,
         "lanes": lanes,
-        "schedule": PIPELINED if _pipelined(fit) else SEQUENTIAL,
+        "schedule": fit.config.schedule if isinstance(fit, SpatialFit) else SEQUENTIAL,
         **{k: {"used": part.used, "available": part.available} for k, part in parts.items()},
         "calibrated": fit.calibrated,
         "sample_memory": fit.sample_memory,
@@ -146,10 +145,6 @@ def as_row(
         "verdict": fit.verdict,
         "remark": text,
     }
-
-
-def _pipelined(fit: Fit | SpatialFit) -> bool:
-    return isinstance(fit, SpatialFit) and fit.config.pipelined
 
 
 def spatial_task(task: Task, schedule: str | None, fixed: list[str] | None) -> Task | None:
@@ -189,9 +184,13 @@ def spatial_clock(board: Board, task: Task, builds: list[dict[str, Any]]) -> Clo
     """That of the recorded build of this very core, or the first that a build tries."""
     for row in builds:
         if row["board"] == board.name and serves(row, task):
-            kind = PIPELINED if task.schedule == PIPELINED else "spatial"
+            kind = _spatial_name(task.schedule)
             return Clock(row["core_hz"], f"build of {row['task']}, {kind}, {row['method']}")
     return Clock(board.device.start_hz, START)
+
+
+def _spatial_name(schedule: str) -> str:
+    return PIPELINED if schedule == PIPELINED else "spatial"
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -203,7 +202,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     star = "" if row["clock_from"] == START else "*"
     return [
         row["board"],
-        str(row["lanes"] or (PIPELINED if row["schedule"] == PIPELINED else "spatial")),
+        str(row["lanes"] or _spatial_name(row["schedule"])),
         ("" if row["calibrated"] else "~") + share("logic_cells"),
         share("dsps"),
         share("rams"),

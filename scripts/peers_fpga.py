@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from host.schedule import SEQUENTIAL
+from golden_model.settings import SEQUENTIAL
 from host.task import Task
 from rtl.config import CoreConfig
 from scripts.bench_boards import case_of

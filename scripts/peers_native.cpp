@@ -110,7 +110,7 @@ struct Job {
     bool cross_entropy;
     float target_low, target_high;
     float delta, rate;  // the perturbation; the factor of (C+ - C-) in an update
-    int samples;
+    int samples, tau_p;
     const float* x;  // [sample][input, and 1 for the bias]
     const int* labels;
 };
@@ -153,7 +153,7 @@ void train(const Job& job, long first, long steps, float* packed, uint64_t* seed
     const Vec delta = splat(job.delta);
 
     for (long step = first; step < first + steps; step++) {
-        for (size_t n = 0; n < draws; n++) {
+        for (size_t n = 0; n < draws && (step - first) % job.tau_p == 0; n++) {
             state ^= state << 13, state ^= state >> 7, state ^= state << 17;
             random[n] = state;
         }
@@ -233,14 +233,14 @@ void train(const Job& job, long first, long steps, float* packed, uint64_t* seed
 
 }  // namespace
 
-/// Steps `first` to `first + steps - 1`.  weights: per layer [block of 16 nodes][input, bias][16].
+/// Steps `first` to `first + steps - 1`, with new signs in the first and every tau_p behind.  weights: per layer [block of 16 nodes][input, bias][16].
 /// seeds: eight words, none of them 0; weights and seeds are written back.
 extern "C" void mgd_train(int depth, const int* sizes, int nodes, int hidden, int output,
                           int cross_entropy, float target_low, float target_high, float delta,
-                          float rate, int samples, const float* x, const int* labels, long first,
-                          long steps, float* weights, uint64_t* seeds) {
-    Job job{depth,       sizes, hidden, output,  cross_entropy != 0, target_low,
-            target_high, delta, rate,   samples, x,                  labels};
+                          float rate, int samples, int tau_p, const float* x, const int* labels,
+                          long first, long steps, float* weights, uint64_t* seeds) {
+    Job job{depth, sizes, hidden,  output, cross_entropy != 0, target_low, target_high,
+            delta, rate,  samples, tau_p,  x,                  labels};
     if (nodes)
         train<true>(job, first, steps, weights, seeds);
     else

@@ -85,6 +85,7 @@ class NativePeer(Peer):
             ctypes.c_float(problem.delta),
             ctypes.c_float(problem.rate),
             ctypes.c_int(len(self._labels)),
+            ctypes.c_int(problem.settings.tau_p),
         )
         self._step = 0
 

@@ -12,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from golden_model.settings import SEQUENTIAL, schedule_of
 from host.progress import CurvePoint
-from host.schedule import PIPELINED, SEQUENTIAL, schedule_text
+from host.schedule import schedule_text
 from host.stored_run import StoredRun
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -44,8 +45,8 @@ class RunView:
         values = run.values
         layers = values["network"]["layers"]
         what = {key: values[key] for key in ("task", "backend", "method", "lanes", "seed")}
-        late = values["settings"].get("update_delay", 0)
-        what["schedule"] = PIPELINED if late else SEQUENTIAL
+        # Runs of earlier versions know of none.
+        what["schedule"] = schedule_of(values["settings"].get("update_delay", 0))
         what["network"] = "-".join(map(str, layers))
         what["parameters"] = sum(w.size for w in run.weights)
         what |= {"steps": values["steps"], "target": values["target"]}

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from golden_model.errors import UserError
+from golden_model.settings import PIPELINED
 from host.checkpoint import NAME as CHECKPOINT
 from host.checkpoint import Checkpoint, load, save
 from host.live import LiveLog, Tee
 from host.progress import Progress
 from host.run_folder import check_folder, default_folder, make_folder, write_run
-from host.schedule import PIPELINED, check_keeping
+from host.schedule import check_keeping
 from host.task import Task
 from host.training import Keeper, RunResult, run_training
 from scripts.backends import open_session

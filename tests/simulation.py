@@ -25,6 +25,16 @@ WAIT_SECONDS = 300
 
 XOR = Task.load("xor")
 
+XOR_TOML = """
+[task]
+name = "mine"
+[data]
+source = "xor"
+[network]
+layers = [2, 2, 1]
+"""
+
+
 TABLE_TOML = """
 [task]
 name = "table"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,21 @@ def test_signs_are_balanced_and_new_in_every_step(name, method):
     assert np.abs((signs[1:, 1:] * signs[:-1, 1:]).mean(axis=0)).max() < limit
 
 
+@pytest.mark.parametrize("tau_p", [1, 2])
+def test_signs_hold_for_tau_p_steps(tau_p):
+    """Two changes along the same signs are as large for every weight, along others they are not."""
+    plain = small_problem("entropy", "wp", eta_exp=6)
+    problem = replace(plain, settings=replace(plain.settings, tau_p=tau_p))
+    peer = made(NativePeer, problem)
+    for _ in range(20):
+        before = peer.weights()
+        peer.train(2)
+        change = np.concatenate(
+            [np.abs(a - b).ravel() for a, b in zip(peer.weights(), before, strict=True)]
+        )
+        assert (change.max() - change.min() < 0.02 * change.max()) == (tau_p == 2)
+
+
 @pytest.mark.parametrize(("method", "steps", "least"), [("np", 4000, 0.88), ("wp", 6000, 0.88)])
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_learns(name, method, steps, least):
@@ -159,6 +175,10 @@ def test_what_the_peers_do_not_implement_is_one_line():
     with pytest.raises(UserError, match=r"tau_theta = 10") as error:
         Problem.of(task)
     assert "\n" not in str(error.value)
+    slow = Task.load("xor").with_overrides(tau_p=4)
+    with pytest.raises(UserError, match=r"tau_p = 4; the peers are written for 1"):
+        Problem.of(slow)
+    assert Problem.of(slow, any_tau_p=True).settings.tau_p == 4
 
 
 def test_compare_gives_rates_and_ratios():

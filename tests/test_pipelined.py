@@ -31,16 +31,9 @@ from scripts.build import core_name, task_design
 from scripts.cli import main
 from scripts.run_view import RunView
 from scripts.train import what
+from tests.simulation import XOR_TOML as XOR
 from tests.simulation import built, mgd, refused, start_board
 
-XOR = """
-[task]
-name = "mine"
-[data]
-source = "xor"
-[network]
-layers = [2, 2, 1]
-"""
 CORE = '[core]\nkind = "spatial"\nschedule = "pipelined"\n'
 BOTH = {"core": "spatial", "schedule": "pipelined"}
 
@@ -51,7 +44,7 @@ def parse(text: str) -> Task:
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    """Inputs of two bits, so that tokens are two clocks apart."""
+    """Inputs of two bits, both of which a step takes at once."""
     return Task.load("xor").with_overrides(**BOTH, steps=90, eval_every=30, target=1.0)
 
 

@@ -21,15 +21,9 @@ from rtl.variant import FIELDS, Variant
 from rtl.variants import REGISTERS, check_core, missing
 from scripts.cli import main
 from scripts.verify_netlist import runs
+from tests.simulation import XOR_TOML
 
-TOML = """
-[task]
-name = "mine"
-[data]
-source = "xor"
-[network]
-layers = [2, 2, 1]
-[training]
+TOML = f"""{XOR_TOML}[training]
 steps = 40
 eval_every = 20
 """

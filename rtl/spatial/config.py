@@ -11,7 +11,7 @@ import numpy as np
 
 from golden_model.errors import UserError
 from golden_model.network import ONE, Network, signed_bits
-from golden_model.settings import Settings
+from golden_model.settings import PIPELINED, Settings, schedule_of
 from rtl.config import change_bits
 from rtl.fixed import Fixed, check_fixed, check_settings, fixed_of_words, fixed_words, longest
 from rtl.protocol import WIRING
@@ -127,7 +127,7 @@ class SpatialConfig:
                     f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
                     "wiring there; build it for this task, or use a folded core, which takes both"
                 )
-        built, wanted = _schedule(self.update_delay), _schedule(settings.update_delay)
+        built, wanted = self.schedule, settings.schedule
         if built != wanted:
             raise UserError(
                 f"schedule = {wanted!r}: this spatial core was built for {built!r}, which is "
@@ -182,12 +182,22 @@ class SpatialConfig:
     @property
     def pipelined(self) -> bool:
         """Whether a step enters without waiting for any update."""
-        return self.update_delay > 0
+        return self.schedule == PIPELINED
+
+    @property
+    def schedule(self) -> str:
+        return schedule_of(self.update_delay)
 
     @property
     def passes(self) -> int:
         """Perturbed passes side by side."""
         return 2 if self.antithetic else 1
+
+    @property
+    def planes(self) -> int:
+        """Clocks in which a sample's codes enter, a bit of each in every one; a pipelined core
+        takes all bits at once."""
+        return 1 if self.pipelined else self.network.sample_bits
 
     @property
     def gated_codes(self) -> bool:
@@ -358,11 +368,6 @@ class SpatialConfig:
         """16-bit words from one sample's record to the next, as the host counts: a power of two,
         so that the number of a record is some of its address' bits."""
         return 1 << max((self.network.sample_words - 1).bit_length(), 1)
-
-
-def _schedule(update_delay: int) -> str:
-    """As the task file has it."""
-    return "pipelined" if update_delay else "sequential"
 
 
 def _signed(bound: int) -> int:

@@ -67,8 +67,8 @@ class SpatialCore(wiring.Component):
 
     A step enters in every clock, until a window of tau_theta steps is over; the next one begins
     Timing.weights clocks after the last token, but in a pipelined core at once.  Before the first
-    token of a sample, and of a window, come sample_bits − 1 clocks more, and for the forward
-    difference one for C0.
+    token of a sample, and of a window, come SpatialConfig.planes − 1 clocks more, and for the
+    forward difference one for C0.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -159,7 +159,7 @@ class SpatialCore(wiring.Component):
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
             late = at.skew[k]
-            share_late = late + cfg.pipelined
+            share_late = late + at.share - at.delta - Shares.latency_of(cfg)
             m.d.comb += [
                 *(
                     layer.share[n].eq(
@@ -246,6 +246,8 @@ class SpatialCore(wiring.Component):
             with m.If(token("baseline", at.cost)):
                 m.d.sync += baseline.eq(first)
             m.d.sync += delta.eq((first - baseline) << 1)
+        after = at.delta - at.cost
+        delta = delayed(m, delta, after - 1)
 
         result = self.evaluation.payload
         m.d.comb += [
@@ -257,9 +259,9 @@ class SpatialCore(wiring.Component):
         probe = self.probe
         m.d.comb += [
             probe.cost_valid.eq(token("step", at.delta) | token("baseline", at.delta)),
-            probe.cost.cost.eq(delayed(m, first, 1)),
+            probe.cost.cost.eq(delayed(m, first, after)),
             probe.second_valid.eq(token("step", at.delta) & cfg.antithetic),
-            probe.second_cost.eq(delayed(m, last, 1)),
+            probe.second_cost.eq(delayed(m, last, after)),
             probe.delta_valid.eq(token("step", at.delta)),
             probe.delta.eq(delta),
         ]

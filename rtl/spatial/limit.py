@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from amaranth import Cat, Const, Instance, Module, Mux, Signal
 
+from rtl.arithmetic import beyond
+
 # Tables of a LUT whose input A is the sum's bit, B the neighbour's, and C and D say which it takes:
 # the sum, the lower limit, the upper one, the neighbour.
 BIT = 0xCF0A
@@ -18,12 +20,9 @@ def limited_or_other(m: Module, value, other, takes_other, *, lut4: bool):
     Synthesis would take in what they are made of, and build four LUTs and more a bit; with `lut4`
     an ECP5's LUTs are instantiated, which only a netlist can show.
     """
-    bits = len(other)
-    above, low, high = value[bits - 1 :], Signal(), Signal()
-    m.d.comb += [
-        low.eq((above[-1] & ~above.all()) | takes_other),
-        high.eq((~above[-1] & above.any()) | takes_other),
-    ]
+    bits, low, high = len(other), Signal(), Signal()
+    is_high, is_low = beyond(value, bits)
+    m.d.comb += [low.eq(is_low | takes_other), high.eq(is_high | takes_other)]
     result = Signal(other.shape())
     if lut4:
         for k in range(bits):

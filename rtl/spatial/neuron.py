@@ -66,6 +66,11 @@ class Synapses(wiring.Component):
             }
         )
 
+    @staticmethod
+    def latency_of(config: SpatialConfig) -> int:
+        """Clocks from a share's arrival to the synapses."""
+        return 1 + config.pipelined
+
     def elaborate(self, platform):
         m = Module()
         cfg = self.config

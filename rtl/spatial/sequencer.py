@@ -34,7 +34,7 @@ nothing.  ends_draw: the next step has other signs; ends_window: the weights cha
 class Sequencer(wiring.Component):
     """The state machine of the core: one token a clock wherever nothing forbids it.
 
-    A pipelined core's tokens never wait for `changed`; each takes the planes anew.
+    A pipelined core's tokens never wait for `changed`, and need no planes.
 
     A token and `sample` belong to the same clock.  Before a sample's first token, and after a
     change of the weights, the planes of its codes enter the first layer, one a clock, the last
@@ -120,7 +120,7 @@ class Sequencer(wiring.Component):
                 sample.eq(self.record.payload),
                 has_sample.eq(self.record.valid.replicate(2)),
             ]
-        bits = net.sample_bits
+        bits = cfg.planes
         plane = Signal(range(max(bits, 2)), init=bits - 1)
         prepared = Signal()
         """W·x of this sample is under way already."""
@@ -135,13 +135,12 @@ class Sequencer(wiring.Component):
             ready.eq(has_sample[0] & ~waiting[0] & may_enter & any_left[0]),
         ]
         planes = [Cat(*(code[k] for code in codes)) for k in range(bits)]
-        m.d.comb += self.plane.eq(planes[0] if bits == 1 else _chosen(planes, plane))
+        m.d.comb += self.plane.eq(_chosen(planes, plane))
         if bits > 1:
             with m.If(prepares):
                 m.d.sync += plane.eq(Mux(plane == 0, bits - 1, plane - 1))
                 with m.If(plane == 0):
-                    # A pipelined core takes them anew in each step.
-                    m.d.sync += may_enter.eq(0) if cfg.pipelined else prepared.eq(1)
+                    m.d.sync += prepared.eq(1)
                 with m.If(plane == 1):
                     m.d.sync += may_enter.eq(1)
             with m.If(renews | takes):

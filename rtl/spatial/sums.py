@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,12 +24,13 @@ def sign_of(value, sign):
 
 
 class FirstSums(wiring.Component):
-    """The first layer: W·x once per sample, the perturbation beside it by adders alone.
+    """The first layer: W·x by adders alone, and the perturbation beside it.
 
     Equals golden_model.forward.weighted_sums and pre_activation.  W·x takes the codes bit by
     bit, the highest first: `plane` is a bit of every code, `plane_first` and `plane_last` mark
     the first and the last of them, and no bit of a code is multiplied.  The sum holds until the
-    next one is there.  `codes` belong to a step that enters with or after its sample's last
+    next one is there.  A pipelined core takes all bits at once, from `codes`, and has an adder
+    tree for each.  `codes` belong to a step that enters with or after its sample's last
     plane, and so does `plain`, with which there is no perturbation; its `signs` belong to the clock
     SIGNS_AFTER behind.  `z` of the one or two passes leaves `latency` clocks behind the codes;
     `scale` is grid_frac − delta_exp.
@@ -84,6 +85,11 @@ class FirstSums(wiring.Component):
             kept_copy(m, getattr(self, name), f"{name}_here")
             for name in ("plane", "plane_first", "plane_last")
         )
+        codes = plane
+        if net.sample_bits > 1:
+            # A code of one bit is its only plane.
+            codes = kept_copy(m, self.codes.as_value(), "codes_here")
+        codes = data.View(self.codes.shape(), codes)
         gates = Cat(plane, plane_last)
         if not self.weights_after(cfg):
             gates = Const(~0, count)
@@ -92,38 +98,46 @@ class FirstSums(wiring.Component):
                 kept_copy(m, Mux(early[j], weight, 0), f"gated_{j}")
                 for j, weight in enumerate(weights)
             ]
-        total = self._gated_tree(m, weights, gates, bits)
-        base = total
-        if net.sample_bits > 1:
-            after = tree_latency(count)
-            first, last = (delayed(m, s, after) for s in (plane_first, plane_last))
-            sum_so_far, held = Signal(signed(bits)), Signal(signed(bits))
-            so_far = add_or_subtract(
-                Mux(first, 0, sum_so_far << 1), total, first & net.sample_signed
-            )
-            m.d.sync += sum_so_far.eq(so_far)
-            with m.If(last):
-                m.d.sync += held.eq(so_far)
-            base = held
-        elif net.sample_signed:
-            base = -total
+        if net.sample_bits > cfg.planes:
+            base = self._all_planes(m, weights, codes, bits)
+        else:
+            base = total = self._gated_tree(m, weights, gates, bits)
+            if cfg.planes > 1:
+                first, last = (
+                    delayed(m, s, tree_latency(count)) for s in (plane_first, plane_last)
+                )
+                sum_so_far, base = Signal(signed(bits)), Signal(signed(bits))
+                so_far = add_or_subtract(
+                    Mux(first, 0, sum_so_far << 1), total, first & net.sample_signed
+                )
+                m.d.sync += sum_so_far.eq(so_far)
+                with m.If(last):
+                    m.d.sync += base.eq(so_far)
+            elif net.sample_signed:
+                base = -total
 
         if cfg.nodes:
             sign_sum = sign_of(Const(one, signed(one.bit_length() + 1)), self.signs[0])
             sign_sum = delayed(m, sign_sum, _base_latency(cfg) - self.SIGNS_AFTER)
         else:
-            # A code of one bit is its only plane.
-            codes = plane if net.sample_bits == 1 else self.codes.as_value()
-            if net.sample_bits > 1:
-                codes = kept_copy(m, codes, "codes_here")
             after = _base_latency(cfg) - self.SIGNS_AFTER - tree_latency(count)
-            sign_sum = self._sign_sum(m, data.View(self.codes.shape(), codes), one, after)
+            sign_sum = self._sign_sum(m, codes, one, after)
         plain = delayed(m, self.plain, _base_latency(cfg) - 1)
         z = perturbed(
             m, cfg, 0, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
         )
         m.d.comb += [self.z[k].eq(value) for k, value in enumerate(z)]
         return m
+
+    def _all_planes(self, m: Module, weights, codes: data.View, bits: int):
+        """Σ W·x: 2^k times the sum of plane k.  The last weight is the bias, which counts once."""
+        net, terms = self.config.network, []
+        for k in range(net.sample_bits):
+            gates = [Value.cast(codes[j])[k] for j in range(self.fan_in)]
+            total = self._gated_tree(m, weights, Cat(*gates, k == 0), bits)
+            highest = k == net.sample_bits - 1 and net.sample_signed
+            terms.append(-(total << k) if highest else total << k)
+        return add_tree(m, terms, bits)
 
     def _gated_tree(self, m: Module, weights, gates, bits: int):
         """Σ of the weights whose gate is 1, tree_latency() clocks later."""
@@ -166,7 +180,10 @@ class FirstSums(wiring.Component):
 def _base_latency(config: SpatialConfig) -> int:
     """Clocks from a sample's last plane to W·x."""
     net = config.network
-    return FirstSums.SIGNS_AFTER + tree_latency(net.layers[0] + 1) + (net.sample_bits > 1)
+    planes = int(net.sample_bits > 1)
+    if net.sample_bits > config.planes:
+        planes = tree_latency(net.sample_bits)
+    return FirstSums.SIGNS_AFTER + tree_latency(net.layers[0] + 1) + planes
 
 
 class LaterSums(wiring.Component):

@@ -6,6 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.arithmetic import beyond
 from rtl.spatial.carry import accumulated, moved
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.limit import limited_or_other
@@ -87,22 +88,15 @@ class Synapse(wiring.Component):
                 m.d.sync += upper.eq(0)
             kept = ~upper
             # A clock of its own: the share has a long way into the adder.
-            above, clips = kept[bits - 1 :], self.changed
-            high, low = Signal(), Signal()
-            m.d.sync += [
-                high.eq(clips & ~above[-1] & above.any()),
-                low.eq(clips & above[-1] & ~above.all()),
-            ]
+            domain, clips = m.d.sync, self.changed
         else:
             total = self._moved(m)
             kept = Signal(len(total), reset_less=True)
             m.d.sync += kept.eq(total)
-            above, high, low = kept[bits - 1 :], Signal(), Signal()
-            clips = self.takes & ~self.turn
-            m.d.comb += [
-                high.eq(clips & ~above[-1] & above.any()),
-                low.eq(clips & above[-1] & ~above.all()),
-            ]
+            domain, clips = m.d.comb, self.takes & ~self.turn
+        high, low = Signal(), Signal()
+        is_high, is_low = beyond(kept, bits)
+        domain += [high.eq(clips & is_high), low.eq(clips & is_low)]
         # A register behind the adder: its carry and the clipping are a clock each, and synthesis
         # does not make one wide function of both.  Clipping up sets the bits below the sign,
         # clipping down is their reset: a bit, its limit and its neighbour's fit one LUT.  That

@@ -10,6 +10,7 @@ from golden_model.settings import Settings
 from rtl.costs import cost_latency
 from rtl.spatial.config import SpatialConfig
 from rtl.spatial.layer import Layer
+from rtl.spatial.neuron import Synapses
 from rtl.spatial.shares import X_BEFORE_DELTA, Shares
 from rtl.spatial.sums import FirstSums
 from rtl.spatial.synapse import Synapse
@@ -50,22 +51,19 @@ class Timing:
         for layer in range(net.depth):
             inputs.append(inputs[-1] + Layer.latency_of(config, layer))
         cost = inputs[-1] + cost_latency(net)
-        delta = cost + 1
-        # A pipelined core has a register more on the long way from the products to all neurons.
+        # A pipelined core has a register more on the long way from the difference to the products,
+        # and one on that from there to all neurons.
+        delta = cost + 1 + config.pipelined
         share = delta + Shares.latency_of(config) + config.pipelined
-        update = share + 1 + config.pipelined
+        update = share + Synapses.latency_of(config)
         change = update + (1 if net.accumulators else 0)
         weights = change + Synapse.latency_of(config)
         skew, delay = (0,) * net.depth, 0
         if config.pipelined:
-            # The first layer reads its weights from a token's first plane on, the others when its
-            # activations arrive.  Tokens come a whole number of planes apart.
-            planes = net.sample_bits
+            # The first layer reads its weights with a token, the others when its outputs arrive.
             reads = [FirstSums.weights_after(config), *inputs[1:-1]]
-            delay, rest = divmod(weights - reads[0] + planes - 1, planes)
-            pad = -rest % planes
-            delay += (rest > 0) - 1
-            skew = tuple(pad + clock - reads[0] for clock in reads)
+            delay = weights - reads[0] - 1
+            skew = tuple(clock - reads[0] for clock in reads)
             weights += skew[-1]
         return cls(
             inputs=tuple(inputs),
@@ -90,16 +88,16 @@ def update_delay(network: Network, settings: Settings) -> int:
 def window_clocks(config: SpatialConfig, settings: Settings) -> float:
     """Clocks from a window's first token to the next one's, on the average: those of its tokens,
     those that wait for a sample's planes, and the way of the last token to the weights.  A
-    pipelined core never waits, but takes the planes anew in each step.
+    pipelined core never waits.
 
     Where tau_x is no divisor or multiple of tau_theta, the average over all windows.
     """
     steps = settings.tau_theta
     if config.pipelined:
-        return steps * config.network.sample_bits
+        return steps
     # A window begins with a sample's planes; so does each sample that begins within one.
     samples = 1 + steps / settings.tau_x - steps / lcm(steps, settings.tau_x)
-    planes = (config.network.sample_bits - 1) * samples
+    planes = (config.planes - 1) * samples
     baselines = 0 if config.antithetic else samples
     return steps + planes + baselines + Timing.of(config).weights - 1
 
