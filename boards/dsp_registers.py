@@ -6,11 +6,12 @@ the multiplication.  Each MULT18X18D has registers for its operands and for its 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-MULTIPLIER, REGISTER = "MULT18X18D", "TRELLIS_FF"
+from boards.plain_registers import PlainRegisters
+
+MULTIPLIER = "MULT18X18D"
 OPERANDS = {name: [f"{name}{k}" for k in range(18)] for name in "AB"}
 PRODUCT = [f"P{k}" for k in range(36)]
 NEVER = "0"
@@ -38,24 +39,8 @@ def pack(module: dict[str, Any]) -> Packed:
 
 class _Packing:
     def __init__(self, module: dict[str, Any]) -> None:
-        self.cells: dict[str, Any] = module["cells"]
-        self.users: Counter[int] = Counter()
-        self.register_of: dict[int, str] = {}
-        """By the bit that it shows."""
-        self.register_at: dict[int, str] = {}
-        """By the bit that it takes, where only one does."""
-        for part in module.get("ports", {}).values():
-            self.users.update(_nets(part["bits"]))
-        for name, cell in self.cells.items():
-            for port, bits in cell["connections"].items():
-                if cell["port_directions"][port] != "output":
-                    self.users.update(_nets(bits))
-            if cell["type"] == REGISTER and _plain(cell):
-                (taken,), (shown,) = cell["connections"]["DI"], cell["connections"]["Q"]
-                self.register_of[shown] = name
-                # It may take a constant: that shows a clock after the start.
-                if isinstance(taken, int):
-                    self.register_at[taken] = name
+        self.registers = PlainRegisters(module)
+        self.cells = self.registers.cells
 
     def run(self) -> Packed:
         packed, before = Packed(), len(self.cells)
@@ -65,7 +50,8 @@ class _Packing:
             registers = self._product(cell)
             if self._same_clock(cell, registers):
                 packed.products += 1
-                self._take_product(cell)
+                cell["parameters"] |= _stage("OUTPUT")
+                self.registers.take_behind(cell, PRODUCT)
         for cell in multipliers:
             registers = self._operands(cell)
             if self._same_clock(cell, registers):
@@ -76,8 +62,7 @@ class _Packing:
 
     def _same_clock(self, cell: dict[str, Any], registers: list[str]) -> bool:
         """Whether there are registers, with one clock, which becomes the multiplier's."""
-        clocks = {self.cells[name]["connections"]["CLK"][0] for name in registers}
-        clocks |= set(cell["connections"].get("CLK0", ()))
+        clocks = self.registers.clocks(registers) | set(cell["connections"].get("CLK0", ()))
         if not registers or len(clocks) != 1:
             return False
         cell["connections"] |= {"CLK0": [*clocks], "CE0": ["1"], "RST0": ["0"]}
@@ -90,67 +75,34 @@ class _Packing:
         found: list[str] = []
         for ports in OPERANDS.values():
             bits = [cell["connections"][port][0] for port in ports]
-            if any(bit != NEVER and bit not in self.register_of for bit in bits):
+            if any(bit != NEVER and bit not in self.registers.showing for bit in bits):
                 return []
-            mine = [self.register_of[bit] for bit in bits if bit != NEVER]
+            mine = [self.registers.showing[bit] for bit in bits if bit != NEVER]
             if not mine:
                 return []
             found += mine
         return found
 
     def _product(self, cell: dict[str, Any]) -> list[str]:
-        used = [
-            bit for port in PRODUCT for bit in cell["connections"].get(port, ()) if self.users[bit]
-        ]
-        if any(self.users[bit] != 1 or bit not in self.register_at for bit in used):
-            return []
-        return [self.register_at[bit] for bit in used]
+        return self.registers.behind(
+            [bit for port in PRODUCT for bit in cell["connections"].get(port, ())]
+        )
 
     def _take_operands(self, cell: dict[str, Any]) -> None:
+        users = self.registers.users
         for operand, ports in OPERANDS.items():
             cell["parameters"] |= _stage(f"INPUT{operand}")
             for port in ports:
                 (bit,) = cell["connections"][port]
                 if bit == NEVER:
                     continue
-                register = self.register_of[bit]
+                register = self.registers.showing[bit]
                 (before,) = self.cells[register]["connections"]["DI"]
                 cell["connections"][port] = [before]
-                self.users[bit] -= 1
-                self.users[before] += isinstance(before, int)
-                if not self.users[bit]:
-                    self._remove(register)
-
-    def _take_product(self, cell: dict[str, Any]) -> None:
-        cell["parameters"] |= _stage("OUTPUT")
-        for port in PRODUCT:
-            for bit in cell["connections"].get(port, ()):
-                if self.users[bit]:
-                    register = self.register_at[bit]
-                    cell["connections"][port] = self.cells[register]["connections"]["Q"]
-                    self._remove(register)
-
-    def _remove(self, register: str) -> None:
-        connections = self.cells.pop(register)["connections"]
-        (taken,), (shown,) = connections["DI"], connections["Q"]
-        self.users[taken] -= isinstance(taken, int)
-        self.register_of.pop(shown)
-        if self.register_at.get(taken) == register:
-            del self.register_at[taken]
-
-
-def _nets(bits: list) -> list[int]:
-    return [bit for bit in bits if isinstance(bit, int)]
-
-
-def _plain(cell: dict[str, Any]) -> bool:
-    """Whether a register takes its input in every clock, starts at 0 and is never reset."""
-    of, at = cell["parameters"], cell["connections"]
-    enabled = of.get("CEMUX", "CE").strip() == "1" or at.get("CE", ["1"]) == ["1"]
-    straight = of.get("CLKMUX", "CLK").strip() == "CLK"
-    starts_low = of.get("REGSET", "RESET").strip() == "RESET"
-    free = at.get("LSR", ["0"]) == ["0"] and of.get("LSRMUX", "LSR").strip() in ("LSR", "0")
-    return enabled and straight and starts_low and free
+                users[bit] -= 1
+                users[before] += isinstance(before, int)
+                if not users[bit]:
+                    self.registers.remove(register)
 
 
 def _stage(name: str) -> dict[str, str]:

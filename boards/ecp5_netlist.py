@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from boards import carry_ends, dsp_registers
+from boards import carry_ends, dsp_registers, plain_registers, ram_registers
 
 
 def finish(netlist: Path, *, simulated: bool = False) -> None:
@@ -21,6 +21,7 @@ def finish(netlist: Path, *, simulated: bool = False) -> None:
         # Yosys lists every cell that it knows as a module too.
         if module["cells"]:
             dsp_registers.pack(module)
+            ram_registers.pack(module)
             if not simulated:
                 carry_ends.leave_open(module)
     netlist.write_text(json.dumps(design), encoding="utf-8")
@@ -28,5 +29,8 @@ def finish(netlist: Path, *, simulated: bool = False) -> None:
 
 def sources() -> str:
     """What decides how a netlist is finished: whatever keeps one must look at it."""
-    modules = (sys.modules[__name__], carry_ends, dsp_registers)
+    modules = (
+        sys.modules[__name__],
+        *(carry_ends, dsp_registers, plain_registers, ram_registers),
+    )
     return "".join(map(inspect.getsource, modules))

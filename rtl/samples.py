@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.errors import UserError
 from golden_model.network import Network
+from rtl.copies import kept_copy
 from rtl.spram import ADDRESS_BITS as SPRAM_ADDRESS_BITS
 from rtl.spram import SPRAM
 from rtl.spram import WORDS as SPRAM_WORDS
@@ -215,10 +216,12 @@ class SampleMemory(wiring.Component):
         """Banks of block RAM: registers before and behind them, one behind their multiplexer."""
         banks = bank_rows(self.depth // 2)
         bank, first, outputs = Signal(range(len(banks))), 0, []
-        row_1, stores = Signal.like(row, reset_less=True), Signal()
-        data_1 = Signal.like(self.host_write_data, reset_less=True)
-        m.d.sync += [row_1.eq(row), data_1.eq(self.host_write_data), stores.eq(write)]
+        stores = Signal()
+        m.d.sync += stores.eq(write)
         for k, rows in enumerate(banks):
+            # Of each bank's own: its blocks fill a row of the FPGA.
+            row_1 = kept_copy(m, row, f"row_{k}")
+            data_1 = kept_copy(m, self.host_write_data, f"data_{k}")
             words = Memory(shape=2 * WORD_BITS, depth=rows, init=[])
             m.submodules[f"words_{k}" if len(banks) > 1 else "words"] = words
             read_port, write_port = words.read_port(), words.write_port()

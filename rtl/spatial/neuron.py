@@ -9,8 +9,8 @@ from amaranth import Const, Module, Mux, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.copies import kept_copy
 from rtl.spatial.config import SpatialConfig
-from rtl.spatial.copies import kept_copy
 from rtl.spatial.streams import SignStream, sign_leap
 from rtl.spatial.synapse import Synapse
 

@@ -8,11 +8,11 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.network import ACT_BITS, ACT_FRAC
 from rtl.arithmetic import add_or_subtract
+from rtl.copies import kept_copy
 from rtl.delay import delayed
 from rtl.product import product
 from rtl.spatial.carry import either_sum, gated_sum
 from rtl.spatial.config import SpatialConfig
-from rtl.spatial.copies import kept_copy
 from rtl.spatial.neuron import weights_layout
 from rtl.spatial.streams import sign_leap
 from rtl.spatial.tree import add_tree, in_register, tree_latency
