@@ -11,7 +11,7 @@ import click
 
 from boards.build import build
 from boards.build_report import with_speed
-from boards.closing import Options
+from boards.closing import SEEDS, Options
 from boards.registry import find_board
 from golden_model.errors import UserError
 from golden_model.settings import PIPELINED, SEQUENTIAL
@@ -73,14 +73,11 @@ def case_of(row: dict[str, Any]) -> Case:
 HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks/step", "steps/s")
 
 
-def measure(case: Case, clock_hz: int | None) -> dict[str, Any]:
-    """Build one case (or take it from the cache) and count its clocks per step.
-
-    clock_hz: as boards.closing.Options.
-    """
+def measure(case: Case, options: Options) -> dict[str, Any]:
+    """Build one case (or take it from the cache) and count its clocks per step."""
     board, task = find_board(case.board), case.loaded()
     design = task_design(board, task, case.lanes, None)
-    built = build(design, Options(clock_hz=clock_hz), Printer(quiet=True))
+    built = build(design, options, Printer(quiet=True))
     report = with_speed(built.report, measured_clocks(task, design.config))
     used = {kind: count["used"] for kind, count in report["resources"].items()}
     return {
@@ -159,6 +156,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     "--schedule", type=click.Choice((SEQUENTIAL, PIPELINED)), help="Only cores of this one."
 )
 @click.option("--clock", "mhz", type=click.FloatRange(min=1), metavar="MHZ", help="Try only this.")
+@click.option("--seed", type=click.IntRange(min=1), metavar="N", help="Place with this one alone.")
 @json_option
 def boards(
     tasks: tuple[str, ...],
@@ -167,6 +165,7 @@ def boards(
     method: str | None,
     schedule: str | None,
     mhz: float | None,
+    seed: int | None,
     json_file: Path | None,
 ) -> None:
     """Build what docs/boards.md lists: resources, clock and training steps per second.
@@ -192,10 +191,13 @@ def boards(
             "no case has that task, board, method, schedule and number of lanes; there are "
             + ", ".join(f"{case.task} on {case.board}" for case in CASES)
         )
+    options = Options(
+        clock_hz=None if mhz is None else int(mhz * 1e6), seeds=(seed,) if seed else SEEDS
+    )
     rows = []
     for case in chosen:
         try:
-            row = measure(case, None if mhz is None else int(mhz * 1e6))
+            row = measure(case, options)
         except UserError as error:
             # A loss stays in the table, and the cases after it are built.
             row = {**case._asdict(), "error": str(error).partition(" (log:")[0]}
