@@ -44,15 +44,15 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(
-    ("shared_dsps", "pipelined"),
-    [(4, True), (0, True), (0, False)],
-    ids=("dsp", "logic", "logic_of_a_spatial_core"),
+    ("shared_dsps", "more"),
+    [(4, None), (0, None), (0, 0), (0, 1)],
+    ids=("dsp", "logic", "logic_of_a_spatial_core", "logic_of_a_pipelined_core"),
 )
-def test_broadcast(name, shared_dsps, pipelined):
+def test_broadcast(name, shared_dsps, more):
     given = {"network": CASES[name], "lanes": 1}
     config = replace(config_of(given), shared_dsps=shared_dsps)
-    unit = Broadcast(config, pipelined=pipelined)
-    given["latency"] = unit.latency(config) if pipelined else unit.LATENCY
+    unit = Broadcast(config, more=more)
+    given["latency"] = unit.latency(config) if more is None else unit.LATENCY + more
     simulate(unit, __name__, "equals_stochastic_round", given)
 
 

@@ -36,7 +36,10 @@ CASES: dict[str, tuple[dict[str, Any], bool, int, int, int]] = {
     "aligned": (RESIDUAL, True, 1, 8, Broadcast.LATENCY),
     "np": ({"layers": (2, 2)}, True, 0, 0, Broadcast.LATENCY - 1),
     "wp": ({"layers": (2, 2), "weight_bits": 8}, False, 0, 0, Broadcast.LATENCY - 1),
+    "pipelined": ({"layers": (2, 2)}, True, 0, 0, Broadcast.LATENCY),
+    "pipelined_in_logic": ({"layers": (3, 2)}, True, 0, 0, Broadcast.LATENCY),
 }
+IN_LOGIC = ("np", "pipelined_in_logic")
 COUNT = 2
 """Shares side by side, where they are not all the same."""
 CLOCKS = 250
@@ -44,7 +47,11 @@ CLOCKS = 250
 
 def configured(name: str, share_dsp: bool = True) -> SpatialConfig:
     fields, nodes, low, high, _ = CASES[name]
-    return SpatialConfig(network_of(fields), nodes, True, 0, low, high, share_dsp=share_dsp)
+    return SpatialConfig(
+        *(network_of(fields), nodes, True, 0, low, high),
+        share_dsp=share_dsp,
+        update_delay=int(name.startswith("pipelined")),
+    )
 
 
 def count(name: str) -> int:
@@ -55,7 +62,7 @@ def test_shares():
     units = {}
     for name, (*_, latency) in CASES.items():
         assert Shares.latency_of(configured(name)) == latency, name
-        units[name] = Shares(configured(name, share_dsp=name != "np"), count(name))
+        units[name] = Shares(configured(name, share_dsp=name not in IN_LOGIC), count(name))
     simulate(SideBySide(units), __name__, "equals_stochastic_round", seed=9)
 
 
@@ -110,7 +117,7 @@ async def shares(dut, name: str) -> None:
             dut.valid.value = valid
             dut.delta.value = delta & ((1 << config.delta_bits) - 1)
             dut.x.value = packed_array(at(clock + 1)[2], ACT_BITS)
-            dut.random.value = at(clock - Shares.RANDOM_AFTER)[3]
+            dut.random.value = at(clock - Shares.random_after(config))[3]
             await ReadOnly()
             if clock >= latency:
                 valid, delta, x, byte = at(clock - latency)

@@ -28,13 +28,13 @@ class Broadcast(wiring.Component):
 
     A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
-    Cost: one multiplier, none where weights alone are perturbed.  `pipelined`: with the registers
-    that latency() counts beyond LATENCY.
+    Cost: one multiplier, none where weights alone are perturbed.  `more`: registers beyond LATENCY,
+    0 to 2; None: those that latency() counts.
     """
 
-    def __init__(self, config: CoreConfig, *, pipelined: bool = True) -> None:
+    def __init__(self, config: CoreConfig, *, more: int | None = None) -> None:
         self.config = config
-        self.more = self.latency(config) - self.LATENCY if pipelined else 0
+        self.more = self.latency(config) - self.LATENCY if more is None else more
         net = config.network
         super().__init__(
             {

@@ -150,7 +150,7 @@ class SpatialCore(wiring.Component):
             m.d.comb += [
                 random.load.eq(starter.load[net.neurons]),
                 random.bit.eq(starter.bit),
-                random.step.eq(token("step", at.delta + Shares.RANDOM_AFTER)),
+                random.step.eq(token("step", at.delta + Shares.random_after(cfg))),
                 shares.random.eq(random.signs),
             ]
         gates = self._inputs_before(m, token, sources, layers, shares)

@@ -56,11 +56,9 @@ class Shares(wiring.Component):
     0 where there is no step.
 
     D enters with `valid`; `share`, one per number in `x`, leaves latency_of() clocks later.  `x`
-    belongs to the clock before D, the step's random byte to RANDOM_AFTER clocks behind it.
+    belongs to the clock before D, the step's random byte to random_after() clocks behind it.
     Cost: a multiplier per share, none where D itself is the only one.
     """
-
-    RANDOM_AFTER = Broadcast.LATENCY - X_BEFORE_DELTA - 1
 
     def __init__(self, config: SpatialConfig, count: int) -> None:
         self.config = config
@@ -87,7 +85,13 @@ class Shares(wiring.Component):
         """Clocks from D to the shares."""
         if cls.is_direct(config):
             return 1
-        return Broadcast.LATENCY - X_BEFORE_DELTA + (config.align_max > 0)
+        return cls.random_after(config) + 1 + (config.align_max > 0)
+
+    @classmethod
+    def random_after(cls, config: SpatialConfig) -> int:
+        """Clocks from D to what rounds its products: a pipelined core has a register more behind
+        the multipliers, which are far from all else."""
+        return Broadcast.LATENCY - X_BEFORE_DELTA - 1 + config.pipelined
 
     def elaborate(self, platform):
         m = Module()
@@ -96,14 +100,14 @@ class Shares(wiring.Component):
         m.d.sync += shift.eq(self.eta_exp - self.delta_exp + (net.cost_frac + 1 - net.weight_frac))
         if net.accumulators and cfg.align_max:
             m.d.comb += align.eq(cfg.shift_high - shift)
-        valid = delayed(m, self.valid, Broadcast.LATENCY - X_BEFORE_DELTA - 1)
+        valid = delayed(m, self.valid, self.random_after(cfg))
         rate = tuple(pair for pair in cfg.fixed if pair[0] in ("delta_exp", "eta_exp"))
         products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0, fixed=rate)
         for k in range(self.count):
             if self.is_direct(cfg):
                 m.d.sync += self.share[k].eq(Mux(self.valid, self.delta << align, 0))
                 continue
-            m.submodules[f"product_{k}"] = unit = Broadcast(products, pipelined=False)
+            m.submodules[f"product_{k}"] = unit = Broadcast(products, more=int(cfg.pipelined))
             m.d.comb += [
                 unit.x.eq(self.x[k]),
                 unit.delta.eq(self.delta),
