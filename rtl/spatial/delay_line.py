@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -39,15 +39,17 @@ class DelayLine(wiring.Component):
             shape=self.width, depth=depth, init=[], attrs={"no_rw_check": True}
         )
         write, read = memory.write_port(), memory.read_port()
-        place, following = Signal(range(depth)), Signal(range(depth))
+        # Both are registers: in small memories reading is a clock's work by itself.
+        place, following = Signal(range(depth)), Signal(range(depth), init=1)
         m.d.comb += [
-            following.eq(place + 1),
             write.addr.eq(place),
             write.data.eq(self.i),
             write.en.eq(1),
             read.addr.eq(following),
         ]
-        with m.If(place == depth - 1):
-            m.d.comb += following.eq(0)
-        m.d.sync += [place.eq(following), self.o.eq(read.data)]
+        m.d.sync += [
+            place.eq(following),
+            following.eq(Mux(following == depth - 1, 0, following + 1)),
+            self.o.eq(read.data),
+        ]
         return m
