@@ -31,8 +31,8 @@ SEEDS = 32
 TARGETS = (0.95, 0.98)
 WINDOWS = (1, 5, 10, 25, 50, 100)
 """tau_theta that are tried, where updates are not late."""
-RATES = (-1, 0, 1)
-"""What is tried of the learning rate over tau_theta: the task's eta_exp and this."""
+RATES = (-1, 0, 1, 2)
+"""What is tried of the learning rate over tau_theta: the task's eta_exp and so much more."""
 RATE_STEPS = 20_000
 SHARED = ("task", "method", "tau_p", "eta_exp", "seeds", "targets")
 """Of a core's row, what a row of this machine has as well."""
@@ -280,8 +280,8 @@ def time_to_train(
     clocks are steps times the core's clocks per step, evaluations not counted, and in a pipelined
     core the way of the last update; time is clocks over the clock of a recorded build
     (benchmarks/boards.json).  Each row has its own best tau_theta (1 for a pipelined core and for
-    this machine) and, for XOR, tau_p; and, of the task's eta_exp and the ones beside it, its
-    own best learning rate.
+    this machine) and, for XOR, tau_p; and, of four around the task's own, its own best learning
+    rate.
     """
     check_results(json_file, plot_file)
     rows = []
