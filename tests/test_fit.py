@@ -353,8 +353,8 @@ def test_a_schedule(tmp_path):
     *folded, row = json.loads(file.read_text())["rows"]
     assert {r["schedule"] for r in folded} == {"sequential"}
     assert (row["lanes"], row["schedule"]) == (None, "pipelined")
-    # Codes of two bits, and nothing that waits.
-    assert row["clocks_per_step"] == 2
+    # Codes of two bits enter at once, and nothing waits.
+    assert row["clocks_per_step"] == 1
     assert "ulx3s-25f  pipelined" in shown.output
     # A task's own, and one for which there is no such core.
     own = tmp_path / "own.toml"

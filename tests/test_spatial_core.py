@@ -398,15 +398,15 @@ def test_clocks_per_step(name, taus):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("pipelined")])
 def test_a_pipelined_core_never_waits(name):
-    """A step takes the planes of a code, whatever the time constants are."""
+    """A step takes one clock, whatever the time constants and the bits of a code are."""
     config, settings = case(name)
-    planes, spent, counts = config.network.sample_bits, [], (2, 40, 1, 300)
-    assert clocks_per_step(config, settings) == planes
+    spent, counts = [], (2, 40, 1, 300)
+    assert clocks_per_step(config, settings) == 1
     with board(config) as session:
         both = Both(session, settings, SEED)
         for until in accumulate(counts):
             earlier = session.counters().train_clocks
             both.train(until)
             spent.append(session.counters().train_clocks - earlier)
-    over = {clocks - count * planes for clocks, count in zip(spent, counts, strict=True)}
+    over = {clocks - count for clocks, count in zip(spent, counts, strict=True)}
     assert len(over) == 1, spent
