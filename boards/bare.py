@@ -9,8 +9,8 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from boards.simulated import compiled
 from boards.tools import to_verilog
+from boards.verilator import compiled
 from golden_model.network import Network
 from golden_model.settings import Settings
 from rtl.config import CoreConfig

@@ -18,7 +18,7 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards import ecp5_netlist, simulated, yosys
+from boards import ecp5_netlist, simulated, verilator, yosys
 from boards.board_top import is_gated
 from boards.build_report import read_cells
 from boards.cache import digest, kept
@@ -127,7 +127,7 @@ def spatial_design_for(
     return spatial_design(board, config, sample_words, None)
 
 
-def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
+def synthesise(design: Design, notify: verilator.Notify) -> Netlist:
     """The netlist of a design; from the cache where this very one was synthesised before.
 
     Raises UserError where Yosys is missing, fails, or says what boards.yosys_checks does not let
@@ -174,7 +174,7 @@ def synthesise(design: Design, notify: simulated.Notify) -> Netlist:
 
 def compiled(
     netlist: Netlist,
-    notify: simulated.Notify,
+    notify: verilator.Notify,
     change: Callable[[str], str] = lambda verilog: verilog,
     more_models: str = "",
 ) -> Path:
@@ -196,4 +196,4 @@ endmodule
     models = cell_models(netlist.family, netlist.cells) + more_models
     text = models + wrapper + powered_up(change(netlist.verilog), POWER_UP_SEED)
     header = simulated.board_header(netlist.design.config)
-    return simulated.compiled(text, header, "simulated.cpp", notify, "-O0")
+    return verilator.compiled(text, header, "simulated.cpp", notify, "-O0")

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
-from boards.cache import digest, kept
-from boards.tools import to_verilog, verilator_environment
+from boards.tools import to_verilog
+from boards.verilator import Notify, compiled, silent
 from golden_model.errors import UserError
 from rtl.top import AnyConfig, Top, probe_layout
 
@@ -23,28 +19,6 @@ CLOCKS_PER_BIT = 4
 CLOCK_HZ = 12_000_000
 """Nominal; a simulation has no real clock."""
 START_SECONDS = 20
-
-Notify = Callable[[str], None]
-"""Hears what is being done, a line each."""
-
-
-def _silent(_line: str) -> None:
-    pass
-
-
-VERILATOR_FLAGS = (
-    "--cc",
-    "--exe",
-    "--build",
-    "-O3",
-    "--x-assign",
-    "fast",
-    "--x-initial",
-    "fast",
-    "--noassert",
-    "-Wno-fatal",
-    "-Wno-lint",
-)
 
 
 @dataclass
@@ -77,7 +51,7 @@ class SimulatedBoard:
             self.process.stdout.close()
 
 
-def build(config: AnyConfig, sample_words: int, notify: Notify = _silent) -> Path:
+def build(config: AnyConfig, sample_words: int, notify: Notify = silent) -> Path:
     """The board with this core as a program; compiled unless this very one was before.
 
     sample_words: 16-bit words of sample memory.  notify hears of the steps that take long.
@@ -100,71 +74,11 @@ def board_header(config: AnyConfig) -> str:
     )
 
 
-def compiled(
-    design: str,
-    header: str,
-    program: str | Path,
-    notify: Notify = _silent,
-    optimise: str = "-O3",
-) -> Path:
-    """A C++ program with a Verilog design called top, as an executable.
-
-    program: a file of this folder or a path.  header: the text of board.h, which the program
-    includes.  optimise: the C++ compiler's flag; -O0 where compiling would take longer than
-    simulating.  Raises UserError where a tool is missing or fails, or where there is no room.
-    """
-    source = (files("boards") / program if isinstance(program, str) else program).read_text()
-    parts = [design, header, source, version("verilator"), *VERILATOR_FLAGS, optimise]
-    parts.append(os.uname().machine)
-
-    def make(folder: Path, final: Path) -> Path:
-        notify(f"compiling it with Verilator, once; it is kept in {final.parent}")
-        for file, text in {"top.v": design, "board.h": header, "program.cpp": source}.items():
-            (folder / file).write_text(text)
-        return _compile(folder, final.with_suffix(".log"), optimise)
-
-    return kept("boards", digest(parts), "compiled boards", make)
-
-
-def _compile(folder: Path, kept_log: Path, optimise: str) -> Path:
-    environment = verilator_environment(optimise)
-    if optimise != "-O0":
-        # All files in one compiler call: less work for two or three files.
-        environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
-    command = [
-        "verilator",
-        *VERILATOR_FLAGS,
-        *("--top-module", "top", "--Mdir", "obj", "-o", "board", "-j", "2"),
-        *("-CFLAGS", f"-I{folder} {optimise}"),
-        "top.v",
-        "program.cpp",
-    ]
-    log = folder / "log.txt"
-    with log.open("w") as output:
-        code = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ).returncode
-    if code:
-        shutil.copy(log, kept_log)
-        lines = log.read_text(errors="replace").splitlines()
-        first = next((line for line in lines if "rror:" in line), "no error line")
-        raise UserError(
-            f"verilator failed with exit code {code} ({first.strip()}); its output is in "
-            f"{kept_log}, and `mgd doctor` checks the tools"
-        )
-    return folder / "obj" / "board"
-
-
 def start(
     config: AnyConfig,
     sample_words: int,
     trace: Path | None = None,
-    notify: Notify = _silent,
+    notify: Notify = silent,
 ) -> SimulatedBoard:
     """Build and start a board.
 

@@ -235,10 +235,17 @@ def _program_status(name: str, program: str, remedy: str) -> ToolStatus:
     path = shutil.which(program)
     if path is None:
         return ToolStatus(name, False, "", "", remedy)
+    return ToolStatus(name, True, _says_of_itself(path), path, remedy)
+
+
+def compiler_version() -> str:
+    """What the C++ compiler says of itself; empty where it does not."""
+    return _says_of_itself(os.environ.get("CXX", "c++"))
+
+
+def _says_of_itself(program: str) -> str:
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10)
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
-        version = lines[0].strip() if lines else ""
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
-        version = ""
-    return ToolStatus(name, True, version, path, remedy)
+        return ""
+    return next((line.strip() for line in done.stdout.splitlines() if line.strip()), "")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from boards import netlist, simulated
+from boards.verilator import Notify
 from golden_model.errors import UserError
 from golden_model.seeds import initial_weights
 from golden_model.settings import Settings
@@ -56,7 +57,7 @@ class Comparison:
             self.values_compared += wanted.size
 
 
-def prepared(task: Task, family: str, comparison: Comparison, notify: simulated.Notify) -> Path:
+def prepared(task: Task, family: str, comparison: Comparison, notify: Notify) -> Path:
     """The board with the netlist as a program.  Raises UserError, see boards.netlist."""
     train, test = few(task)
     words = (len(train) + len(test)) * task.core_config().record_stride

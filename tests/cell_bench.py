@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from boards import simulated
 from boards.cell_models import cell_models
+from boards.verilator import compiled
 
 Values = Mapping[str, int]
 """Port or bus: its value."""
@@ -65,7 +65,7 @@ def run(cells: list[Cell], families: Mapping[str, list[str]], clocks: int, seed:
     bytes_in, bytes_out = -(-at_in // 8), -(-at_out // 8)
     header = f"constexpr int BYTES_IN = {bytes_in}, BYTES_OUT = {bytes_out};\n"
     source = Path(__file__).with_name("cell_vectors.cpp")
-    program = simulated.compiled(design, header, source, optimise="-O0")
+    program = compiled(design, header, source, optimise="-O0")
 
     noise = random.Random(seed)
     drawn = [[cell.draw(noise) for cell in cells] for _ in range(clocks)]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from boards import simulated
+from boards import simulated, verilator
 from boards.cache import cache_folder
 from boards.trace import Trace
 from golden_model.errors import UserError
@@ -192,15 +192,36 @@ def test_a_compiler_that_fails_leaves_its_log_and_no_program(monkeypatch, tmp_pa
     compiler.write_text("#!/bin/sh\necho no room for objects >&2\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    with pytest.raises(UserError, match="verilator failed with exit code") as error:
+    with pytest.raises(UserError, match="make failed with exit code") as error:
         start()
     message = str(error.value)
     assert "\n" not in message
     assert "mgd doctor" in message
-    (log,) = (tmp_path / "boards").glob("*.log")
+    (log,) = tmp_path.glob("*/*.log")
     assert str(log) in message
     assert "no room for objects" in log.read_text()
+    assert {p.suffix for p in tmp_path.glob("*/*")} == {".log", ".lock"}
+    # The same where Verilator's own part is there already.
+    monkeypatch.setattr(verilator, "runtime", lambda: tmp_path)
+    with pytest.raises(UserError, match="verilator failed with exit code"):
+        start()
+    (log,) = (tmp_path / "boards").glob("*.log")
+    assert "no room for objects" in log.read_text()
     assert {p.suffix for p in (tmp_path / "boards").iterdir()} == {".log", ".lock"}
+
+
+def test_the_runtime_is_compiled_once_for_each_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("MGD_CACHE", str(tmp_path))
+    first = verilator.runtime()
+    assert {path.name for path in first.iterdir()} == set(verilator.RUNTIME)
+    made = first.stat().st_mtime_ns
+    assert verilator.runtime() == first
+    assert first.stat().st_mtime_ns == made
+    other = tmp_path / "other-c++"
+    other.write_text('#!/bin/sh\ncase $1 in --version) echo other ;; *) exec c++ "$@" ;; esac\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("CXX", str(other))
+    assert verilator.runtime() != first
 
 
 def test_a_missing_compiler_is_named(tmp_path):

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 import scripts.verify
 from boards import simulated
 from boards.tools import to_verilog
+from boards.verilator import compiled
 from golden_model.errors import UserError
 from golden_model.network import Network
 from golden_model.settings import Settings
@@ -146,7 +147,7 @@ def fast_build(config: SpatialConfig, words: int, _notify: object = None) -> Pat
     """As boards.simulated.build, but compiled faster: runs are short here."""
     top = Top(config, words, simulated.CLOCKS_PER_BIT, simulated.CLOCK_HZ)
     text, header = to_verilog(top, "top", reset=False), simulated.board_header(config)
-    return simulated.compiled(text, header, "simulated.cpp", optimise="-O0")
+    return compiled(text, header, "simulated.cpp", optimise="-O0")
 
 
 @contextmanager
