@@ -60,21 +60,22 @@ def test_every_activation_has_a_case():
     assert used == set(ACTIVATIONS) == set(KINDS)
 
 
-@pytest.mark.parametrize(
-    ("name", "dsp", "table_memory", "register"),
-    [
-        (name, *options)
-        for name in CASES
-        for options in (
-            (True, False, False),
-            (True, True, False),
-            (False, False, False),
-            (True, False, True),
-            (True, True, True),
-        )
-        if options == (True, False, False) or Activation(network_of(CASES[name]), TAG_BITS).tables
-    ],
-)
+PLAIN = (True, False, False)
+OPPOSITES = ((False, False, False), (True, True, True))
+OTHERS = (PLAIN, (True, True, False), (True, False, True))
+
+
+def choices() -> list[tuple[str, bool, bool, bool]]:
+    """Every unit with and without each option (dsp, table_memory, position_register), and every
+    pair of options with one unit at least; units without tables have no options."""
+    with_tables = [n for n in CASES if Activation(network_of(CASES[n]), TAG_BITS).tables]
+    rows = [(name, *PLAIN) for name in CASES if name not in with_tables]
+    for number, name in enumerate(with_tables):
+        rows += [(name, *options) for options in (*OPPOSITES, OTHERS[number % len(OTHERS)])]
+    return rows
+
+
+@pytest.mark.parametrize(("name", "dsp", "table_memory", "register"), choices())
 def test_activation(name, dsp, table_memory, register):
     network = CASES[name]
     unit = Activation(
