@@ -26,6 +26,8 @@ FLAGS = (
 )
 RUNTIME = ("verilated.o", "verilated_threads.o")
 """Verilator's own part of each program, the same in all of them."""
+LARGE = 4_000_000
+"""Bytes of Verilog from which files are compiled one by one: no call has to hold them all."""
 
 Notify = Callable[[str], None]
 """Hears what is being done, a line each."""
@@ -64,8 +66,8 @@ def _compile(folder: Path, kept_log: Path, optimise: str) -> Path:
     environment = verilator_environment(optimise)
     objects = runtime()
     environment["MAKEFLAGS"] += " VM_GLOBAL_FAST="  # they are linked as they are
-    if optimise != "-O0":
-        # All files in one compiler call: less work for two or three files.
+    if (folder / "top.v").stat().st_size < LARGE:
+        # All files in one compiler call: what they include is read once, which is most of the work.
         environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
     command = [
         *("verilator", *FLAGS, "--cc", "--exe", "--build", "-j", "2"),

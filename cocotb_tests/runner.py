@@ -110,7 +110,10 @@ def build(text: str, *, waves: bool, optimise: str) -> Path:
         source.write_text(text)
         log = folder / "build.log"
         environment = verilator_environment(optimise)
-        environment["MAKEFLAGS"] += f" OPT_SLOW={optimise} OPT_GLOBAL={RUNTIME_OPTIMISE}"
+        # All files of the design in one compiler call, as in boards/verilator.py.
+        environment["MAKEFLAGS"] += (
+            f" OPT_SLOW={optimise} OPT_GLOBAL={RUNTIME_OPTIMISE} VM_PARALLEL_BUILDS=0"
+        )
         # Verilator's runtime is the same for every design and takes most of a build's time.
         runtime = CACHE / hashlib.sha256(json.dumps([waves, *common]).encode()).hexdigest()[:20]
         if runtime.exists():
