@@ -30,6 +30,9 @@ CHUNK_STEPS = 5
 """Steps between two comparisons in the first run."""
 TRAIN_SAMPLES, TEST_SAMPLES = 24, 16
 """A data set is cut to these: every sample goes through the simulated UART."""
+TIMEOUT_S = 10.0
+"""For a reply: a netlist of many lanes takes some 30,000 clocks a second, and a host that asks
+again too soon sends more than the board has room for."""
 
 
 @dataclass
@@ -99,6 +102,7 @@ def compare(task: Task, program: Path, steps: int, comparison: Comparison, *argu
     board = simulated.run(program, *arguments)
     try:
         with BoardSession(board.port, task.network(), backend="netlist") as session:
+            session.link.timeout_s = TIMEOUT_S
             session.load_samples(train, test)
             for number, (settings, chunk) in enumerate(runs(task, steps)):
                 weights = initial_weights(task.network(), task.seed + number, task.init_gain)
