@@ -62,7 +62,13 @@ def test_every_activation_has_a_case():
 
 PLAIN = (True, False, False)
 OPPOSITES = ((False, False, False), (True, True, True))
-OTHERS = (PLAIN, (True, True, False), (True, False, True))
+OTHERS = (
+    PLAIN,
+    (True, True, False),
+    (True, False, True),
+    (False, True, False),
+    (False, False, True),
+)
 
 
 def choices() -> list[tuple[str, bool, bool, bool]]:
