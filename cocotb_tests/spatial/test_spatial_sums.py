@@ -89,7 +89,7 @@ def test_first_sums():
     assert latencies["unsigned"] == 7
     assert (latencies["pipelined_np"], latencies["pipelined_wp"]) == (5, 8)
     units = {name: FirstSums(first_config(name)) for name in FIRST}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5.name, ["CCU2C"])
     simulate(SideBySide(units), __name__, "first_equals_golden", seed=4, cells=cells)
 
 
@@ -103,7 +103,7 @@ def test_later_sums():
         "cells": 7,
     }
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5.name, ["CCU2C"])
     simulate(SideBySide(units), __name__, "later_equals_golden", seed=4, cells=cells)
 
 

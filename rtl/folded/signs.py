@@ -228,7 +228,7 @@ class SignGenerator(wiring.Component):
             for group in range(groups)
         ]
         sizes = sorted(set(counts))
-        # boards.flow.commands keeps these apart, or synthesis would make chains of them and what
+        # boards.families.ice40 keeps these apart, or synthesis would make chains of them and what
         # follows. The way from here into the memory is long, so they are those of what `random`
         # will be.
         m.submodules.apart = apart = Module()

@@ -158,7 +158,7 @@ class SharedTables(wiring.Component):
         offset = Signal(max(cuts))
 
         # Four cases and two bits to choose among them: then a bit of what is chosen is one LUT.
-        # boards.flow.commands keeps this apart, since synthesis does not know that only `beyond`
+        # boards.families.ice40 keeps this apart, since synthesis does not know that only `beyond`
         # comes late.
         m.submodules.apart = apart = Module()
         case, sign = Signal(2), self.beyond[-1]

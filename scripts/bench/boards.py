@@ -19,8 +19,8 @@ from mgd.host.runs.folder import check_json
 from mgd.host.task.task import Task
 from mgd.rtl.spatial.config import FIXABLE
 from mgd.scripts.bench.group import json_option, record
-from mgd.scripts.common.checkout import ROOT, in_checkout
 from mgd.scripts.commands.build import Printer, task_design
+from mgd.scripts.common.checkout import ROOT, in_checkout
 from mgd.scripts.common.clocks import measured_clocks
 from mgd.scripts.common.markers import replace_between
 
@@ -42,6 +42,7 @@ class Case(NamedTuple):
     def loaded(self) -> Task:
         return Task.load(self.task).with_overrides(
             core="folded" if self.lanes else "spatial",
+            lanes=self.lanes,
             method=self.method,
             tau_theta=self.tau_theta,
             difference=self.difference,
@@ -76,7 +77,7 @@ HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks
 def measure(case: Case, options: Options) -> dict[str, Any]:
     """Build one case (or take it from the cache) and count its clocks per step."""
     board, task = find_board(case.board), case.loaded()
-    design = task_design(board, task, case.lanes, None)
+    design = task_design(board, task)
     built = build(design, options, Printer(quiet=True))
     report = with_speed(built.report, measured_clocks(task, design.config))
     used = {kind: count["used"] for kind, count in report["resources"].items()}

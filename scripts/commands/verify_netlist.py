@@ -25,8 +25,6 @@ from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
 from mgd.rtl.lockstep import MismatchError
 
-FAMILIES = tuple(netlist.FAMILIES)
-
 CHUNK_STEPS = 5
 """Steps between two comparisons in the first run."""
 TRAIN_SAMPLES, TEST_SAMPLES = 24, 16
@@ -66,15 +64,7 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: Notify) ->
     train, test = few(task)
     words = (len(train) + len(test)) * task.core_config().record_stride
     begin = time.perf_counter()
-    if task.core == "spatial":
-        design = netlist.spatial_design_for(
-            *(family, task.network(), task.settings(), words, task.fixed)
-        )
-    else:
-        design = netlist.design_for(
-            *(family, task.network(), task.lanes, words + words % 2),
-            *(task.fixed, task.variant),
-        )
+    design = netlist.design_for(family, task.core_config(), words)
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()
     program = netlist.compiled(made, notify)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from mgd.boards.flash import programmers as flash
 from mgd.boards.flash import run as flash_run
-from mgd.boards.registry import boards
+from mgd.boards.registry import boards, find_board
 from mgd.scripts.cli import main
 from tests.support.paths import ROOT
 
@@ -55,7 +55,7 @@ class Bench:
         """A folder as `mgd build` leaves it; the report names board `named`."""
         folder = self.folder / f"build of {board}"
         folder.mkdir()
-        (folder / "top.bin").write_bytes(HEADS[flash.FLASHING[board].format])
+        (folder / "top.bin").write_bytes(HEADS[find_board(board).fpga_family.name])
         report = {"board": named or board, "bitstream": "top.bin", "digest": "0123456789abcdef"}
         (folder / "report.json").write_text(json.dumps(report))
         return folder
@@ -234,7 +234,7 @@ def test_refuses_another_format(bench, board, found):
     bench.install("dfu-util")
     file = bench.folder / "bits"
     file.write_bytes(HEADS[found] if found else b"#!/bin/sh\n")
-    if found == flash.FLASHING[board].format:
+    if found == find_board(board).fpga_family.name:
         assert mgd(file, "--board", board).exit_code == 0
         return
     message = refused(file, "--board", board)
@@ -379,7 +379,7 @@ def test_boot_loader_that_leaves_before_the_last_status(bench):
 
 def test_udev_rules():
     rules = mgd("--udev").stdout
-    assert rules == (ROOT / "boards" / "udev" / "60-mgd-fpga.rules").read_text()
+    assert rules == (ROOT / "boards" / "flash" / "udev" / "60-mgd-fpga.rules").read_text()
     for device in ("0403:6010", "0403:6015", "1209:5af0", "10c4:ea60", "1a86:7523", "0403:6001"):
         vendor, product = device.split(":")
         assert f'ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}"' in rules
@@ -392,12 +392,11 @@ def test_udev_rules():
 
 def test_udev_rules_are_packaged():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "udev/*.rules" in project["tool"]["setuptools"]["package-data"]["boards"]
+    assert "udev/*.rules" in project["tool"]["setuptools"]["package-data"]["mgd.boards.flash"]
 
 
 def test_every_board_names_its_file():
     for board, how in flash.FLASHING.items():
-        assert how.format in HEADS
         for flasher in how.flashers:
             assert flasher.write.count(flash.BITSTREAM) == 1, board
             assert flasher.load.count(flash.BITSTREAM) <= 1, board
@@ -407,7 +406,6 @@ def test_all_boards_can_be_flashed_as_they_are_described():
     assert set(flash.FLASHING) == set(boards())
     for board in boards().values():
         how = flash.flashing(board)
-        assert how.format == board.family
         assert how.flashers[0].program == shlex.split(board.flash)[0]
 
 

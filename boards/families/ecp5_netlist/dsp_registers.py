@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mgd.boards.flow.ecp5.plain_registers import PlainRegisters
+from mgd.boards.families.ecp5_netlist.plain_registers import PlainRegisters
 
 MULTIPLIER = "MULT18X18D"
 OPERANDS = {name: [f"{name}{k}" for k in range(18)] for name in "AB"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mgd.boards.flow.ecp5.plain_registers import PlainRegisters
+from mgd.boards.families.ecp5_netlist.plain_registers import PlainRegisters
 
 MEMORY = "DP16KD"
 OUTPUTS = {side: [f"DO{side}{k}" for k in range(18)] for side in "AB"}
