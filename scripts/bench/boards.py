@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from mgd.scripts.commands.build import Printer, task_design
 from mgd.scripts.common.checkout import ROOT, in_checkout
 from mgd.scripts.common.clocks import measured_clocks
 from mgd.scripts.common.markers import replace_between
+from mgd.scripts.common.sources import build_sources
 
 
 class Case(NamedTuple):
@@ -67,7 +67,7 @@ CASES = (
 
 
 def case_of(row: dict[str, Any]) -> Case:
-    """What a recorded row is of."""
+    """The case that a recorded row was built from."""
     return Case._make(row.get(name) for name in Case._fields)
 
 
@@ -93,18 +93,14 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
         "seed": report["seed"],
         "attempts": len(report["attempts"]),
         "digest": report["digest"],
-        "made_of": made_of(),
+        "made_of": made_of(case),
     }
 
 
-def made_of() -> str:
-    """SHA-256 of all that decides what a core is and how it is built."""
-    texts = [
-        path.read_bytes()
-        for folder in ("golden_model", "rtl", "boards")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    ]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+def made_of(case: Case, root: Path = ROOT) -> str:
+    """A digest of everything that decides what a case's core is and how it is built."""
+    kind = "folded" if case.lanes else "spatial"
+    return build_sources(kind, find_board(case.board).fpga_family).digest(root)
 
 
 def core_text(row: dict[str, Any]) -> str:
@@ -214,12 +210,14 @@ def boards(
 
 def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of all CASES in their order: these, and for the others those in `path`, marked as
-    `earlier` where anything that cores are made of has changed since."""
+    `earlier` where their sources have changed since."""
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError):
         earlier = []
-    now = made_of()
-    kept = [row if row.get("made_of") == now else {**row, "earlier": True} for row in earlier]
-    known = {case_of(row): row for row in [*kept, *rows]}
+    known = {case_of(row): row for row in earlier}
+    for case, row in known.items():
+        if case in CASES and row.get("made_of") != made_of(case):
+            known[case] = {**row, "earlier": True}
+    known |= {case_of(row): row for row in rows}
     return [known[case] for case in CASES if case in known]
