@@ -46,8 +46,8 @@ DEVICES = {
     device.name: device
     for device in (
         Device("iCE40UP5K", ICE40, 5280, 8, 30, 4096, _EBR, 32_000_000, sprams=4),
-        # Lattice sells half of this die's logic; the open tools know the whole die, and what
-        # is beyond the half is not tested by the maker.
+        # Lattice sells half of this die's logic; the open tools use the whole die, of which the
+        # maker has not tested the other half.
         _ecp5("LFE5U-12F", 12_144, 28, 32),
         _ecp5("LFE5U-25F", 24_288, 28, 56),
         _ecp5("LFE5U-45F", 43_848, 72, 108),

@@ -1,8 +1,8 @@
 """Area of one component on an FPGA: synthesised alone, its cells counted.
 
-Nothing is placed or routed.  How many logic cells an iCE40 needs follows from the netlist and
-nextpnr's rules of packing: a flip-flop shares the cell of the LUT that feeds it alone, a
-carry that of its sum's LUT.
+Nothing is placed or routed.  The number of an iCE40's logic cells follows from the netlist and
+nextpnr's rules of packing: a flip-flop shares the cell of the LUT that feeds it alone, a carry
+that of its sum's LUT.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def to_rtlil(component: wiring.Component, without: Collection[str] = ()) -> str:
 def synthesise(text: str, family: str, folder: Path) -> dict[str, Any]:
     """The module `top` of Yosys's JSON netlist; its files and its log stay in `folder`.
 
-    Raises UserError where Yosys is missing, fails, or says what boards.flow.yosys_checks does not
-    let pass.
+    Raises UserError where Yosys is missing, fails, or logs a line that boards.flow.yosys_checks
+    refuses.
     """
     (folder / "top.il").write_text(text)
     script = f"read_rtlil top.il\n{FAMILIES[family].synthesis}\nwrite_json top.json\n"

@@ -1,4 +1,4 @@
-"""Whether a core fits a board, before any synthesis, and what would help where it does not."""
+"""Whether a core fits a board, before any synthesis, and remedies where it does not."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ FEATURES = {
     "cross-entropy bits": "width of a kept output, where the cost is cross-entropy",
     "product bits": "width × width of products outside the lanes that have no DSP block",
     "small memories": "bits in flip-flops, or pieces of 64 bits in LUTs",
-    "block bits": "ECP5: widths of the memories in block RAMs, and what is around them",
+    "block bits": "ECP5: widths of the memories in block RAMs, and of the logic around them",
 }
 """Name: the quantity, in the order of the coefficients."""
 

@@ -1,4 +1,4 @@
-"""A core on a board: what every kind of core answers to fits, builds and netlist checks.
+"""A core on a board: the interface of every kind of core to estimates, builds and netlist checks.
 
 A kind of core is a subclass of CoreResources, in a file of its own, and a line in
 boards.estimate.kinds.

@@ -1,4 +1,4 @@
-"""What a build, an estimate and a netlist simulation ask of an FPGA family."""
+"""The interface of an FPGA family to builds, estimates and netlist simulations."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class FpgaFamily(ABC):
         return -(-width // 18)
 
     def sources(self) -> str:
-        """Source text that decides what this family's tools are given, for a cache's key."""
+        """Source text that decides the inputs of this family's tools, for a cache's key."""
         own = sys.modules[type(self).__module__]
         return "".join(map(inspect.getsource, (own, *self.helpers)))
 

@@ -14,12 +14,12 @@ COUNTED = tuple(name for name, family in FAMILIES.items() if family.netlist_cell
 """Names of the families whose netlists are counted, checked and simulated."""
 
 
-def netlist_cells(name: str, what: str = "family") -> NetlistCells:
+def netlist_cells(name: str, noun: str = "family") -> NetlistCells:
     """The cells of a family's netlists.
 
-    what: the noun for the error.  Raises UserError where the family is not one of COUNTED.
+    noun: of the error.  Raises UserError where the family is not one of COUNTED.
     """
     cells = FAMILIES[name].netlist_cells if name in FAMILIES else None
     if cells is None:
-        raise UserError(f"{what} {name!r} is unknown: there are {', '.join(COUNTED)}")
+        raise UserError(f"{noun} {name!r} is unknown: there are {', '.join(COUNTED)}")
     return cells

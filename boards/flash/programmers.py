@@ -26,7 +26,7 @@ class Flasher:
 
     program: str
     load: tuple[str, ...]
-    """Into the FPGA's own memory, gone when the power goes.  Empty: it cannot."""
+    """Into the FPGA's own memory, lost when the power goes off.  Empty: it cannot."""
     write: tuple[str, ...]
     """Into the flash memory that the FPGA starts from."""
     package: str
@@ -49,7 +49,7 @@ class Flashing:
     flashers: tuple[Flasher, ...]
     """The first one that is installed is used."""
     ready: str
-    """What to do until the program sees the board."""
+    """How to make the board visible to the program."""
 
 
 def _loader(board: str, *more: str, unprotect: bool = False) -> Flasher:

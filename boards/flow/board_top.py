@@ -24,7 +24,7 @@ from mgd.rtl.system.top import AnyConfig, Top
 
 RESET_SECONDS = Fraction(15, 1_000_000)
 """From the PLL's lock to the start.  Block RAM of the iCE40 reads as zero for about 3 µs after
-configuration; five times that leaves a margin, and costs others nothing."""
+configuration; five times that is a margin that costs other families nothing."""
 
 
 def is_gated(board: Board) -> bool:
@@ -33,16 +33,17 @@ def is_gated(board: Board) -> bool:
 
 
 class Start(wiring.Component):
-    """When domain `sync` starts: `clocks` clocks after `locked`, which is asynchronous, has become
-    high and stayed so.  `run` is high from then on and `held` low, both registers.
+    """When domain `sync` starts: after `locked`, which is asynchronous, was high for `clocks`
+    clocks without a gap.  `run` is high from then on and `held` low, both registers.
 
-    Where the PLL loses its lock both go back until it has locked anew; with `once` for ever.
+    Where the PLL loses its lock both return to their first values until it has locked again, with
+    `once` for ever.
     """
 
     def __init__(self, clocks: int, *, once: bool) -> None:
         self.clocks = clocks
         self.once = once
-        # Held from the start, as no inverter fits between it and registers all over the device.
+        # A register of its own, because an inverter of `run` would lengthen the reset's long route.
         super().__init__({"locked": In(1), "run": Out(1), "held": Out(1, init=1)})
 
     def elaborate(self, platform):
@@ -63,8 +64,8 @@ class Start(wiring.Component):
 class Clocking(Elaboratable):
     """Drives domain `sync` from the PLL, from 15 µs after it has locked on.
 
-    Until then the domain is in reset, which a register of it releases, at a clock edge; where the
-    PLL loses its lock it is reset again.
+    Until then the domain is in reset, which one of its registers releases at a clock edge; where
+    the PLL loses its lock it is reset again.
 
     Some families have a gate in front of a clock network.  There the clock is off until then, and
     the domain has no reset: its registers start from the bitstream's values.  A reset would have to
@@ -112,7 +113,7 @@ class Clocking(Elaboratable):
 
 
 class BoardTop(Elaboratable):
-    """What becomes the bitstream.
+    """The top level of the bitstream.
 
     sample_memory: 16-bit words, even.  baud: bits per second of the UART.  top_options: more
     arguments of rtl.system.top.Top.  The LED is on while the core works.

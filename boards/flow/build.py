@@ -58,9 +58,9 @@ def build(design: Design, options: Options, progress: Progress) -> Built:
     for program in programs:
         fpga_program(program)
     clock_plan = family.pll.search(board.clock_hz, options.clock_hz or board.device.start_hz)
-    with timed(progress, "elaborate", str(clock_plan)) as said:
+    with timed(progress, "elaborate", str(clock_plan)) as result:
         sources = flow.elaborate(design, clock_plan)
-        said.append(f"{len(sources.files[0][1]):,} bytes of RTLIL")
+        result.append(f"{len(sources.files[0][1]):,} bytes of RTLIL")
     tools = {program: fpga_program_version(program) for program in programs}
     digest = _digest(sources, options, tools)
     cached = True
@@ -95,9 +95,9 @@ def _build(
 ) -> Path:
     attempts: list[Attempt] = []
     best = fastest(sources, place, options, attempts, progress)
-    with timed(progress, "pack") as said:
+    with timed(progress, "pack") as result:
         bitstream = flow.pack(best.sources, best.folder)
-        said.append(f"{bitstream.stat().st_size:,} bytes")
+        result.append(f"{bitstream.stat().st_size:,} bytes")
     folder = place / "final"
     folder.mkdir()
     for file in (bitstream.name, *COPIED):

@@ -108,7 +108,7 @@ def place_and_route(sources: Sources, folder: Path, seed: int) -> None:
     try:
         for placer in family.placers[first:] + family.placers[:first]:
             run = [*command, *placer]
-            # Files of an earlier run must never be taken for this one's.
+            # Files of an earlier run must not pass for this one's.
             for name in products:
                 (folder / name).unlink(missing_ok=True)
             with suppress(HopelessError):
@@ -156,7 +156,7 @@ def _too_large(sources: Sources, folder: Path) -> UserError | None:
     found = over_full(text, sources.fpga_family)
     if not found:
         return None
-    wants = ", ".join(f"{used:,} of {there:,} {kind}" for kind, used, there in found)
+    wants = ", ".join(f"{used:,} of {limit:,} {kind}" for kind, used, limit in found)
     network = design.config.network.describe()
     return UserError(
         f"{network} on {design.config.lanes} lanes does not fit {design.board.name}: it takes "

@@ -57,7 +57,7 @@ class Attempt:
 
     @property
     def closes(self) -> bool:
-        # The PLL's frequency itself, not nextpnr's rounding of it, is what must close.
+        # The PLL's own frequency must be met, not nextpnr's rounding of it.
         return self.routed.met and self.fmax_hz >= self.hertz
 
 
@@ -126,11 +126,11 @@ def _round(
     folder.mkdir()
     design = sources.design
     flow.write_sources(sources, folder)
-    with timed(progress, "synthesise", str(sources.clock_plan)) as said:
+    with timed(progress, "synthesise", str(sources.clock_plan)) as result:
         flow.synthesise(folder, sources.fpga_family)
         cells = read_cells(folder / flow.CELLS)
         check_cells(cells, design)
-        said.append(f"{sum(cells.values()):,} cells")
+        result.append(f"{sum(cells.values()):,} cells")
     attempts: list[Attempt] = []
     for seed in seeds:
         place = folder / f"seed{seed}"
@@ -138,11 +138,11 @@ def _round(
         # A netlist is tens of megabytes; hard links are free.
         for name in (*(n for n, _ in sources.files), flow.NETLIST, flow.YOSYS_LOG):
             (place / name).hardlink_to(folder / name)
-        with timed(progress, "place and route", f"seed {seed}") as said:
+        with timed(progress, "place and route", f"seed {seed}") as result:
             flow.place_and_route(sources, place, seed)
             routed = read_report(place / flow.REPORT, sources.fpga_family, cells)
             _check_constraint(sources, routed)
-            said.append(f"fmax {routed.fmax_mhz:.2f} MHz, wanted {routed.constraint_mhz:.2f} MHz")
+            result.append(f"fmax {routed.fmax_mhz:.2f} MHz, wanted {routed.constraint_mhz:.2f} MHz")
         attempts.append(Attempt(sources, place, seed, cells, routed))
         if attempts[-1].closes:
             break

@@ -1,7 +1,7 @@
 """The simulated board with the synthesised netlist in place of the design.
 
 The same synthesis as a build's, on the same top level with the same options; around it the
-program of boards.simulated.board, so that a host cannot tell the two apart.  Placing and routing
+program of boards.simulated.board, so that a host sees no difference.  Placing and routing
 are not covered.
 """
 
@@ -42,7 +42,7 @@ _VERILOG, _CELLS, _JSON = "netlist.v", "cells.json", "netlist.json"
 
 @dataclass(frozen=True)
 class Netlist:
-    """What synthesis made of a design.
+    """The synthesised netlist of a design.
 
     verilog: module `netlist` of the family's cells, with ports clk, rst (where the board has a
     reset), rx, tx and busy.
@@ -55,9 +55,9 @@ class Netlist:
 
 
 class BoardPins(wiring.Component):
-    """rtl.system.top.Top with what a board connects of it.
+    """rtl.system.top.Top with the ports that a board connects.
 
-    Latency: none; there are only wires here.
+    Latency: 0 clocks, wires alone.
     """
 
     def __init__(self, design: Design) -> None:
@@ -103,10 +103,10 @@ def design_for(family: str, config: AnyConfig, sample_words: int) -> Design:
 
 
 def synthesise(design: Design, notify: verilator.Notify) -> Netlist:
-    """The netlist of a design; from the cache where this very one was synthesised before.
+    """The netlist of a design; from the cache where the same one was synthesised before.
 
-    Raises UserError where Yosys is missing, fails, or says what boards.flow.yosys_checks does not
-    let pass, or where there is no room.
+    Raises UserError where Yosys is missing, fails, or logs a line that boards.flow.yosys_checks
+    refuses, or where there is no room.
     """
     family = design.board.fpga_family
     # Bits instead of vectors, and wires with short names: much less C++.  No cell is changed.
@@ -152,10 +152,10 @@ def compiled(
     change: Callable[[str], str] = lambda verilog: verilog,
     more_models: str = "",
 ) -> Path:
-    """The board as a program: netlist, models of its cells, and what is around them.
+    """The board as a program: netlist, models of its cells, and the simulated board around them.
 
-    A reset stays low: a board whose flip-flops start as the bitstream says needs none.
-    Memories that the design writes start with noise.  change: what a test does to the netlist's
+    A reset stays low, because flip-flops start with the bitstream's values.
+    Memories that the design writes start with noise.  change: a test's change of the netlist's
     text.  more_models: Verilog of cells that this puts in.  Raises UserError where a tool is
     missing or fails, or for a cell without a model.
     """

@@ -103,7 +103,7 @@ PARTS: dict[str, Part] = {
 def rows(
     task: Task, lanes: int, families: list[str], parts: list[str], seen: Callable[..., None]
 ) -> list[dict[str, Any]]:
-    """Cells of each part on each family; `seen` hears of each row as it is there, in order.
+    """Cells of each part on each family; `seen` is called with each, in order.
 
     Raises UserError where lanes do not fit the network or synthesis fails.
     """

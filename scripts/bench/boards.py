@@ -27,7 +27,8 @@ from mgd.scripts.common.sources import build_sources
 
 class Case(NamedTuple):
     """A task on a board; lanes: None for the spatial core, whose method, window, difference and
-    schedule follow, the task's where they are None; fixed: settings that are wiring, with commas.
+    schedule follow, the task's where they are None; fixed: settings that are
+    constants, separated by commas.
     """
 
     task: str
@@ -98,13 +99,13 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
 
 
 def made_of(case: Case, root: Path = ROOT) -> str:
-    """A digest of everything that decides what a case's core is and how it is built."""
+    """A digest of the sources of a case's core and build."""
     kind = "folded" if case.lanes else "spatial"
     return build_sources(kind, find_board(case.board).fpga_family).digest(root)
 
 
 def core_text(row: dict[str, Any]) -> str:
-    """8 lanes; or spatial, wp, tau_theta 100: what is wiring there, or its schedule instead."""
+    """A core as text: 8 lanes; or spatial, wp, tau_theta 100; or spatial, wp, pipelined."""
     mark = " †" if row.get("earlier") else ""
     fixed = f", fixed {row['fixed'].replace(',', ', ')}" if row.get("fixed") else ""
     if row["lanes"]:

@@ -32,7 +32,7 @@ from mgd.scripts.bench.group import json_option, record
 class Case:
     """A task's network, changed, on a number of lanes.
 
-    shared_dsps: as in rtl.folded.config.CoreConfig; None: what the board has left.
+    shared_dsps: as in rtl.folded.config.CoreConfig; None: as many as the lanes leave.
     """
 
     task: str
@@ -41,13 +41,13 @@ class Case:
     held_out: bool = False
     shared_dsps: int | None = None
     fixed: tuple[str, ...] = ()
-    """Settings that are wiring."""
+    """Settings that are constants."""
 
     def network(self) -> Network:
         return replace(Task.load(self.task).network(), **self.changes)
 
-    def wiring(self) -> Fixed:
-        """What is fixed, with the task's values."""
+    def fixed_values(self) -> Fixed:
+        """The fixed settings with the task's values."""
         return fixed_settings(Task.load(self.task).settings(), self.fixed)
 
 
@@ -78,7 +78,7 @@ def placed(case: Case, family: str) -> FoldedResources:
     """The core of a case on the reference board of an FPGA family."""
     board = find_board(netlist_cells(family).reference_board)
     core = FoldedResources.fitted(
-        board, CoreConfig(case.network(), case.lanes, fixed=case.wiring())
+        board, CoreConfig(case.network(), case.lanes, fixed=case.fixed_values())
     )
     if case.shared_dsps is None:
         return core
@@ -114,7 +114,7 @@ def synthesised(case: Case, family: str) -> dict[str, Any]:
 def fitted(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Coefficients, none negative, with the least sum of squared relative errors.
 
-    rows: of one family; held-out ones are not looked at.
+    rows: of one family; held-out ones are not used.
     """
     from sklearn.linear_model import LinearRegression
 

@@ -58,7 +58,7 @@ def _stale_rows(path: Path, rows: list[dict[str, Any]], root: Path) -> list[Stal
 
 
 def build_command(case: Case, file: str) -> str:
-    """The command that builds the rows of a case, and others that its options do not tell apart."""
+    """The command that builds a case, and any other case with the same options."""
     options = {"task": case.task, "board": case.board, "lanes": case.lanes}
     if case.lanes is None:
         options |= {"method": case.method, "schedule": case.schedule or "sequential"}

@@ -96,7 +96,7 @@ def spatial_table(
 
 
 def remark(fit: Fit, others: list[Board], settings: Settings | None = None) -> str:
-    """The verdict; where it is no, what lacks, by how much, and what would help."""
+    """The verdict; where it is no, the missing resources and the remedies."""
     if fit.verdict != NO:
         return fit.verdict + _because(room(fit))
     notes = lacking(fit.short)
@@ -108,7 +108,7 @@ def remark(fit: Fit, others: list[Board], settings: Settings | None = None) -> s
 
 
 def lacking(short: list[Resource]) -> list[str]:
-    """By how much each resource is too scarce."""
+    """Each missing resource and its amount."""
     return [
         f"{part.lacking:,} {part.name} too many"
         + (f" ({part.lacking / part.available:+.0%})" if part.available else "")
