@@ -46,7 +46,7 @@ class PlainRegisters:
         return {self.cells[name]["connections"]["CLK"][0] for name in names}
 
     def absorb_behind(self, cell: dict[str, Any], ports: list[str]) -> None:
-        """Give a cell's outputs the output bits of the registers behind() them, and remove these."""
+        """Give a cell's outputs the output bits of the registers behind them, which are removed."""
         for port in ports:
             for bit in cell["connections"].get(port, ()):
                 if self.users[bit]:
