@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from boards.devices import DEVICES, Device
-from golden_model.errors import UserError
+from mgd.boards.devices import DEVICES, Device
+from mgd.golden_model.errors import UserError
 
 NETLIST_CHECKED = "built and netlist-checked here"
 BUILDS = "builds"

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from golden_model.errors import UserError
+from mgd.golden_model.errors import UserError
 
 
 def cache_folder() -> Path:

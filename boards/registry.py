@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from boards.board import Board, load
-from boards.devices import DEVICES
-from golden_model.errors import UserError
+from mgd.boards.board import Board, load
+from mgd.boards.devices import DEVICES
+from mgd.golden_model.errors import UserError
 
 KNOWN = ("icebreaker", "ulx3s", "orangecrab", "colorlight", "tang_nano")
 """Files of boards/known/, in the order in which boards are listed."""
@@ -21,7 +21,7 @@ KNOWN = ("icebreaker", "ulx3s", "orangecrab", "colorlight", "tang_nano")
 @cache
 def boards() -> dict[str, Board]:
     """Name: board, of all that come with the package."""
-    listed = [b for name in KNOWN for b in import_module(f"boards.known.{name}").BOARDS]
+    listed = [b for name in KNOWN for b in import_module(f"mgd.boards.known.{name}").BOARDS]
     return {board.name: board for board in listed}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from amaranth import ClockDomain, Elaboratable, Module, Value
 from amaranth.back import verilog
 
-from golden_model.errors import UserError
+from mgd.golden_model.errors import UserError
 
 CXX_REMEDY = "apt-get install g++"
 MAKE_REMEDY = "apt-get install make"

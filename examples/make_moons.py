@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from golden_model.seeds import words
+from mgd.golden_model.seeds import words
 
 SAMPLES = 400
 NOISE = 0.1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from golden_model.formats import rescale, round_half_up, saturate
-from golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE
-from golden_model.tables import TANH, TANH_RANGE_LOG2
+from mgd.golden_model.formats import rescale, round_half_up, saturate
+from mgd.golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE
+from mgd.golden_model.tables import TANH, TANH_RANGE_LOG2
 
 
 def tanh(z: np.ndarray, pre_frac: int) -> np.ndarray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from golden_model.activations import activate
-from golden_model.costs import classify
-from golden_model.formats import round_half_up
-from golden_model.imperfections import ImperfectHardware
-from golden_model.network import ONE, Network
+from mgd.golden_model.activations import activate
+from mgd.golden_model.costs import classify
+from mgd.golden_model.formats import round_half_up
+from mgd.golden_model.imperfections import ImperfectHardware
+from mgd.golden_model.network import ONE, Network
 
 
 def with_bias(x: np.ndarray) -> np.ndarray:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from golden_model.errors import UserError
-from golden_model.formats import round_half_up, saturate
-from golden_model.network import Network
-from golden_model.seeds import words
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.formats import round_half_up, saturate
+from mgd.golden_model.network import Network
+from mgd.golden_model.seeds import words
 
 GAIN_FRAC = 12
 """Fraction bits of a neuron's gain."""

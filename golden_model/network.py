@@ -10,9 +10,9 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from golden_model.costs import COSTS, KINDS, Cost
-from golden_model.errors import UserError
-from golden_model.formats import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, ONE
+from mgd.golden_model.costs import COSTS, KINDS, Cost
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.formats import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, ONE
 
 TAU_MAX = (1 << 16) - 1
 """Largest time constant, in steps."""

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from golden_model.network import Network
+from mgd.golden_model.network import Network
 
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 STATE_BITS = 61

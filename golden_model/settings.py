@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from golden_model.errors import UserError
-from golden_model.network import (
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.network import (
     ACT_FRAC,
     ACT_MAX,
     ACT_MIN,
@@ -16,9 +16,9 @@ from golden_model.network import (
     TAU_MAX,
     Network,
 )
-from golden_model.perturbations import FAMILIES, Numbering, number_parameters
-from golden_model.sample_order import ORDERS
-from golden_model.sample_window import SampleWindow, check_window
+from mgd.golden_model.perturbations import FAMILIES, Numbering, number_parameters
+from mgd.golden_model.samples.order import ORDERS
+from mgd.golden_model.samples.window import SampleWindow, check_window
 
 METHODS = ("wp", "np")
 DIFFERENCES = ("antithetic", "forward", "highpass")

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from golden_model.formats import round_half_up
+from mgd.golden_model.formats import round_half_up
 
 TABLE_FRAC = 14
 """Fraction bits of every table value: the activation format's."""

@@ -13,21 +13,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden_model.activations import activate
-from golden_model.adam import Adam
-from golden_model.formats import saturate, stochastic_round
-from golden_model.forward import evaluate, output_values, pre_activation, weighted_sums, with_bias
-from golden_model.highpass import HighPass
-from golden_model.imperfections import ImperfectHardware, Imperfections
-from golden_model.lit_inputs import lit_signs
-from golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
-from golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
-from golden_model.perturbations import FAMILIES
-from golden_model.residual import Residual
-from golden_model.sample_order import SampleOrder
-from golden_model.seeds import start_state
-from golden_model.settings import Settings
-from golden_model.sign_source import RandomBytes, SignSource
+from mgd.golden_model.activations import activate
+from mgd.golden_model.formats import saturate, stochastic_round
+from mgd.golden_model.forward import (
+    evaluate,
+    output_values,
+    pre_activation,
+    weighted_sums,
+    with_bias,
+)
+from mgd.golden_model.imperfections import ImperfectHardware, Imperfections
+from mgd.golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
+from mgd.golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD, Passes
+from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.samples.nonzero import lit_signs
+from mgd.golden_model.samples.order import SampleOrder
+from mgd.golden_model.seeds import start_state
+from mgd.golden_model.settings import Settings
+from mgd.golden_model.signs.source import RandomBytes, SignSource
+from mgd.golden_model.update.adam import Adam
+from mgd.golden_model.update.error_feedback import Residual
+from mgd.golden_model.update.highpass import HighPass
 
 __all__ = ["SignSource", "Step", "Trainer"]
 

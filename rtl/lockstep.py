@@ -1,6 +1,6 @@
 """Compares a running core with the golden model, value by value, as they pass.
 
-The core's probe (rtl.top.probe_layout) gives three kinds of events: a cost, a D, and the
+The core's probe (rtl.system.top.probe_layout) gives three kinds of events: a cost, a D, and the
 weights and accumulators that all lanes write in one clock.  In the folded core the weights of
 step t are written in the sweep of step t+1, or in a flush; in the spatial core, where a lane is a
 synapse, all in one clock while later steps are under way.
@@ -15,11 +15,11 @@ from typing import NoReturn
 import numpy as np
 from amaranth import Shape
 
-from golden_model.trainer import Step, Trainer
-from rtl.config import CoreConfig
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.timing import Timing
-from rtl.top import probe_layout
+from mgd.golden_model.trainer import Step, Trainer
+from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.timing import Timing
+from mgd.rtl.system.top import probe_layout
 
 
 @dataclass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from golden_model.network import Network
-from golden_model.settings import Settings
-from rtl import sample_order
-from rtl.perturbations import FAMILIES
-from rtl.variant import Variant
+from mgd.golden_model.network import Network
+from mgd.golden_model.settings import Settings
+from mgd.protocol.build_options import Variant
+from mgd.rtl.folded.perturbations import FAMILIES
+from mgd.rtl.memory import sample_order
 
 PERTURBATION = 0
 """Part, as sample_order.PARTS are."""

@@ -9,26 +9,44 @@ from typing import Any, NoReturn
 
 import click
 
-from golden_model.errors import UserError
+from mgd.golden_model.errors import UserError
 
 COMMANDS = {
-    "train": ("scripts.train:train", "Train a task on the simulated core, the model or a board."),
-    "resume": ("scripts.train:resume", "Go on with a run that was interrupted."),
-    "watch": ("scripts.watch:watch", "Follow a run that is under way, or show one that ended."),
-    "report": ("scripts.report:report", "Write a run as one HTML file."),
-    "verify": ("scripts.verify:verify", "Compare the core with the golden model, bit for bit."),
-    "boards": ("scripts.boards:boards", "List the boards that a core can be built for."),
-    "fit": ("scripts.fit:fit", "Estimate which boards a task fits, and how fast it trains there."),
-    "build": ("scripts.build:build_command", "Make a bitstream for a board."),
-    "flash": ("scripts.flash:flash", "Load a bitstream into a board."),
-    "selftest": ("scripts.selftest:selftest", "Check a board, part by part."),
+    "train": (
+        "mgd.scripts.commands.train:train",
+        "Train a task on the simulated core, the model or a board.",
+    ),
+    "resume": ("mgd.scripts.commands.train:resume", "Go on with a run that was interrupted."),
+    "watch": (
+        "mgd.scripts.commands.watch:watch",
+        "Follow a run that is under way, or show one that ended.",
+    ),
+    "report": ("mgd.scripts.commands.report:report", "Write a run as one HTML file."),
+    "verify": (
+        "mgd.scripts.commands.verify:verify",
+        "Compare the core with the golden model, bit for bit.",
+    ),
+    "boards": (
+        "mgd.scripts.commands.boards:boards",
+        "List the boards that a core can be built for.",
+    ),
+    "fit": (
+        "mgd.scripts.commands.fit:fit",
+        "Estimate which boards a task fits, and how fast it trains there.",
+    ),
+    "build": ("mgd.scripts.commands.build:build_command", "Make a bitstream for a board."),
+    "flash": ("mgd.scripts.commands.flash:flash", "Load a bitstream into a board."),
+    "selftest": ("mgd.scripts.commands.selftest:selftest", "Check a board, part by part."),
     "soak": (
-        "scripts.soak:soak",
+        "mgd.scripts.commands.soak:soak",
         "Train while link, board and host fail, and compare the weights.",
     ),
-    "bench": ("scripts.bench:bench", "Measure the core, the simulation and their peers."),
-    "study": ("scripts.study:study", "Study the methods on the golden model, with plots."),
-    "doctor": ("scripts.doctor:doctor", "Check that everything needed is installed."),
+    "bench": ("mgd.scripts.bench.group:bench", "Measure the core, the simulation and their peers."),
+    "study": (
+        "mgd.scripts.study.group:study",
+        "Study the methods on the golden model, with plots.",
+    ),
+    "doctor": ("mgd.scripts.commands.doctor:doctor", "Check that everything needed is installed."),
 }
 """Name: (module:function, line in --help).  Modules are imported when the command is run, so
 that `mgd --help` does not wait for NumPy, Amaranth and Matplotlib."""
@@ -87,7 +105,7 @@ def _fail(message: str) -> NoReturn:
 
 def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from host.run_folder import package_version
+        from mgd.host.runs.folder import package_version
 
         click.echo(f"mgd {package_version()}")
         ctx.exit()

@@ -1,12 +1,12 @@
 """Colorlight's receiver cards for LED walls: the cheapest ECP5 with pins one can reach."""
 
-from boards.board import Board
+from mgd.boards.board import Board
 
 BOARDS = [
     Board(
         name="colorlight-i5",
         title="Colorlight i5 on its extension board",
-        platform="boards.known.colorlight_i5_platform:ColorlightI5Platform",
+        platform="mgd.boards.known.colorlight_i5_platform:ColorlightI5Platform",
         device_name="LFE5U-25F",
         clock_hz=25_000_000,
         serial="USB (the extension board's CMSIS-DAP)",

@@ -1,6 +1,6 @@
 """1BitSquared iCEBreaker: a UP5K with SPRAM and a fast USB converter."""
 
-from boards.board import NETLIST_CHECKED, Board
+from mgd.boards.board import NETLIST_CHECKED, Board
 
 BOARDS = [
     Board(

@@ -1,6 +1,6 @@
 """OrangeCrab r0.2: its USB plug is wired to the FPGA, so the UART needs an adapter."""
 
-from boards.board import Board, Pins
+from mgd.boards.board import Board, Pins
 
 _UART = Pins(
     rx="N17", tx="M18", attrs=(("IO_TYPE", "LVCMOS33"),), where="feather pins 0 (RX) and 1 (TX)"

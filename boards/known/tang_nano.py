@@ -1,6 +1,6 @@
 """Sipeed Tang Nano 9K and Tang Primer 20K: Gowin."""
 
-from boards.board import DESCRIPTION_ONLY, Board
+from mgd.boards.board import DESCRIPTION_ONLY, Board
 
 _NOTE = "nextpnr knows no delays of Gowin's multipliers: its fmax says nothing about a core."
 

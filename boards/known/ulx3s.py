@@ -1,6 +1,6 @@
 """Radiona ULX3S, with any of the four ECP5 it is sold with."""
 
-from boards.board import BUILDS, NETLIST_CHECKED, Board
+from mgd.boards.board import BUILDS, NETLIST_CHECKED, Board
 
 BOARDS = [
     Board(

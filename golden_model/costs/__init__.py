@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from golden_model.costs.base import Cost, classify, targets
+from mgd.golden_model.costs.base import Cost, classify, targets
 
 __all__ = ["COSTS", "KINDS", "Cost", "classify", "targets"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from golden_model.formats import ACT_MAX, ACT_MIN, ONE, round_half_up
+from mgd.golden_model.formats import ACT_MAX, ACT_MIN, ONE, round_half_up
 
 if TYPE_CHECKING:
-    from golden_model.network import Network
+    from mgd.golden_model.network import Network
 
 
 class Cost(ABC):

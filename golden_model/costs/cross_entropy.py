@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from golden_model.costs.base import Cost, at_label
-from golden_model.formats import rescale, round_half_up
-from golden_model.tables import EXP2, LOG2, TABLE_FRAC
+from mgd.golden_model.costs.base import Cost, at_label
+from mgd.golden_model.formats import rescale, round_half_up
+from mgd.golden_model.tables import EXP2, LOG2, TABLE_FRAC
 
 if TYPE_CHECKING:
-    from golden_model.network import Network
+    from mgd.golden_model.network import Network
 
 MEAN_FRAC = 24
 """Fraction bits of the 1/n by which smoothed labels make a mean of a sum."""

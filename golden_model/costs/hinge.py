@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from golden_model.costs.base import Cost, at_label
+from mgd.golden_model.costs.base import Cost, at_label
 
 if TYPE_CHECKING:
-    from golden_model.network import Network
+    from mgd.golden_model.network import Network
 
 
 class Hinge(Cost):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from golden_model.costs.base import Cost, real_targets, targets, worst_error
-from golden_model.formats import ACT_FRAC, rescale
+from mgd.golden_model.costs.base import Cost, real_targets, targets, worst_error
+from mgd.golden_model.formats import ACT_FRAC, rescale
 
 if TYPE_CHECKING:
-    from golden_model.network import Network
+    from mgd.golden_model.network import Network
 
 
 class AbsoluteError(Cost):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from golden_model.perturbations.base import Numbering, Perturbation, number_parameters
+from mgd.golden_model.perturbations.base import Numbering, Perturbation, number_parameters
 
 __all__ = ["FAMILIES", "Numbering", "Perturbation", "number_parameters"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden_model.network import Network
+from mgd.golden_model.network import Network
 
 
 @dataclass(frozen=True)

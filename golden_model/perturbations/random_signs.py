@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from golden_model.network import Network
-from golden_model.perturbations.base import Numbering, Perturbation
-from golden_model.seeds import start_state
-from golden_model.sign_source import SignSource
+from mgd.golden_model.network import Network
+from mgd.golden_model.perturbations.base import Numbering, Perturbation
+from mgd.golden_model.seeds import start_state
+from mgd.golden_model.signs.source import SignSource
 
 
 class RandomSigns(Perturbation):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from golden_model.perturbations.waves import LEAST_BITS, Waves
+from mgd.golden_model.perturbations.waves import LEAST_BITS, Waves
 
 SINE_FRAC = 3
 POINTS = 1 << LEAST_BITS

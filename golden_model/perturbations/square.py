@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from golden_model.perturbations.waves import Waves
+from mgd.golden_model.perturbations.waves import Waves
 
 
 class Square(Waves):

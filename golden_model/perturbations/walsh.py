@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from golden_model.network import Network
-from golden_model.perturbations.base import Numbering, Perturbation
-from golden_model.seeds import words
+from mgd.golden_model.network import Network
+from mgd.golden_model.perturbations.base import Numbering, Perturbation
+from mgd.golden_model.seeds import words
 
 
 def code_bits(total: int) -> int:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from golden_model.network import Network
-from golden_model.perturbations.base import Numbering, Perturbation
-from golden_model.seeds import start_state
-from golden_model.signs import BitReader, stream_states
+from mgd.golden_model.network import Network
+from mgd.golden_model.perturbations.base import Numbering, Perturbation
+from mgd.golden_model.seeds import start_state
+from mgd.golden_model.signs.sequence import BitReader, stream_states
 
 LEAST_BITS = 5
 """A sine has 32 points a turn, so a phase has as many bits or more."""

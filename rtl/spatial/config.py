@@ -9,18 +9,25 @@ from itertools import pairwise
 
 import numpy as np
 
-from golden_model.errors import UserError
-from golden_model.network import ONE, Network, signed_bits
-from golden_model.settings import PIPELINED, Settings, schedule_of
-from rtl.config import change_bits
-from rtl.fixed import Fixed, check_fixed, check_settings, fixed_of_words, fixed_words, longest
-from rtl.protocol import WIRING
-from rtl.variant import PLAIN, Variant, shown
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.network import ONE, Network, signed_bits
+from mgd.golden_model.settings import PIPELINED, Settings, schedule_of
+from mgd.protocol.build_options import PLAIN, Variant, shown
+from mgd.protocol.link_protocol import WIRING
+from mgd.rtl.fixed_settings import (
+    Fixed,
+    check_fixed,
+    check_settings,
+    fixed_of_words,
+    fixed_words,
+    longest,
+)
+from mgd.rtl.folded.config import change_bits
 
 PARAMETERS_MAX = 4096
 """Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
 FIXABLE = ("delta_exp", "eta_exp", "tau_x", "tau_p", "tau_theta")
-"""Settings that are registers here, and may be wiring instead (rtl.protocol.FIXABLE)."""
+"""Settings that are registers here, and may be wiring instead (protocol.link_protocol.FIXABLE)."""
 FOLDED_ONLY = {
     "scope": "it measures all layers' changes at once, in one clock",
     "perturbation": "its synapses have random signs",
@@ -176,7 +183,7 @@ class SpatialConfig:
 
     @property
     def constants(self) -> dict[str, int]:
-        """What is fixed, as fields of rtl.schedule.SETTINGS_LAYOUT."""
+        """What is fixed, as fields of rtl.folded.step_control.SETTINGS_LAYOUT."""
         return {name: int(value) for name, value in self.fixed}
 
     @property
@@ -240,7 +247,8 @@ class SpatialConfig:
 
     @property
     def wiring(self) -> tuple[int, ...]:
-        """What the host must know besides the network (rtl.protocol.WIRING, then FIXABLE)."""
+        """What the host must know besides the network (protocol.link_protocol.WIRING, then
+        FIXABLE)."""
         return (*(int(getattr(self, name)) for name in WIRING), *fixed_words(self.fixed))
 
     @classmethod
@@ -337,7 +345,7 @@ class SpatialConfig:
 
     @property
     def change_bits(self) -> int:
-        """rtl.config.change_bits() of the network."""
+        """rtl.folded.config.change_bits() of the network."""
         return change_bits(self.network)
 
     @cached_property

@@ -8,12 +8,10 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from golden_model.network import ONE, ROUND_BITS
-from rtl.core import weight_request_layout
-from rtl.costs import cost_latency, parallel_cost, result_layout
-from rtl.delay import delayed
-from rtl.fixed import wired
-from rtl.schedule import (
+from mgd.golden_model.network import ONE, ROUND_BITS
+from mgd.rtl.fixed_settings import wired
+from mgd.rtl.folded.core import weight_request_layout
+from mgd.rtl.folded.step_control import (
     CLOCK_BITS,
     COMMAND_SHAPE,
     SETTINGS_LAYOUT,
@@ -21,24 +19,26 @@ from rtl.schedule import (
     cost_sum_bits,
     evaluation_layout,
 )
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.delay_line import DelayLine
-from rtl.spatial.layer import Layer
-from rtl.spatial.record_memory import record_layout
-from rtl.spatial.sequencer import Sequencer
-from rtl.spatial.shares import Shares, Sources
-from rtl.spatial.streams import SignStream, StreamStarter
-from rtl.spatial.timing import Timing
-from rtl.spatial.total import Total
-from rtl.spatial.tree import add_tree, tree_latency
-from rtl.spatial.weight_ring import WeightRing
+from mgd.rtl.lib.adder_tree import add_tree, tree_latency
+from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.delay_line import DelayLine
+from mgd.rtl.lib.wide_sum import Total
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.layer import Layer
+from mgd.rtl.spatial.record_memory import record_layout
+from mgd.rtl.spatial.sequencer import Sequencer
+from mgd.rtl.spatial.shares import Shares, Sources
+from mgd.rtl.spatial.streams import SignStream, StreamStarter
+from mgd.rtl.spatial.timing import Timing
+from mgd.rtl.spatial.weight_ring import WeightRing
+from mgd.rtl.units.costs import cost_latency, parallel_cost, result_layout
 
 SETTLING = 8
 """Clocks that counters may be behind the last result."""
 
 
 def spatial_probe_layout(config: SpatialConfig) -> data.StructLayout:
-    """What verification watches (rtl.core.probe_layout), with all weights side by side.
+    """What verification watches (rtl.folded.core.probe_layout), with all weights side by side.
 
     A step's costs come with its D: the first one in `cost`, the second of an antithetic pair in
     `second_cost`.  A write shows weights and accumulators as the step leaves them.
@@ -62,7 +62,7 @@ def spatial_probe_layout(config: SpatialConfig) -> data.StructLayout:
 class SpatialCore(wiring.Component):
     """Trains and evaluates one network; equals golden_model.trainer.Trainer bit for bit.
 
-    Ports as rtl.core.FoldedCore, but for the samples: `begin`, `stop`, `evaluate`,
+    Ports as rtl.folded.core.FoldedCore, but for the samples: `begin`, `stop`, `evaluate`,
     `restart_train`, `next_sample` and `record` go to a rtl.spatial.record_memory.RecordMemory.
 
     A step enters in every clock, until a window of tau_theta steps is over; the next one begins

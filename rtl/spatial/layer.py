@@ -8,11 +8,11 @@ from amaranth import Cat, Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import ACT_BITS
-from rtl.activation import Activation
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.neuron import Synapses
-from rtl.spatial.sums import FirstSums, LaterSums
+from mgd.golden_model.network import ACT_BITS
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.neuron import Synapses
+from mgd.rtl.spatial.sums import FirstSums, LaterSums
+from mgd.rtl.units.activation import Activation
 
 FORWARD = ("codes", "plane", "plane_first", "plane_last", "x", "plain", "scale")
 """Ports that go on to the sums of every neuron, where these have them."""

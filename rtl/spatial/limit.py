@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Cat, Const, Instance, Module, Mux, Signal
 
-from rtl.arithmetic import beyond
+from mgd.rtl.lib.arithmetic import beyond
 
 # Tables of a LUT whose input A is the sum's bit, B the neighbour's, and C and D say which it takes:
 # the sum, the lower limit, the upper one, the neighbour.

@@ -9,10 +9,10 @@ from amaranth import Const, Module, Mux, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.copies import kept_copy
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.streams import SignStream, sign_leap
-from rtl.spatial.synapse import Synapse
+from mgd.rtl.lib.copies import kept_copy
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.streams import SignStream, sign_leap
+from mgd.rtl.spatial.synapse import Synapse
 
 GROUP = 8
 """Synapses that have registers of their own for what ends a window and for the ring's turns, in a

@@ -7,9 +7,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.delay import delayed
-from rtl.samples import WORD_BITS
-from rtl.spatial.config import SpatialConfig
+from mgd.rtl.lib.delay import delayed
+from mgd.rtl.memory.samples import WORD_BITS
+from mgd.rtl.spatial.config import SpatialConfig
 
 READ_LATENCY = 2
 """Clocks from the address to the data: a register follows the memory, whose output is slow."""
@@ -26,7 +26,7 @@ def record_layout(config: SpatialConfig) -> data.StructLayout:
 
 
 class RecordMemory(wiring.Component):
-    """As rtl.samples.SampleMemory for the host, a record a clock for the core.
+    """As rtl.memory.samples.SampleMemory for the host, a record a clock for the core.
 
     The host writes the same words (the label, then packed codes), but a record begins every
     SpatialConfig.record_stride words, and what lies between two records is not stored.

@@ -1,7 +1,7 @@
 """Steps, time constants and commands of the spatial core: what enters the network, and when.
 
-The rules are those of golden_model.trainer.Trainer.step.  As rtl.schedule does for the folded
-core, but an update is applied when the last step of its window has left the network.
+The rules are those of golden_model.trainer.Trainer.step.  As rtl.folded.step_control does for the
+folded core, but an update is applied when the last step of its window has left the network.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import TAU_MAX
-from rtl.counter import accumulated
-from rtl.protocol import Command
-from rtl.schedule import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.left import Left
-from rtl.spatial.record_memory import record_layout
+from mgd.golden_model.network import TAU_MAX
+from mgd.protocol.link_protocol import Command
+from mgd.rtl.folded.step_control import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
+from mgd.rtl.lib.counter import accumulated
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.countdown import Left
+from mgd.rtl.spatial.record_memory import record_layout
 
 TOKEN_LAYOUT = data.StructLayout(
     {

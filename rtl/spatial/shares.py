@@ -8,11 +8,11 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import ACT_BITS, DELTA_EXP_MAX, ONE, ROUND_BITS
-from rtl.broadcast import Broadcast
-from rtl.config import CoreConfig
-from rtl.delay import delayed
-from rtl.spatial.config import SpatialConfig
+from mgd.golden_model.network import ACT_BITS, DELTA_EXP_MAX, ONE, ROUND_BITS
+from mgd.rtl.folded.broadcast import Broadcast
+from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.lib.delay import delayed
+from mgd.rtl.spatial.config import SpatialConfig
 
 X_BEFORE_DELTA = 1
 """Clocks from an activation to the D that it is multiplied with."""

@@ -6,8 +6,8 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.signs import STATE_BITS, TAPS, mask, spacing
-from rtl.spatial.config import SpatialConfig
+from mgd.golden_model.signs.sequence import STATE_BITS, TAPS, mask, spacing
+from mgd.rtl.spatial.config import SpatialConfig
 
 
 def extended(m: Module, window, length: int) -> list:
@@ -21,7 +21,8 @@ def extended(m: Module, window, length: int) -> list:
 
 
 class SignStream(wiring.Component):
-    """One window that moves on by `leap` bits a clock; equals golden_model.signs for a neuron.
+    """One window that moves on by `leap` bits a clock; equals golden_model.signs.sequence for a
+    neuron.
 
     signs: the first `leap` bits of the window, those of this draw; they are those of the next
     draw in the clock after `step`.  While `load` is high the window takes `bit`, STATE_BITS of
@@ -53,7 +54,7 @@ class StreamStarter(wiring.Component):
 
     After `start` the bits for neuron 0 leave on `bit` with load[0] high, and so on, in
     STATE_BITS clocks each; `busy` meanwhile.  The window of neuron i + 1 is found D positions
-    behind that of neuron i, as the parity under a mask (golden_model.signs.mask).
+    behind that of neuron i, as the parity under a mask (golden_model.signs.sequence.mask).
     """
 
     def __init__(self, config: SpatialConfig) -> None:

@@ -6,16 +6,16 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.network import ACT_BITS, ACT_FRAC
-from rtl.arithmetic import add_or_subtract
-from rtl.copies import kept_copy
-from rtl.delay import delayed
-from rtl.product import product
-from rtl.spatial.carry import either_sum, gated_sum
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.neuron import weights_layout
-from rtl.spatial.streams import sign_leap
-from rtl.spatial.tree import add_tree, in_register, tree_latency
+from mgd.golden_model.network import ACT_BITS, ACT_FRAC
+from mgd.rtl.lib.adder_tree import add_tree, in_register, tree_latency
+from mgd.rtl.lib.arithmetic import add_or_subtract
+from mgd.rtl.lib.carry import either_sum, gated_sum
+from mgd.rtl.lib.copies import kept_copy
+from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.product import product
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.neuron import weights_layout
+from mgd.rtl.spatial.streams import sign_leap
 
 
 def sign_of(value, sign):

@@ -6,10 +6,10 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.arithmetic import beyond
-from rtl.spatial.carry import accumulated, moved
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.limit import limited_or_other
+from mgd.rtl.lib.arithmetic import beyond
+from mgd.rtl.lib.carry import accumulated, moved
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.limit import limited_or_other
 
 
 class Synapse(wiring.Component):

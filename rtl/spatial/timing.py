@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import lcm
 
-from golden_model.network import Network
-from golden_model.settings import Settings
-from rtl.costs import cost_latency
-from rtl.spatial.config import SpatialConfig
-from rtl.spatial.layer import Layer
-from rtl.spatial.neuron import Synapses
-from rtl.spatial.shares import X_BEFORE_DELTA, Shares
-from rtl.spatial.sums import FirstSums
-from rtl.spatial.synapse import Synapse
+from mgd.golden_model.network import Network
+from mgd.golden_model.settings import Settings
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.layer import Layer
+from mgd.rtl.spatial.neuron import Synapses
+from mgd.rtl.spatial.shares import X_BEFORE_DELTA, Shares
+from mgd.rtl.spatial.sums import FirstSums
+from mgd.rtl.spatial.synapse import Synapse
+from mgd.rtl.units.costs import cost_latency
 
 
 @dataclass(frozen=True)

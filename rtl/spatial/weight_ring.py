@@ -6,8 +6,8 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.core import weight_request_layout
-from rtl.spatial.config import SpatialConfig
+from mgd.rtl.folded.core import weight_request_layout
+from mgd.rtl.spatial.config import SpatialConfig
 
 TURN = 5
 """Clocks from one turn of the ring to the next."""

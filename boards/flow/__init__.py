@@ -1,0 +1,1 @@
+"""From a design to a bitstream: synthesis, placement, timing closure and the report."""

@@ -1,0 +1,1 @@
+"""Changes to an ECP5 netlist between synthesis and placement."""

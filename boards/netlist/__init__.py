@@ -1,0 +1,1 @@
+"""The synthesised netlist, simulated in place of the design."""

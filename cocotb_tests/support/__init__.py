@@ -1,0 +1,1 @@
+"""What the simulations share: the runner, drivers and interesting values."""

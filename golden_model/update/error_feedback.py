@@ -1,0 +1,38 @@
+"""The change of the weights from accumulators that keep what it leaves over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mgd.golden_model.formats import floor_shift, round_half_up
+from mgd.golden_model.network import Network
+from mgd.golden_model.settings import Settings
+
+
+class Residual:
+    """q = ⌊G·2^-(S+F+k)⌋ weight units, of which G keeps all but q·2^(S+F).
+
+    Plain descent for k = momentum_exp = 0.  Else G decays by 2^-k with every change, and the
+    weights take just what it loses: momentum 1 − 2^-k, whose memory is the accumulator itself.
+    """
+
+    def __init__(self, network: Network, settings: Settings) -> None:
+        self._frac = settings.value_frac
+        self._momentum = settings.momentum_exp
+        self._decay = settings.decay_exp
+
+    def change(
+        self, layer: int, G: np.ndarray, weights: np.ndarray, shift: int, random: np.ndarray
+    ) -> np.ndarray:
+        """What the weights lose, float64 integers of their shape; G (int64) changes in place.
+
+        shift: S of this step.  random: bytes (seeds,), of no use here.
+        """
+        unit = shift + self._frac
+        if self._decay:
+            by = unit - self._decay
+            whole = weights.astype(np.int64)
+            G += whole << by if by >= 0 else round_half_up(whole, -by)
+        taken = floor_shift(G, unit + self._momentum)
+        G -= floor_shift(taken, -unit)
+        return taken.astype(np.float64)

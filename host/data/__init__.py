@@ -1,0 +1,1 @@
+"""From a user's files to the samples of a core."""

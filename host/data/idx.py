@@ -1,0 +1,102 @@
+"""Image sets as IDX files: what MNIST, Fashion-MNIST and their kin are distributed as."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mgd.golden_model.errors import UserError
+
+FILES = {
+    "images": "train-images-idx3-ubyte",
+    "labels": "train-labels-idx1-ubyte",
+    "test images": "t10k-images-idx3-ubyte",
+    "test labels": "t10k-labels-idx1-ubyte",
+}
+"""What a folder holds, as they are or as .gz."""
+BYTES = 8
+"""The format's number for unsigned bytes, the only type that is read here."""
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """The four files in a folder, by their names in FILES.  Raises UserError for one missing."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; [data] source is looked up beside the task file, mend it"
+        )
+    found = {}
+    for name, stem in FILES.items():
+        paths = [folder / stem, folder / f"{stem}.gz"]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise UserError(
+                f"{folder}: has neither {stem} nor {stem}.gz; put the set's four IDX files there"
+            )
+        found[name] = path
+    return found
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the four files' contents, in the order of FILES."""
+    whole = hashlib.sha256()
+    for path in find(folder).values():
+        whole.update(_read(path, raw=True))
+    return whole.hexdigest()
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+    """Images (samples, pixels) and labels (samples,), uint8, by their names in FILES.
+
+    Raises UserError for files that cannot be read, are damaged or do not belong together.
+    """
+    paths = find(folder)
+    arrays = {name: _array(path, 1 if "labels" in name else 3) for name, path in paths.items()}
+    for images, labels in (("images", "labels"), ("test images", "test labels")):
+        if len(arrays[images]) != len(arrays[labels]):
+            raise UserError(
+                f"{paths[images]}: has {len(arrays[images])} images, {paths[labels].name} "
+                f"{len(arrays[labels])} labels; take both from one set"
+            )
+    pixels = {name: math.prod(arrays[name].shape[1:]) for name in ("images", "test images")}
+    if len(set(pixels.values())) > 1:
+        raise UserError(
+            f"{paths['test images']}: has {pixels['test images']} pixels in an image, the training "
+            f"images have {pixels['images']}; take both from one set"
+        )
+    return {name: array.reshape(len(array), -1) if array.ndim > 1 else array
+            for name, array in arrays.items()}  # fmt: skip
+
+
+def _array(path: Path, dimensions: int) -> np.ndarray:
+    content = _read(path)
+    if content[:4] != bytes([0, 0, BYTES, dimensions]):
+        raise UserError(
+            f"{path}: begins with {content[:4].hex(' ') or 'nothing'}, not with "
+            f"00 00 08 {dimensions:02x} as an IDX file of bytes with {dimensions} dimension"
+            f"{'s' if dimensions > 1 else ''} does; bring back the file"
+        )
+    head = 4 + 4 * dimensions
+    shape = [int.from_bytes(content[k : k + 4], "big") for k in range(4, head, 4)]
+    size = math.prod(shape)
+    if len(content) != head + size or not size:
+        raise UserError(
+            f"{path}: holds {max(len(content) - head, 0)} values, its head says {size}; bring back "
+            "the file"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=head).reshape(shape)
+
+
+def _read(path: Path, raw: bool = False) -> bytes:
+    """raw: as it is on the disk."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" and not raw else content
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: is no gzip file or is damaged ({error}); bring it back") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check the file") from None

@@ -1,0 +1,1 @@
+"""Frames, transfers and transports between host and board."""

@@ -1,0 +1,340 @@
+"""Train a task on any session: the loop of training, evaluating, keeping and stopping."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.network import Network
+from mgd.golden_model.seeds import initial_weights
+from mgd.golden_model.settings import Settings
+from mgd.host.data.encoding import Scaling
+from mgd.host.runs.progress import CurvePoint, Progress
+from mgd.host.task.pipelining import check_keeping
+from mgd.host.session.base import BoardLostError, Counters, Session
+from mgd.host.session.state import State
+from mgd.host.task.task import Task
+
+LINK_BOUND = 0.05
+"""A core that waited for samples for more than this part of its time is bound by the link."""
+LOSSES_MAX = 3
+"""Times that a board may lose the run without getting to another checkpoint."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """All that a run has to say."""
+
+    task: str
+    backend: str
+    method: str
+    lanes: int
+    seed: int
+    steps: int
+    """Steps done."""
+    target: float | None
+    target_reached_at_step: int | None
+    """The first evaluation at or above the target, or None."""
+    interrupted: bool
+    curve: list[CurvePoint]
+    """Starts with the initial weights at step 0."""
+    counters: Counters
+    weights: list[np.ndarray]
+    """Final weights as integers, per layer (nodes, fan_in + 1), the bias last."""
+    wall_seconds: float
+    """Training and evaluation, without loading."""
+    network: Network
+    settings: Settings
+    config_digest: str
+    class_names: tuple[str, ...]
+    scaling: Scaling | None
+    notes: tuple[str, ...]
+    board_losses: int = 0
+    """How often the board lost the run and was loaded again."""
+    progress: Progress | None = None
+    """From where the run can go on; None where it came to its end, or cannot."""
+    not_resumable: str | None = None
+    """Why an interrupted run cannot go on."""
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy at the end."""
+        return self.curve[-1].test_accuracy
+
+    @property
+    def cost(self) -> float:
+        """Mean test cost at the end."""
+        return self.curve[-1].test_cost
+
+    @property
+    def wait_share(self) -> float | None:
+        """Part of its time that the core stood still for lack of samples; None where there are no
+        clocks, or all training samples were resident."""
+        clocks, waited = self.counters.train_clocks, self.counters.wait_clocks
+        return waited / (clocks + waited) if clocks and self.settings.resident else None
+
+    @property
+    def bound_by(self) -> str | None:
+        """'link' or 'core': which of the two was what the run could not go faster for."""
+        share = self.wait_share
+        return None if share is None else "link" if share > LINK_BOUND else "core"
+
+    @property
+    def clocks_per_step(self) -> float | None:
+        """None where there are no clocks."""
+        clocks = self.counters.train_clocks
+        return clocks / self.steps if clocks and self.steps else None
+
+
+class Reporter:
+    """Hears how the training goes.  This one says nothing; override what you want to show."""
+
+    def loading(self, samples: int, session: Session) -> None:
+        """Samples and weights are about to be sent."""
+
+    def started(self, task: Task, session: Session) -> None:
+        """Samples and weights are loaded."""
+
+    def resumed(self, progress: Progress) -> None:
+        """After started(), where the run goes on from a checkpoint."""
+
+    def lost(self, error: BoardLostError, progress: Progress) -> None:
+        """The board lost the run, which goes on from `progress`."""
+
+    def progress(self, step: int) -> None:
+        """Called now and then between evaluations."""
+
+    def evaluated(self, point: CurvePoint) -> None:
+        """After each evaluation, that of step 0 included."""
+
+    def stopping(self) -> None:
+        """Ctrl-C was pressed; called inside a signal handler."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Hears of the run's progress every `every` steps, and of its state at step 0."""
+
+    every: int
+    save: Callable[[Progress], None]
+
+
+def run_training(
+    session: Session,
+    task: Task,
+    reporter: Reporter | None = None,
+    *,
+    keeper: Keeper | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Load, train to the task's target or last step, read the weights back.
+
+    keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.  With
+    a pipelined schedule it can only keep what is there between two evaluations: see
+    host.task.pipelining.keeping_period.
+    progress: goes on from there instead of beginning; what follows is what would have followed.
+
+    Ctrl-C ends the run after the steps up to the next evaluation, with a full result; a second
+    one raises KeyboardInterrupt at once.  The target is judged from the first trained steps on,
+    so that lucky initial weights do not count.  Raises UserError for data that cannot be used
+    and what session and keeper raise.
+    """
+    run = _Run(session, task, reporter or Reporter(), keeper, progress)
+    with interruptible(run.reporter) as interrupted:
+        run.go(interrupted)
+    return run.result(interrupted.is_set())
+
+
+class _Run:
+    def __init__(
+        self,
+        session: Session,
+        task: Task,
+        reporter: Reporter,
+        keeper: Keeper | None,
+        progress: Progress | None,
+    ) -> None:
+        self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
+        self.settings = task.settings()
+        if keeper is not None:
+            check_keeping(task, keeper.every)
+        # Asked before the run begins: a checkpoint cannot be had later.
+        self.final: UserError | None = None
+        """Why the run could not go on from where it stops, if so."""
+        try:
+            session.check_resumable(self.settings)
+        except UserError as reason:
+            if keeper is not None or progress is not None:
+                raise
+            self.final = reason
+        self.kept = progress or Progress(self._first_state())
+        """From where the run goes on where the board loses it."""
+        self.earlier = self.kept
+        """What other programs did."""
+        self.losses = self.kept.board_losses
+        self.vain_losses = 0
+        train = len(task.prepared.train)
+        samples = (self.settings.resident or train) + len(task.prepared.test)
+        reporter.loading(samples, session)
+        self._load()
+        reporter.started(task, session)
+        if progress is not None:
+            reporter.resumed(progress)
+        elif keeper is not None:
+            keeper.save(self.kept)
+        self.begin = time.perf_counter()
+
+    @property
+    def reached(self) -> int | None:
+        """The step at which the target was reached."""
+        last, target = self.curve[-1], self.task.target
+        there = target is not None and last.step > 0 and last.test_accuracy >= target
+        return last.step if there else None
+
+    def go(self, interrupted: threading.Event) -> None:
+        """Train until target, last step or interrupt; load again what a board loses."""
+        while True:
+            try:
+                self._go(interrupted)
+                return
+            except BoardLostError as error:
+                self.vain_losses += 1
+                if self.keeper is None or self.vain_losses > LOSSES_MAX:
+                    raise
+                self.losses += 1
+                self.reporter.lost(error, self.kept)
+                self.session.recover()
+                self._load()
+
+    def result(self, interrupted: bool) -> RunResult:
+        task, session, prepared = self.task, self.session, self.task.prepared
+        stopped = interrupted and self.reached is None and self.step < task.steps
+        now = self.last
+        return RunResult(
+            task=task.name,
+            backend=session.backend,
+            method=task.method,
+            lanes=session.lanes,
+            seed=task.seed,
+            steps=self.step,
+            target=task.target,
+            target_reached_at_step=self.reached,
+            interrupted=stopped,
+            curve=self.curve,
+            counters=replace(
+                self.counters, link_errors=now.link_errors, link_repeats=now.link_repeats
+            ),
+            weights=now.state.weights,
+            wall_seconds=now.wall_seconds,
+            network=session.network,
+            settings=self.settings,
+            config_digest=task.config_digest(),
+            class_names=prepared.class_names,
+            scaling=prepared.scaling,
+            notes=prepared.notes,
+            board_losses=self.losses,
+            progress=now if stopped and self.final is None else None,
+            not_resumable=str(self.final) if stopped and self.final else None,
+        )
+
+    def _first_state(self) -> State:
+        network = self.session.network
+        weights = initial_weights(network, self.task.seed, self.task.init_gain)
+        nothing = [np.zeros_like(w) for w in weights] if network.accumulators else []
+        return State(0, weights, nothing)
+
+    def _load(self) -> None:
+        """Put `kept` into the session."""
+        session, prepared, state = self.session, self.task.prepared, self.kept.state
+        first = state.take(self.settings)
+        session.load_samples(prepared.train, prepared.test, self.settings, first)
+        if state.step:
+            session.restore(self.settings, self.task.seed, state)
+        else:
+            session.write_weights(state.weights)
+            session.start(self.settings, self.task.seed)
+        self.step, self.cost_sum = state.step, self.kept.cost_sum
+        self.curve = list(self.kept.curve)
+
+    def _go(self, interrupted: threading.Event) -> None:
+        task, session = self.task, self.session
+        if not self.curve:
+            self._evaluate(None)
+        while self.step < task.steps and self.reached is None:
+            if interrupted.is_set() and self.step == self.curve[-1].step:
+                break
+            due = _following(self.step, task.eval_every)
+            keep = _following(self.step, self.keeper.every) if self.keeper else due
+            until = min(due, keep, task.steps)
+            session.train(until, self.reporter.progress)
+            self.step = until
+            if until in (due, task.steps):
+                before = self.curve[-1].step
+                total = session.counters().cost_sum
+                # Both costs of a step are in the sum, hence the 2.
+                mean = (total - self.cost_sum) / (2 * (until - before) << session.network.cost_frac)
+                self.cost_sum = total
+                self._evaluate(mean)
+            if self.keeper and until == keep and until < task.steps and self.reached is None:
+                self.kept = self._progress()
+                self.keeper.save(self.kept)
+                self.vain_losses = 0
+        self.last, self.counters = self._progress(), session.counters()
+
+    def _evaluate(self, train_cost: float | None) -> None:
+        measured, clocks = self.session.evaluate("test"), self.session.counters().train_clocks
+        point = CurvePoint(self.step, train_cost, measured.accuracy, measured.cost, clocks)
+        self.curve.append(point)
+        self.reporter.evaluated(point)
+
+    def _progress(self) -> Progress:
+        if self.final is None:
+            state = self.session.read_state()
+        else:
+            state = State(self.step, self.session.read_weights(), [])
+        counters, earlier = self.session.counters(), self.earlier
+        return Progress(
+            state=state,
+            curve=tuple(self.curve),
+            cost_sum=self.cost_sum,
+            wall_seconds=earlier.wall_seconds + time.perf_counter() - self.begin,
+            link_errors=earlier.link_errors + counters.link_errors,
+            link_repeats=earlier.link_repeats + counters.link_repeats,
+            board_losses=self.losses,
+        )
+
+
+def _following(step: int, every: int) -> int:
+    """The first multiple of `every` after `step`."""
+    return (step // every + 1) * every
+
+
+@contextmanager
+def interruptible(reporter: Reporter) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual.
+
+    A frame on the link is never cut in half by the first one.  Outside the main thread, where
+    Python delivers no signals, the event is never set.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handler(_number: int, _frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        reporter.stopping()
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

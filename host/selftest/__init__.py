@@ -1,0 +1,1 @@
+"""Checks of a board, part by part."""

@@ -1,0 +1,1 @@
+"""One session interface, and its implementations on the golden model and on a board."""

@@ -1,0 +1,1 @@
+"""Task files: sections, validation, and the task they describe."""

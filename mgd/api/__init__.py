@@ -1,0 +1,1 @@
+"""The Python API: open_session() and the session that it returns."""

@@ -1,0 +1,177 @@
+"""From a --backend argument to an open session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mgd.golden_model.errors import UserError
+from mgd.host.link.transport import Transport
+from mgd.host.session.base import Session
+from mgd.host.task.errors import near
+from mgd.host.task.task import Task
+
+BACKENDS = ("sim", "golden")
+REPLAY = "replay:"
+"""Before the name of a recording that stands in for a board."""
+
+
+class ReplayedSession:
+    """A session on a recording; leaving its `with` checks that all of it was replayed.
+
+    Everything else is the session's own.
+    """
+
+    def __init__(self, session: Session, recording: Any) -> None:
+        self._session = session
+        self._recording = recording
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def __enter__(self) -> ReplayedSession:
+        return self
+
+    def __exit__(self, kind: type | None, *_exc: object) -> None:
+        self._session.close()
+        if kind is None:
+            self._recording.check_finished()
+
+
+class SimulatedSession:
+    """A session on a simulated board that it started; closing it ends the simulation too.
+
+    Everything but close() and the context manager is the session's own.
+    """
+
+    def __init__(self, board: Any, session: Session) -> None:
+        self._board = board
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def close(self) -> None:
+        try:
+            self._session.close()
+        finally:
+            self._board.close()
+
+    def __enter__(self) -> SimulatedSession:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def say(line: str) -> None:
+    """Tell people what takes long.  Programs get errors only on standard error."""
+    if sys.stderr.isatty():
+        click.echo(line, err=True)
+
+
+def for_core(task: Task) -> Task:
+    """`task`; raises UserError where it asks for what no core has yet."""
+    from mgd.rtl.capabilities import check_core
+
+    try:
+        check_core(task.network(), task.settings())
+    except UserError as error:
+        raise UserError(f"{task.origin}: {error}") from None
+    return task
+
+
+def sample_words(task: Task) -> int:
+    """16-bit words of sample memory that the task's data sets take, each from an even word on.
+
+    Of a task with a resident window that is the window, and as much for samples to evaluate.
+    """
+    # A test set that is the training set (xor) is written twice all the same.
+    record, resident = task.core_config().record_stride, task.settings().resident
+    counts = [len(samples) for samples in task.datasets()]
+    if resident:
+        counts = [min(count, resident) for count in counts]
+    return sum(-(-count * record // 2) * 2 for count in counts)
+
+
+def check_port(name: str, what: str = "backend", others: tuple[str, ...] = BACKENDS) -> None:
+    """Raise UserError for a misspelt backend, before it is said to be no port.
+
+    what: the option's name; others: what else may stand there.
+    """
+    # Every port of Linux and macOS is a path; those of Windows start with COM.
+    if os.sep not in name and not name.upper().startswith("COM") and not os.path.exists(name):
+        raise UserError(
+            f"{what} {name!r} is unknown{near(name.lower(), others)}: it must be "
+            f"{', '.join(others)} or a serial port such as /dev/ttyUSB0"
+        )
+
+
+def open_session(
+    task: Task,
+    backend: str,
+    baud: int | None = None,
+    record: Path | None = None,
+    memory: int | None = None,
+) -> Session:
+    """A session for `task`: 'golden' (the model), 'sim' (the simulated board), a serial port, or
+    'replay:FILE', a recording in place of a board.
+
+    baud: the port's bits per second; None finds out.  record: a new file that takes down all
+    bytes between host and board.  memory: 16-bit words of sample memory in the simulated board;
+    None makes room for the task's data.
+    Raises UserError where the board cannot be built, opened or is another core, or where there
+    is no link to record.
+    """
+    if record is not None:
+        if backend == "golden" or backend.startswith(REPLAY):
+            raise UserError(
+                f"--record with --backend {backend}: no bytes go to a board there; record the "
+                "backend sim or a serial port"
+            )
+        from mgd.host.link.recording import check_new
+
+        check_new(record)
+    if backend == "golden":
+        from mgd.host.session.golden import GoldenSession
+
+        return GoldenSession(task.network(), task.lanes)
+    for_core(task)
+    from mgd.host.session.board import BoardSession
+
+    network = task.network()
+    if backend.startswith(REPLAY):
+        from mgd.host.link.replay import ReplayTransport
+
+        recording = ReplayTransport(Path(backend.removeprefix(REPLAY)))
+        session = BoardSession(recording, network, backend)
+        return ReplayedSession(session, recording)  # type: ignore[return-value]
+    if backend != "sim":
+        check_port(backend)
+        from mgd.host.link.ports import open_port
+
+        return BoardSession(_recorded(open_port(backend, baud), record), network, backend)
+    from mgd.boards.simulated import board as simulated
+    from mgd.host.link.transport import SerialTransport
+
+    words = sample_words(task) if memory is None else memory
+    board = simulated.start(task.core_config(), words, notify=say)
+    try:
+        transport = _recorded(SerialTransport(board.port), record)
+        simulation = BoardSession(transport, network, backend="sim")
+    except BaseException:
+        board.close()
+        raise
+    return SimulatedSession(board, simulation)  # type: ignore[return-value]
+
+
+def _recorded(transport: Transport, record: Path | None) -> Transport:
+    if record is None:
+        return transport
+    from mgd.host.link.recorder import RecordingTransport
+
+    return RecordingTransport(transport, record)

@@ -1,0 +1,1 @@
+"""What host and gateware agree on.  Needs neither Amaranth nor pyserial."""

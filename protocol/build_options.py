@@ -1,0 +1,194 @@
+"""Which member of the family of methods a core is built for, beside its network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.network import Network
+from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.samples.order import ORDERS
+from mgd.golden_model.settings import SCOPES, Settings
+
+MASK_BITS = 8
+"""Layers of weights that the identity record can mark as not trained."""
+MEASURED = "antithetic or forward"
+"""The difference is a register."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One of Variant's, and its bits of the identity record: the number of its value in `values`,
+    from bit `shift` of the variant's two words on."""
+
+    name: str
+    shift: int
+    bits: int
+    values: Sequence[Any] = ()
+
+    def number(self, value: Any) -> int:
+        return self.values.index(value)
+
+    def value(self, number: int, depth: int) -> Any:
+        """Raises UserError where the board has a value that came later."""
+        if number >= len(self.values):
+            raise UserError(
+                f"the board's core has {self.name} number {number}, this program knows "
+                f"{len(self.values)}; use the version that built it, or build it anew"
+            )
+        return self.values[number]
+
+
+class Mask(Field):
+    """A 1 for each layer of weights whose flag is false, the first layer's lowest."""
+
+    def number(self, value: Any) -> int:
+        return sum((not flag) << k for k, flag in enumerate(value))
+
+    def value(self, number: int, depth: int) -> Any:
+        return tuple(not number >> k & 1 for k in range(depth)) if number else ()
+
+
+FIELDS = (
+    Field("perturbation", 4, 3, tuple(FAMILIES)),
+    Field("scope", 1, 1, SCOPES),
+    Mask("trainable", 8, MASK_BITS),
+    Field("gate_zeros", 2, 1, (False, True)),
+    Field("skip_zeros", 7, 1, (False, True)),
+    Field("difference", 3, 1, (MEASURED, "highpass")),
+    Field("momentum_exp", 16, 5, range(17)),
+    Field("decay_exp", 21, 5, range(32)),
+    Field("sample_order", 26, 2, ORDERS),
+    Field("highpass_exp", 28, 4, range(1, 17)),
+)
+"""All of Variant's, none with bit 0.  Another one is a line here and one in Variant: the default is
+its number 0."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Settings (golden_model.settings.Settings) that are wiring in a core.  The defaults add no
+    gate."""
+
+    scope: str = "network"
+    trainable: tuple[bool, ...] = ()
+    """(): all."""
+    perturbation: str = "random"
+    sample_order: str = "cycle"
+    momentum_exp: int = 0
+    decay_exp: int = 0
+    difference: str = MEASURED
+    highpass_exp: int = 1
+    """1 where there is no filter."""
+    gate_zeros: bool = False
+    skip_zeros: bool = False
+
+    def __post_init__(self) -> None:
+        if self.skip_zeros and self.perturbation != "random":
+            raise UserError(
+                f"skip_zeros = true with perturbation = {self.perturbation!r}: only random signs "
+                "follow one another; use perturbation = 'random'"
+            )
+        if self.by_layer and self.perturbation != "random":
+            raise UserError(
+                f"perturbation = {self.perturbation!r} with scope = 'layer': a core numbers the "
+                "quantities of all layers in one; use scope = 'network' or perturbation = 'random'"
+            )
+
+    @classmethod
+    def of(cls, settings: Settings) -> Variant:
+        """That of these settings.  Raises UserError where no core has both of two of them."""
+        values = {field.name: getattr(settings, field.name) for field in FIELDS}
+        if all(settings.trainable):
+            values["trainable"] = ()
+        if not settings.continuous:
+            values |= {"difference": MEASURED, "highpass_exp": 1}
+        return cls(**values)
+
+    def layers(self, network: Network) -> list[int]:
+        """Numbers of the layers of weights that are trained.
+
+        Raises UserError where the identity record has no room for them.
+        """
+        if self.trainable and network.depth > MASK_BITS:
+            raise UserError(
+                f"trainable with {network.depth} layers of weights: a board can tell of "
+                f"{MASK_BITS} which are trained; use fewer layers or --backend golden"
+            )
+        flags = self.trainable or (True,) * network.depth
+        return [layer for layer, flag in enumerate(flags) if flag]
+
+    @property
+    def continuous(self) -> bool:
+        return self.difference == "highpass"
+
+    @property
+    def by_layer(self) -> bool:
+        return self.scope == "layer"
+
+    @property
+    def ordered(self) -> bool:
+        """Whether training samples come in another order than the memory's."""
+        return self.sample_order != "cycle"
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether a core needs Command.CODES before a run (rtl.run_codes)."""
+        return self.perturbation != "random" or self.ordered
+
+    @property
+    def value_frac(self) -> int:
+        """Fraction bits of the perturbation's values: 0 where they are signs."""
+        return FAMILIES[self.perturbation].frac
+
+    @property
+    def selects(self) -> bool:
+        """Whether layers are perturbed at times only, or never."""
+        return self.by_layer or bool(self.trainable)
+
+    def check(self, settings: Settings) -> None:
+        """Raise UserError where a core that was built for this cannot take these settings."""
+        wanted = Variant.of(settings)
+        for field in FIELDS:
+            name, value = field.name, getattr(self, field.name)
+            if getattr(wanted, name) != value:
+                raise UserError(
+                    f"{name} = {shown(getattr(settings, name))}: this core was built for "
+                    f"{shown(value)}, which is wiring there; build it for this task"
+                )
+
+    # -- in the identity record ---------------------------------------------------------------
+
+    def word(self) -> int:
+        """32 bits, 0 in bit 0: what FIELDS says."""
+        return sum(field.number(getattr(self, field.name)) << field.shift for field in FIELDS)
+
+    @classmethod
+    def from_word(cls, word: int, depth: int) -> Variant:
+        """The inverse of word(), for a network of so many layers of weights.
+
+        Raises UserError where the board has what came later.
+        """
+        values: dict[str, Any] = {}
+        for field in FIELDS:
+            number = word >> field.shift & ((1 << field.bits) - 1)
+            values[field.name] = field.value(number, depth)
+            word -= number << field.shift
+        if word:
+            raise UserError(
+                f"the board's core was built for what this program does not know (bits {word:#x} "
+                "of its variant); use the version that built it, or build it anew"
+            )
+        return cls(**values)
+
+
+PLAIN = Variant()
+
+
+def shown(value: Any) -> str:
+    """As a task file has it."""
+    if isinstance(value, tuple | bool):
+        return repr(value).replace("(", "[").replace(",)", "]").replace(")", "]").lower()
+    return repr(value)

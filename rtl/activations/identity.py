@@ -1,7 +1,0 @@
-"""identity: limited to the activation format, nothing else."""
-
-from __future__ import annotations
-
-from rtl.activations.base import Direct, limited
-
-KIND = Direct("identity", limited)

@@ -1,8 +1,0 @@
-"""tanh: golden_model.tables.TANH as it is."""
-
-from __future__ import annotations
-
-from golden_model.tables import TANH, TANH_RANGE_LOG2
-from rtl.activations.base import Tabulated
-
-KIND = Tabulated("tanh", TANH, TANH_RANGE_LOG2)

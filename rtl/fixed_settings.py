@@ -1,0 +1,97 @@
+"""Settings that are wiring in the core that is built, not registers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from amaranth import Module, Signal
+
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.settings import METHODS, ROUNDINGS, Settings
+from mgd.protocol.link_protocol import FIXABLE, FIXED_MAX, NOT_FIXED
+
+DIFFERENCES = ("antithetic", "forward")
+"""Of golden_model.settings.DIFFERENCES those that can be fixed."""
+NAMED = {"method": METHODS, "difference": DIFFERENCES, "rounding": ROUNDINGS}
+"""Settings whose values are names; the others' are numbers."""
+Fixed = tuple[tuple[str, str | int], ...]
+"""(name, value) of each."""
+
+
+def fixed_settings(settings: Settings, names: Sequence[str]) -> Fixed:
+    """What makes these settings wiring.  Raises UserError for unknown names."""
+    for name in names:
+        if name not in FIXABLE:
+            raise UserError(f"fixed = {name!r}: there are {', '.join(FIXABLE)}")
+    return tuple((name, getattr(settings, name)) for name in FIXABLE if name in names)
+
+
+def check_fixed(fixed: Fixed, fixable: Sequence[str] = FIXABLE) -> None:
+    """Raise UserError where no core of this kind has these settings as wiring."""
+    values = dict(fixed)
+    for name, value in fixed:
+        if name not in fixable or values[name] != value:
+            raise UserError(f"fixed = {name!r}: give each of {', '.join(fixable)} once at most")
+        if name in NAMED and value not in NAMED[name]:
+            raise UserError(
+                f"{name} = {value!r} is to be fixed: no core has it so; {name} must be one of "
+                f"{', '.join(NAMED[name])}"
+            )
+        if name not in NAMED and not 0 <= int(value) <= FIXED_MAX:
+            raise UserError(
+                f"{name} = {value} is to be fixed: at most {FIXED_MAX:,} can be, as that is "
+                f"what the board's identity record holds; leave {name} a register"
+            )
+
+
+def check_settings(fixed: Fixed, settings: Settings) -> None:
+    """Raise UserError where a core with this wiring cannot take these settings."""
+    if "eta_exp" in dict(fixed) and (settings.halve_every or settings.warmup_exp):
+        raise UserError(
+            "halve_every or warmup_exp: the learning rate changes, and this core was built "
+            "with eta_exp fixed; build it without eta_exp among what is fixed"
+        )
+    for name, built in fixed:
+        wanted = getattr(settings, name)
+        if wanted != built:
+            raise UserError(
+                f"{name} = {wanted!r}: this core was built for {built!r}, which is wiring "
+                f"there; build it with another one, or without {name} among what is fixed"
+            )
+
+
+def fixed_words(fixed: Fixed) -> tuple[int, ...]:
+    """What the identity record says of it: nothing, or a number for each of FIXABLE."""
+    values = dict(fixed)
+    if not values:
+        return ()
+    return tuple(
+        NOT_FIXED
+        if (value := values.get(name)) is None
+        else NAMED[name].index(str(value))
+        if name in NAMED
+        else int(value)
+        for name in FIXABLE
+    )
+
+
+def fixed_of_words(words: Sequence[int]) -> Fixed:
+    """The inverse of fixed_words."""
+    return tuple(
+        (name, NAMED[name][value] if name in NAMED else value)
+        for name, value in (zip(FIXABLE, words, strict=True) if words else ())
+        if value != NOT_FIXED
+    )
+
+
+def longest(fixed: Fixed, name: str, most: int) -> int:
+    """The largest value of a time constant, of `most` where it is a register."""
+    return int(dict(fixed).get(name, most))
+
+
+def wired(m: Module, settings, values: Mapping[str, int]):
+    """`settings` (rtl.folded.step_control.SETTINGS_LAYOUT) with these fields as constants."""
+    result = Signal(settings.shape())
+    for field in settings.shape().members:
+        m.d.comb += result[field].eq(values.get(field, settings[field]))
+    return result

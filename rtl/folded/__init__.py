@@ -1,0 +1,1 @@
+"""The folded core: any network on P lanes, one input a clock."""

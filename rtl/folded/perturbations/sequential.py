@@ -1,0 +1,91 @@
+"""Sequential perturbation: golden_model.perturbations.sequential, one quantity at a time."""
+
+from __future__ import annotations
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+
+from mgd.golden_model.network import Network
+from mgd.golden_model.perturbations.sequential import stride_and_start
+from mgd.golden_model.settings import Settings
+from mgd.rtl.folded.perturbations.base import Family, total
+from mgd.rtl.lib.delay import delayed
+
+CODE_BITS = 30
+"""Of each of the two numbers that the host gives: start, and from here on stride."""
+
+
+class Sequential(Family):
+    """The number of the quantity that is perturbed goes a stride further with every draw.
+
+    A lane is active where its quantity's number is that one: number of lane 0's plus the lane's
+    own times the inputs of the layer's neurons.
+    Cost: about six registers of a number's width, and a comparison with constants per lane.
+    """
+
+    name = "sequential"
+
+    @staticmethod
+    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
+        count = total(settings.numbering(network))
+        stride, start = stride_and_start(count, seed)
+        return (start + stride * draw) % count | stride << CODE_BITS
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        numberings = self.numberings()
+        counts = [total(numbering) for numbering in numberings]
+        bits = max(counts).bit_length()
+        following, stride = Signal(bits), Signal(bits)
+        now, before = Signal(bits), Signal(bits)
+        further = Signal(bits + 1)
+        count = Mux(self.nodes, Const(counts[1], bits + 1), Const(counts[0], bits + 1))
+        m.d.comb += further.eq(following + stride)
+        with m.If(self.load):
+            m.d.sync += [
+                following.eq(self.data[:CODE_BITS]),
+                stride.eq(self.data[CODE_BITS:]),
+            ]
+        with m.If(self.take):
+            m.d.sync += [
+                now.eq(following),
+                following.eq(Mux(further >= count, further - count, further)),
+            ]
+        with m.If(self.keep):
+            m.d.sync += before.eq(now)
+
+        # Clock 1: how far the quantity is behind the token's in lane 0.
+        first, layer = Signal(bits), Signal(range(max(cfg.network.depth, 2)))
+        counted = Signal()
+        starts = [self.starts(numbering) for numbering in numberings]
+        m.d.comb += first.eq(Mux(self.nodes, *(self._table(starts[k], bits) for k in (1, 0))))
+        flags = [Const(start is not None, 1) for start in starts[0]]
+        m.d.sync += [
+            counted.eq(Array(flags)[self.group]),
+            layer.eq(self._table([group["layer"] for group in cfg.group_table], len(layer))),
+        ]
+        token = first + Mux(self.nodes, 0, self.input)
+        nodes = delayed(m, self.nodes, 1)
+        fan_ins = Array([Const(n + 1) for n in cfg.network.layers[:-1]])
+        for number, active, latency in (
+            (now, self.active, self.SIGNS_LATENCY),
+            (before, self.previous_active, self.LATENCY),
+        ):
+            place = Signal(signed(bits + 2))
+            m.d.sync += place.eq(number - token)
+            # Clock 2: the lane that is as far on.
+            hits = Signal(cfg.lanes)
+            m.d.sync += hits.eq(
+                Cat(
+                    counted & (place == Mux(nodes, lane, lane * fan_ins[layer]))
+                    for lane in range(cfg.lanes)
+                )
+            )
+            m.d.comb += active.eq(delayed(m, hits, latency - 2))
+        return m
+
+    def _table(self, values, bits: int):
+        return Array([Const(value or 0, bits) for value in values])[self.group]
+
+
+FAMILY = Sequential

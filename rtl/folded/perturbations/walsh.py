@@ -1,0 +1,151 @@
+"""Walsh codes: golden_model.perturbations.walsh, the parity of a row and the draw's number."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal
+
+from mgd.golden_model.network import Network
+from mgd.golden_model.perturbations.walsh import code_bits
+from mgd.golden_model.seeds import words
+from mgd.golden_model.settings import Settings
+from mgd.rtl.folded.perturbations.base import Family, total
+from mgd.rtl.lib.delay import delayed
+
+CODE_BITS = 30
+"""Of each of the two numbers that the host gives: factor, and from here on the draw's."""
+
+
+class Walsh(Family):
+    """The row of quantity k is a·(k+1): every lane's is that of lane 0 and a multiple of a.
+
+    `load` walks through all quantities once, adding a, and notes the row of lane 0 at the
+    start of each group and how far each lane's is from it in each layer.
+    Cost: about p·(groups + lanes·layers) registers for these, an adder of p bits and two parities
+    per lane, p being the bits of the number of quantities.
+    """
+
+    name = "walsh"
+
+    @staticmethod
+    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
+        bits = code_bits(total(settings.numbering(network)))
+        factor = int(words(2, seed, "codes")[1]) % (1 << bits) | 1
+        return factor | draw % (2 << bits) << CODE_BITS
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        numberings = self.numberings()
+        bits = [code_bits(total(numbering)) for numbering in numberings]
+        # Rows modulo the longer code; of a shorter one the upper bits are not looked at.
+        row_bits = max(bits)
+        factor = Signal(row_bits)
+        following, now, before = (Signal(row_bits + 1, name=n) for n in ("next", "now", "before"))
+        with m.If(self.load):
+            m.d.sync += [
+                factor.eq(self.data[:CODE_BITS]),
+                following.eq(self.data[CODE_BITS:]),
+            ]
+        with m.If(self.take):
+            m.d.sync += [now.eq(following), following.eq(following + 1)]
+        with m.If(self.keep):
+            m.d.sync += before.eq(now)
+
+        starts, offsets = self._walk(m, factor)
+        # Clock 1: lane 0's row at the start of the group, and what the inputs before add; clock 2:
+        # the row; clock 3: each lane's; clock 4: parities with both draws.
+        table, inputs = Signal(row_bits), Signal(row_bits)
+        layer = Signal(range(max(cfg.network.depth, 2)))
+        layers = [Const(group["layer"], len(layer)) for group in cfg.group_table]
+        first = self.input == 0
+        # Inputs follow each other from 0 on.
+        m.d.sync += [table.eq(Array(starts)[self.group]), layer.eq(Array(layers)[self.group])]
+        with m.If(self.valid):
+            m.d.sync += inputs.eq(Mux(first | self.nodes, 0, inputs + factor))
+        row = Signal(row_bits)
+        m.d.sync += row.eq(table + inputs)
+        layer_2 = delayed(m, layer, 1)
+        # The draw's number that meets a row; its highest bit turns all signs.
+        turns = [Mux(self.nodes, draw[bits[1]], draw[bits[0]]) for draw in (now, before)]
+        masks = [Const((1 << count) - 1, row_bits) for count in bits]
+        chosen = Mux(self.nodes, masks[1], masks[0])
+        signs: list[list] = [[], []]
+        for lane in range(cfg.lanes):
+            own = Signal(row_bits, name=f"row_{lane}")
+            m.d.sync += own.eq(row + Array([offset[lane] for offset in offsets])[layer_2])
+            for k, draw in enumerate((now, before)):
+                signs[k].append((own & draw[:row_bits] & chosen).xor() ^ turns[k])
+        for port, values, latency in (
+            (self.signs, signs[0], self.SIGNS_LATENCY),
+            (self.previous_signs, signs[1], self.LATENCY),
+        ):
+            found = Signal(cfg.lanes)
+            m.d.sync += found.eq(Cat(*values))
+            m.d.comb += port.eq(delayed(m, found, latency - 4))
+        self.perturb_trained(m)
+        return m
+
+    def _walk(self, m: Module, factor) -> tuple[list[Signal], list[list[Signal]]]:
+        """Rows of lane 0 at each group's start; of each layer how far each lane's are from it."""
+        cfg, net = self.config, self.config.network
+        trained = cfg.variant.layers(net)
+        starts = [Signal(len(factor), name=f"start_{k}") for k in range(len(cfg.group_table))]
+        offsets = [
+            [Signal(len(factor), name=f"offset_{layer}_{lane}") for lane in range(cfg.lanes)]
+            for layer in range(net.depth)
+        ]
+        row, base = Signal(len(factor)), Signal(len(factor))
+        walking, ends_neuron = Signal(), Signal()
+        layer, group = Signal(range(net.depth)), Signal(range(max(len(starts), 2)))
+        lane, node, place = Signal(range(cfg.lanes)), Signal(range(max(net.layers))), Signal(13)
+        begins = Signal()
+
+        def of_layer(values):
+            return Array([Const(value) for value in values])[layer]
+
+        m.d.comb += [
+            self.ready.eq(~walking),
+            begins.eq(place == 0),
+            ends_neuron.eq(self.nodes | (place == of_layer(net.layers[:-1]))),
+        ]
+        last_node = node == of_layer([nodes - 1 for nodes in net.layers[1:]])
+        with m.If(self.load):
+            m.d.sync += [
+                walking.eq(1),
+                *(signal.eq(0) for signal in (group, lane, node, place)),
+                layer.eq(trained[0]),
+                group.eq(cfg.first_group[trained[0]]),
+                row.eq(self.data[:CODE_BITS]),
+            ]
+        with m.Elif(walking):
+            m.d.sync += [row.eq(row + factor), place.eq(place + 1)]
+            with m.If(begins & (lane == 0)):
+                m.d.sync += base.eq(row)
+                for number, start in enumerate(starts):
+                    with m.If(group == number):
+                        m.d.sync += start.eq(row)
+            with m.If(begins & (node == lane)):  # the layer's first group
+                for number, row_of in enumerate(offsets):
+                    for which, offset in enumerate(row_of):
+                        with m.If((layer == number) & (lane == which)):
+                            m.d.sync += offset.eq(Mux(lane == 0, 0, row - base))
+            with m.If(ends_neuron):
+                m.d.sync += [place.eq(0), node.eq(node + 1), lane.eq(lane + 1)]
+                with m.If(last_node | (lane == cfg.lanes - 1)):
+                    m.d.sync += [lane.eq(0), group.eq(group + 1)]
+                with m.If(last_node):
+                    after = dict(pairwise(trained))
+                    following = [after.get(k, 0) for k in range(net.depth)]
+                    m.d.sync += [
+                        node.eq(0),
+                        layer.eq(of_layer(following)),
+                        group.eq(of_layer([cfg.first_group[k] for k in following])),
+                    ]
+                    with m.If(layer == trained[-1]):
+                        m.d.sync += walking.eq(0)
+        return starts, offsets
+
+
+FAMILY = Walsh

@@ -1,0 +1,12 @@
+"""A folded core whose parts are not perfect, bit for bit as the golden model's imperfect hardware.
+
+The random numbers of golden_model.imperfections are too dear for gates: what is fixed for a piece
+of hardware is constants here, and noise comes in from outside.
+"""
+
+from __future__ import annotations
+
+from mgd.rtl.imperfect.config import ImperfectConfig
+from mgd.rtl.imperfect.core import ImperfectCore
+
+__all__ = ["ImperfectConfig", "ImperfectCore"]

@@ -1,0 +1,97 @@
+"""A folded core's layout together with what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from amaranth import Shape, signed
+
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.imperfections import ImperfectHardware, Imperfections, largest_noise
+from mgd.golden_model.network import signed_bits
+from mgd.protocol.build_options import Variant, shown
+from mgd.rtl.folded.config import CoreConfig
+
+PERTURBATIONS = ("random", "sequential", "walsh", "square")
+"""Those that imperfections were verified with."""
+VARIANT_FIELDS = ("perturbation", "scope", "trainable", "sample_order")
+"""Of Variant's fields those that imperfections were verified with."""
+
+
+NONE = Imperfections()
+
+
+@dataclass(frozen=True)
+class ImperfectConfig(CoreConfig):
+    """As CoreConfig; the imperfections are those that the golden model has for `seed`.
+
+    Raises UserError where they do not suit the network, or the core is a variant that they do not
+    work with.
+    """
+
+    imperfections: Imperfections = NONE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.variant)
+        _ = self.hardware
+
+    @classmethod
+    def of(cls, config: CoreConfig, imperfections: Imperfections, seed: int) -> ImperfectConfig:
+        """`config` with these imperfections.  Raises UserError for a spatial core."""
+        if not isinstance(config, CoreConfig):
+            raise UserError(
+                "imperfections in a spatial core: only the folded core has places for them; "
+                "give its CoreConfig, or use the golden model"
+            )
+        given = {field.name: getattr(config, field.name) for field in fields(CoreConfig)}
+        return cls(**given, imperfections=imperfections, seed=seed)
+
+    @cached_property
+    def hardware(self) -> ImperfectHardware:
+        """Of this one seed."""
+        return ImperfectHardware(self.imperfections, self.network, [self.seed])
+
+    @property
+    def measures_badly(self) -> bool:
+        """Whether a training cost is another one than the exact one."""
+        return bool(self.imperfections.cost_noise) or self.hardware.dropped_bits > 0
+
+    @property
+    def cost_shape(self) -> Shape:
+        if not self.measures_badly:
+            return super().cost_shape
+        # Any noise that the port holds, and what rounding may add.
+        noise, rounding = 1 << self.cost_noise_bits >> 1, 1 << self.hardware.dropped_bits >> 1
+        bound = self.network.cost_bound + noise + rounding
+        return signed(signed_bits(-bound, bound))
+
+    @property
+    def cost_noise_bits(self) -> int:
+        """Width of what is added to a cost, signed, in units of 2^-cost_frac; 0: nothing is."""
+        return self._noise_bits(self.imperfections.cost_noise, self.network.cost_frac)
+
+    @property
+    def update_noise_bits(self) -> int:
+        """Width of what is added to a weight that changes, signed, in its units; 0: nothing is."""
+        return self._noise_bits(self.imperfections.update_noise, self.network.weight_frac)
+
+    @staticmethod
+    def _noise_bits(deviation: float, frac: int) -> int:
+        bound = largest_noise(deviation, frac)
+        return signed_bits(-bound, bound) if deviation else 0
+
+
+def _check(variant: Variant) -> None:
+    plain = type(variant)()
+    for field in fields(variant):
+        value, verified = getattr(variant, field.name), field.name in VARIANT_FIELDS
+        if field.name == "perturbation":
+            verified = value in PERTURBATIONS
+        if not verified and value != getattr(plain, field.name):
+            raise UserError(
+                f"{field.name} = {shown(value)} with imperfections: no core has both; "
+                f"leave {field.name} out, or use the golden model"
+            )

@@ -1,0 +1,1 @@
+"""Arithmetic, delays and counters that know nothing of the training core."""

@@ -1,0 +1,1 @@
+"""Sample memories and the units that read records from them."""

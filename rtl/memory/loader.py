@@ -1,0 +1,96 @@
+"""Unpacks a sample record into activations."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from mgd.golden_model.network import ACT_BITS, Network
+from mgd.rtl.memory.samples import REQUEST, WORD_BITS
+
+
+class Loader(wiring.Component):
+    """Takes one record (see rtl.memory.samples) per `start` and writes its inputs, one a clock.
+
+    `start` with `evaluate` is accepted while `busy` is low.  Inputs leave on the stream
+    o: {index, value: Q1.14}; `loaded` rises after the last one was taken and `label` is then
+    the record's; it stays high until `taken` or the next `start`.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        super().__init__(
+            {
+                "start": In(1),
+                "evaluate": In(1),
+                "input_shift": In(4),
+                "busy": Out(1),
+                "loaded": Out(1),
+                "taken": In(1),
+                "label": Out(range(network.classes)),
+                "request": Out(stream.Signature(REQUEST)),
+                "record": In(stream.Signature(WORD_BITS)),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"index": range(network.layers[0] + 1), "value": signed(ACT_BITS)}
+                        )
+                    )
+                ),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        net = self.network
+        slots = net.codes_per_word
+        word = Signal(WORD_BITS)
+        slot = Signal(range(max(slots, 2)))
+        full = Signal()
+        index = Signal(range(net.layers[0] + 1))
+        labelled = Signal()
+        asked = Signal()
+
+        code = Signal(signed(net.sample_bits) if net.sample_signed else net.sample_bits)
+        out = self.o
+        last_code, last_slot, sent = Signal(), Signal(), Signal()
+        m.d.comb += [
+            code.eq(word[: net.sample_bits]),
+            out.valid.eq(full),
+            out.payload.index.eq(index),
+            out.payload.value.eq(code << self.input_shift),
+            sent.eq(out.valid & out.ready),
+            last_slot.eq((slot == slots - 1) | last_code),
+            self.request.payload.evaluate.eq(self.evaluate),
+            self.request.valid.eq(asked),
+        ]
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += asked.eq(0)
+        with m.If(self.taken):
+            m.d.sync += self.loaded.eq(0)
+        with m.If(self.start):
+            m.d.sync += [
+                self.busy.eq(1),
+                self.loaded.eq(0),
+                asked.eq(1),
+                labelled.eq(0),
+                index.eq(0),
+                last_code.eq(net.layers[0] == 1),
+            ]
+        with m.If(sent):
+            m.d.sync += last_code.eq(index == net.layers[0] - 2)
+            m.d.sync += [word.eq(word >> net.sample_bits), slot.eq(slot + 1), index.eq(index + 1)]
+            with m.If(last_slot):
+                m.d.sync += full.eq(0)
+            with m.If(last_code):
+                m.d.sync += [self.busy.eq(0), self.loaded.eq(1)]
+        # A word is asked for when the last one is used up, not a clock before: what takes inputs
+        # decides late, and the sample memory's own way is long.
+        m.d.comb += self.record.ready.eq(self.busy & (~labelled | ~full))
+        with m.If(self.record.valid & self.record.ready):
+            with m.If(~labelled):
+                m.d.sync += [labelled.eq(1), self.label.eq(self.record.payload)]
+            with m.Else():
+                m.d.sync += [word.eq(self.record.payload), slot.eq(0), full.eq(1)]
+        return m

@@ -1,0 +1,194 @@
+"""Which training sample comes next where that is not the next in memory."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.network import Network
+from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS, words_window
+from mgd.golden_model.seeds import start_state
+from mgd.golden_model.signs.sequence import STATE_BITS
+from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.folded.signs import following
+from mgd.rtl.memory.samples import ADDRESS_BITS, ADDRESSED, REQUEST
+
+PLACE_BITS = 16
+"""Of a sample's place among the training samples."""
+SAMPLES_MAX = 1 << PLACE_BITS
+COUNTS, WINDOW = PARTS = (1, 2)
+"""What SIGN_LAYER says of the two numbers that the host gives."""
+
+COUNTS_LAYOUT = data.StructLayout(
+    {"count": PLACE_BITS + 1, "place": PLACE_BITS, "low": PLACE_BITS, "half": 4}
+)
+
+
+def request_layout(config: CoreConfig) -> data.StructLayout:
+    """Of a core's requests for samples."""
+    return ADDRESSED if config.variant.ordered else REQUEST
+
+
+def codes(kind: str, network: Network, seed: int, count: int, taken: int) -> list[int]:
+    """What the host gives for each of PARTS: 61 bits, before the take number `taken` of a run
+    over `count` training samples.  Raises UserError for more than SAMPLES_MAX."""
+    if count > SAMPLES_MAX:
+        raise UserError(
+            f"sample_order = {kind!r} with {count:,} training samples: a core numbers "
+            f"{SAMPLES_MAX:,}; train on fewer, use --backend golden or sample_order = 'cycle'"
+        )
+    epochs, place = divmod(taken, count)
+    words = taken if kind == RANDOM else KEYS * epochs
+    bits = (count - 1).bit_length()
+    counts = COUNTS_LAYOUT.const(
+        {
+            "count": count,
+            "place": place,
+            "low": (1 << bits) - 1,
+            "half": (bits + 1) // 2,
+        }
+    )
+    return [counts.as_bits(), words_window(network, start_state(seed), words)]
+
+
+class SampleOrder(wiring.Component):
+    """Equals golden_model.samples.order.SampleOrder of kind "epoch" or "random".
+
+    Stands between a core that asks for samples, `i`, and the memory that has them, `o`: a
+    training sample's request leaves with the address of its record, which is `stride` words long.
+    `load` takes `data`, what codes() has for `part`; with WINDOW, the last of them, the first
+    place is looked for.  From then on one is looked for when the one before was taken.  It takes
+    50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first place of an
+    epoch, and for each permuted place, of which there are fewer than two on average, 42 and as many
+    more as the number of samples has bits.
+
+    Cost: all is done a bit at a time, with one adder of ADDRESS_BITS.
+    """
+
+    def __init__(self, kind: str, stride: int) -> None:
+        self.kind = kind
+        self.stride = stride
+        super().__init__(
+            {
+                "load": In(1),
+                "part": In(2),
+                "data": In(STATE_BITS),
+                "i": In(stream.Signature(REQUEST)),
+                "o": Out(stream.Signature(ADDRESSED)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        s, window, part = Signal(COUNTS_LAYOUT), Signal(STATE_BITS), self.part
+        ready, begin = Signal(), Signal()
+        last = s.place == s.count - 1
+        # total ← 2·total + (factor where x has a 1), x from its highest bit on: total + x·factor
+        # after PLACE_BITS turns.
+        total, x, factor = Signal(ADDRESS_BITS), Signal(PLACE_BITS), Signal(ADDRESS_BITS)
+        turn = Signal(range(KEYS * WORD_BITS))
+
+        evaluates, passes, taken = self.i.payload.evaluate, Signal(), Signal()
+        m.d.comb += [
+            passes.eq(evaluates | ready),
+            self.o.payload.evaluate.eq(evaluates),
+            self.o.payload.address.eq(Mux(evaluates, 0, total)),
+            self.o.valid.eq(self.i.valid & passes),
+            self.i.ready.eq(self.o.ready & passes),
+            taken.eq(self.i.valid & self.i.ready & ~evaluates),
+        ]
+        with m.FSM():
+            with m.State("READY"):
+                m.d.sync += turn.eq(0)
+                with m.If(taken):
+                    m.d.sync += [ready.eq(0), total.eq(0), s.place.eq(Mux(last, 0, s.place + 1))]
+                    m.next = "DRAW" if self.kind == RANDOM else "PLACE"
+                    with m.If(last):
+                        m.next = "DRAW"
+                with m.If(begin):
+                    m.d.sync += [begin.eq(0), total.eq(0)]
+                    m.next = "DRAW"
+            with m.State("DRAW"):
+                m.d.sync += turn.eq(turn + 1)
+                with m.If(~begin):
+                    m.d.sync += window.eq(Cat(window[1:], following(window)))
+                if self.kind == RANDOM:
+                    self._draw_place(m, s, window[0], total, x, turn)
+                else:
+                    keys = self._draw_keys(m, window[0], turn)
+            if self.kind == EPOCH:
+                self._shuffle(m, s, keys, begin, total, x, factor, turn)
+            with m.State("ADDRESS"):
+                m.d.comb += factor.eq(self.stride)
+                self._multiply(m, total, x, factor, turn)
+                with m.If(turn == PLACE_BITS - 1):
+                    m.d.sync += ready.eq(~begin)
+                    m.next = "READY"
+        # What is under way then goes on to its end, with the numbers that it finds.
+        with m.If(self.load & (part == COUNTS)):
+            m.d.sync += s.eq(self.data)
+        with m.If(self.load & (part == WINDOW)):
+            m.d.sync += [window.eq(self.data), begin.eq(1), ready.eq(0)]
+        return m
+
+    def _draw_place(self, m: Module, s, bit, total, x, turn) -> None:
+        """⌊word·count / 2^32⌋: the word comes bit by bit, the least first, and of the product
+        only what may still reach that place is kept."""
+        more = (total + Mux(bit, s.count, 0)) >> 1
+        m.d.sync += total.eq(more)
+        with m.If(turn == WORD_BITS - 1):
+            m.d.sync += [x.eq(more), total.eq(0), turn.eq(0)]
+            m.next = "ADDRESS"
+
+    def _draw_keys(self, m: Module, bit, turn) -> Signal:
+        """Of each word only what a place has room for."""
+        keys = Signal(KEYS * PLACE_BITS)
+        with m.If(turn % WORD_BITS < PLACE_BITS):
+            m.d.sync += keys.eq(Cat(keys[1:], bit))
+        with m.If(turn == KEYS * WORD_BITS - 1):
+            m.next = "PLACE"
+        return keys
+
+    def _shuffle(self, m: Module, s, keys, begin, total, x, factor, turn) -> None:
+        """golden_model.samples.order.shuffled; the keys go round by one half of it."""
+        multiplier, addend = keys.word_select(0, PLACE_BITS), keys.word_select(1, PLACE_BITS)
+        second, mixed = Signal(), Signal(PLACE_BITS)
+        few = ~s.low[1]  # one sample or two: the first half is all
+        m.d.comb += mixed.eq((total + addend) & s.low)
+        with m.State("PLACE"):
+            m.d.sync += [x.eq(s.place), turn.eq(0), second.eq(0)]
+            m.next = "MULTIPLY"
+        with m.State("MULTIPLY"):
+            m.d.comb += factor.eq(multiplier | 1)
+            self._multiply(m, total, x, factor, turn)
+            with m.If(turn == PLACE_BITS - 1):
+                m.next = "ADD"
+        with m.State("ADD"):
+            m.d.sync += [x.eq(mixed), total.eq(mixed), turn.eq(0)]
+            m.next = "SHIFT"
+        with m.State("SHIFT"):
+            m.d.sync += [total.eq(total >> 1), turn.eq(turn + 1)]
+            with m.If(turn == s.half):
+                m.d.sync += [x.eq(x ^ total[:PLACE_BITS]), total.eq(0), turn.eq(0)]
+                m.d.sync += second.eq(~second)
+                m.next = "MULTIPLY"
+                with m.If(second | few):
+                    m.next = "LOOK"
+                with m.If(~few):
+                    m.d.sync += keys.eq(keys.rotate_right(2 * PLACE_BITS))
+        with m.State("LOOK"):
+            m.next = "MULTIPLY"
+            # With new numbers an old search need not have an end.
+            with m.If((x < s.count) | begin):
+                m.next = "ADDRESS"
+
+    def _multiply(self, m: Module, total, x, factor, turn) -> None:
+        m.d.sync += [
+            total.eq((total << 1) + Mux(x[-1], factor, 0)),
+            x.eq(x << 1),
+            turn.eq(turn + 1),
+        ]
+        with m.If(turn == PLACE_BITS - 1):
+            m.d.sync += turn.eq(0)

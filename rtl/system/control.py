@@ -1,0 +1,307 @@
+"""The registers and memories that the host sees: the bus's responder."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from mgd.golden_model.network import Network
+from mgd.protocol.link_protocol import (
+    EPOCH_BITS,
+    EPOCH_SHIFT,
+    FIRST_READABLE,
+    REGISTERS,
+    Flag,
+    Identity,
+    Register,
+    Space,
+    Status,
+)
+from mgd.rtl.folded.config import CoreLayout
+from mgd.rtl.folded.core import weight_request_layout, weight_shape
+from mgd.rtl.folded.step_control import (
+    CLOCK_BITS,
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    STEP_BITS,
+    cost_sum_bits,
+    evaluation_layout,
+)
+from mgd.rtl.lib.counter import accumulated
+from mgd.rtl.lib.delay import delayed
+from mgd.rtl.system.bus import WORD_BITS as WORD
+from mgd.rtl.system.bus import BusSignature
+from mgd.rtl.system.frame_receiver import ERROR_BITS
+
+
+def status_layout(config: CoreLayout) -> data.StructLayout:
+    """What the core and the link report, as read through the registers."""
+    return data.StructLayout(
+        {
+            "busy": 1,
+            "step": STEP_BITS,
+            "cost_sum": cost_sum_bits(config.network),
+            "train_clocks": CLOCK_BITS,
+            "weight_saturations": 32,
+            "activation_saturations": 32,
+            "frame_errors": ERROR_BITS,
+        }
+    )
+
+
+class Control(wiring.Component):
+    """Maps protocol.link_protocol's spaces onto a core and a sample memory.
+
+    Three clocks to the acknowledge of a write, to read three more than the sample memory's
+    `sample_latency`, to access a weight or an accumulator four more than the core takes.
+    While the core is busy only the identity, the registers that are read, STEP_TARGET and, for
+    writing, the samples are there; everything else answers BUSY.  A sample that is written then
+    waits until the memory takes it.
+    """
+
+    def __init__(
+        self, config: CoreLayout, sample_memory: int, clock_hz: int, sample_latency: int = 1
+    ) -> None:
+        self.config = config
+        self.sample_memory = sample_memory
+        self.sample_latency = sample_latency
+        network: Network = config.network
+        self.high_bits = max(config.host_gradient_bits - WORD, 0)
+        """Bits of an accumulator that a word of the bus does not hold."""
+        self.identity = Identity.of(
+            network,
+            config.lanes,
+            config.lane_words,
+            sample_memory,
+            clock_hz,
+            config.wiring,
+            config.variant.word(),
+        )
+        super().__init__(
+            {
+                "bus": In(BusSignature()),
+                "settings": Out(SETTINGS_LAYOUT),
+                "command": Out(stream.Signature(COMMAND_SHAPE)),
+                "evaluation": In(stream.Signature(evaluation_layout(config))),
+                "weight_request": Out(stream.Signature(weight_request_layout(config))),
+                "weight_reply": In(stream.Signature(weight_shape(config))),
+                "status": In(status_layout(config)),
+                "train_end": Out(range(sample_memory)),
+                "eval_test": Out(1),
+                "sample_address": Out(range(max(sample_memory // 2, 2))),
+                "sample_write": Out(1),
+                "sample_ready": In(1),
+                "sample_write_data": Out(WORD),
+                "sample_read_data": In(WORD),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        bus = self.bus
+        address, space = bus.address, bus.space
+        lane, word = address[16:], address[:16]
+        identity = self.identity.words()
+        m.submodules.identity = rom = Memory(
+            shape=16, depth=len(identity), init=identity, attrs={"ram_style": "block"}
+        )
+        rom_port = rom.read_port()
+        # Where samples take their time, block RAM is slow: it gets a register here as well.
+        rom_data = delayed(m, rom_port.data, 1) if self.sample_latency > 1 else rom_port.data
+        m.d.comb += [
+            rom_port.addr.eq(address),
+            self.sample_address.eq(address),
+            self.sample_write_data.eq(bus.write_data),
+            self.weight_request.payload.lane.eq(lane),
+            self.weight_request.payload.word.eq(word),
+            self.weight_request.payload.accumulator.eq(space != Space.WEIGHTS),
+            self.weight_request.payload.write.eq(bus.write),
+        ]
+        high = Signal(self.high_bits)
+        m.d.comb += self.weight_request.payload.data.eq(Cat(bus.write_data, high))
+        # A core's memories: what is read or written by a request to the core.
+        in_core, writes_high = Signal(), Signal()
+        m.d.comb += writes_high.eq((space == Space.ACCUMULATORS_HIGH) & bus.write)
+
+        busy = self.status.busy | self.command.valid
+        found, known, blocked = Signal(), Signal(), Signal()
+        with m.Switch(space):
+            with m.Case(Space.REGISTERS):
+                readable = address >= FIRST_READABLE
+                m.d.comb += [
+                    found.eq(address < REGISTERS),
+                    known.eq(readable ^ bus.write),
+                    blocked.eq(bus.write & (address != Register.STEP_TARGET)),
+                ]
+            with m.Case(Space.IDENTITY):
+                m.d.comb += [found.eq(address < len(identity)), known.eq(~bus.write)]
+            with m.Case(Space.SAMPLES):
+                m.d.comb += [found.eq(address < self.sample_memory // 2), known.eq(1)]
+                m.d.comb += blocked.eq(~bus.write)
+            with m.Case(*self._core_spaces()):
+                exists = (lane < self.config.lanes) & (word < self.config.lane_words)
+                m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1), in_core.eq(1)]
+
+        status, granted = Signal(range(max(Status) + 1)), Signal()
+        m.d.comb += bus.status.eq(status)
+        # What may be written is known a clock before it is.
+        write_register, to_register, to_samples = Signal(), Signal(), Signal()
+        m.d.sync += [
+            to_register.eq(granted & bus.write & (space == Space.REGISTERS)),
+            to_samples.eq(granted & bus.write & (space == Space.SAMPLES)),
+        ]
+        # An address' comparisons come a clock before what follows from them.
+        found_1, known_1, blocked_1 = (delayed(m, bit, 1) for bit in (found, known, blocked))
+        with m.FSM():
+            with m.State("IDLE"), m.If(bus.strobe):
+                m.next = "LOOKED_UP"
+            with m.State("LOOKED_UP"):
+                m.d.sync += granted.eq(found_1 & known_1 & ~(blocked_1 & busy))
+                with m.If(~found_1):
+                    m.d.sync += status.eq(Status.BAD_ADDRESS)
+                with m.Elif(~known_1):
+                    m.d.sync += status.eq(Status.BAD_REQUEST)
+                with m.Elif(blocked_1 & busy):
+                    m.d.sync += status.eq(Status.BUSY)
+                with m.Else():
+                    m.d.sync += status.eq(Status.OK)
+                m.next = "DECIDED"
+            with m.State("DECIDED"):
+                m.next = "ANSWER"
+                with m.If(~bus.write):
+                    m.next = f"READ_{self.sample_latency}"
+                with m.If(granted & in_core & ~writes_high):
+                    m.d.sync += self.weight_request.valid.eq(1)
+                    m.next = "WEIGHT"
+            # What is read gets a register behind the choice of what it is, and that another one.
+            for left in range(self.sample_latency, 0, -1):
+                with m.State(f"READ_{left}"):
+                    m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
+            with m.State("ANSWER"):
+                m.d.comb += [write_register.eq(to_register), self.sample_write.eq(to_samples)]
+                with m.If(granted & writes_high):
+                    m.d.sync += high.eq(bus.write_data)
+                with m.If(~self.sample_write | self.sample_ready):
+                    m.d.comb += bus.ack.eq(1)
+                    m.next = "IDLE"
+                m.d.comb += self.weight_reply.ready.eq(1)
+            with m.State("WEIGHT"), m.If(self.weight_request.ready):
+                m.d.sync += self.weight_request.valid.eq(0)
+                m.next = "WEIGHT_READ"
+                with m.If(bus.write):
+                    m.next = "ANSWER"
+            with m.State("WEIGHT_READ"), m.If(self.weight_reply.valid):
+                m.next = "ANSWER"
+
+        with m.If(self.command.ready):
+            m.d.sync += self.command.valid.eq(0)
+        epoch = Signal(EPOCH_BITS)
+        self._writable_registers(m, write_register, epoch)
+        status_word = Cat(busy, Const(0, EPOCH_SHIFT - 1), epoch)
+        readable_registers = self._readable_registers(m, status_word)
+        # As AND and OR, which LUTs of four inputs hold better than a multiplexer.
+        in_registers = space == Space.REGISTERS
+        number = address[: (REGISTERS - 1).bit_length()]
+        sources = [
+            (in_registers & (number == register), value)
+            for register, value in readable_registers.items()
+        ]
+        reply = self.weight_reply.payload.as_unsigned()
+        sources += [
+            (space == Space.IDENTITY, rom_data),
+            (space == Space.SAMPLES, self.sample_read_data),
+            ((space == Space.WEIGHTS) | (space == Space.ACCUMULATORS), reply[:WORD]),
+        ]
+        if self.high_bits:
+            sources.append((space == Space.ACCUMULATORS_HIGH, reply[WORD:]))
+        read_data = Const(0, WORD)
+        for source, value in sources:
+            chosen = Signal()
+            m.d.sync += chosen.eq(source)
+            read_data |= Mux(chosen, value, 0)
+        m.d.sync += bus.read_data.eq(read_data)
+        return m
+
+    def _core_spaces(self) -> list[Space]:
+        """The spaces of those memories of this core that the host may access."""
+        spaces = [Space.WEIGHTS]
+        if self.config.host_gradient_bits:
+            spaces.append(Space.ACCUMULATORS)
+        if self.high_bits:
+            spaces.append(Space.ACCUMULATORS_HIGH)
+        return spaces
+
+    def _writable_registers(self, m: Module, write: Signal, epoch: Signal) -> None:
+        """Registers of their fields' widths, which take the bus's data where `write` is high."""
+        s, address, value = self.settings, self.bus.address, self.bus.write_data
+        mode, low = Signal(len(Flag), name="mode"), Signal(WORD, name="seed_low")
+        high = Signal(len(s.seed) - WORD, name="seed_high")
+        registers: dict[int, Signal] = {
+            Register.MODE: mode,
+            Register.SEED: low,
+            Register.SEED + 1: high,
+            Register.EPOCH: epoch,
+        }
+        m.d.comb += [
+            s.nodes.eq((mode & Flag.NODES).any()),
+            s.antithetic.eq((mode & Flag.ANTITHETIC).any()),
+            s.accumulates.eq((mode & Flag.ACCUMULATE).any()),
+            s.seed.eq(Cat(low, high)),
+        ]
+        for register, port in {
+            Register.STEP_TARGET: s.step_target,
+            Register.DELTA_EXP: s.delta_exp,
+            Register.ETA_EXP: s.eta_exp,
+            Register.INPUT_SHIFT: s.input_shift,
+            Register.TAU_X: s.tau_x,
+            Register.TAU_P: s.tau_p,
+            Register.TAU_THETA: s.tau_theta,
+            Register.TRAIN_END: self.train_end,
+            Register.EVAL_TEST: self.eval_test,
+            Register.EVAL_COUNT: s.eval_count,
+            Register.SIGN_LAYER: s.sign_layer,
+        }.items():
+            registers[register] = Signal(len(port), name=register.name.lower())
+            m.d.comb += port.eq(registers[register])
+        with m.If(write), m.Switch(address[: (FIRST_READABLE - 1).bit_length()]):
+            for number, signal in registers.items():
+                with m.Case(int(number)):
+                    m.d.sync += signal.eq(value)
+            with m.Case(int(Register.COMMAND)):
+                m.d.sync += [self.command.payload.code.eq(value), self.command.valid.eq(1)]
+
+    def _readable_registers(self, m: Module, status_word) -> dict:
+        """What is counted here, and what the core reports, by address."""
+        s, e = self.status, self.evaluation.payload
+        count_bits = len(self.settings.eval_count)
+        correct = Signal(count_bits)
+        m.d.comb += self.evaluation.ready.eq(1)
+        # A clock late: nothing is evaluated as soon as that.
+        begins = delayed(m, self.command.valid & self.command.ready, 1)
+        counts = delayed(m, self.evaluation.valid & e.correct, 1)
+        with m.If(begins):
+            m.d.sync += correct.eq(0)
+        with m.Elif(counts):
+            m.d.sync += correct.eq(correct + 1)
+        cost_bits = len(e.cost) + count_bits
+        cost = accumulated(m, cost_bits, e.cost, enable=self.evaluation.valid, clear=begins)
+        clocks = accumulated(m, CLOCK_BITS, 1)
+
+        registers: dict = {}
+        for register, value in (
+            (Register.STATUS, status_word),
+            (Register.STEP, s.step),
+            (Register.EVAL_CORRECT, correct),
+            (Register.EVAL_COST, cost),
+            (Register.COST_SUM, s.cost_sum),
+            (Register.CLOCKS, clocks),
+            (Register.TRAIN_CLOCKS, s.train_clocks),
+            (Register.WEIGHT_SATURATIONS, s.weight_saturations),
+            (Register.ACTIVATION_SATURATIONS, s.activation_saturations),
+            (Register.FRAME_ERRORS, s.frame_errors),
+        ):
+            for k in range(0, len(value), WORD):
+                registers[register + k // WORD] = value[k : k + WORD]
+        return registers

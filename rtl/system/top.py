@@ -1,0 +1,138 @@
+"""What becomes a bitstream: a core, its sample memory, and the link to the host."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from amaranth import Module
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from mgd.golden_model.network import Network
+from mgd.protocol.build_options import Variant
+from mgd.protocol.link_protocol import FIXABLE, WIRING, Identity
+from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.folded.core import FoldedCore
+from mgd.rtl.folded.core import probe_layout as folded_probe_layout
+from mgd.rtl.memory.samples import SampleMemory
+from mgd.rtl.spatial.config import SpatialConfig
+from mgd.rtl.spatial.core import SpatialCore, spatial_probe_layout
+from mgd.rtl.spatial.record_memory import RecordMemory
+from mgd.rtl.system.control import Control
+from mgd.rtl.system.link import Link
+from mgd.rtl.system.uart import UARTReceiver, UARTTransmitter
+
+AnyConfig = CoreConfig | SpatialConfig
+"""What decides which core is built."""
+
+
+def wired_config(network: Network, identity: Identity) -> AnyConfig:
+    """The core that a board says it holds, of a network that it says it holds.
+
+    What is wiring in a spatial core only, WIRING, comes first in its record; a folded core's has
+    FIXABLE or nothing.
+    """
+    variant = Variant.from_word(identity.variant, network.depth)
+    if len(identity.wiring) in (len(WIRING), len(WIRING) + len(FIXABLE)):
+        return SpatialConfig.wired(network, identity.wiring, variant)
+    return CoreConfig.wired(network, identity.lanes, identity.wiring, variant)
+
+
+def probe_layout(config: AnyConfig) -> data.StructLayout:
+    """What verification watches of the core that `config` describes."""
+    if isinstance(config, SpatialConfig):
+        return spatial_probe_layout(config)
+    return folded_probe_layout(config)
+
+
+class Top(wiring.Component):
+    """rx and tx are the UART's pins, 8N1; `busy` is high while the core works (an LED).
+
+    sample_memory: 16-bit words, even.  storage: the kind of memory, as in
+    rtl.memory.samples.SampleMemory.  clocks_per_bit: the UART's divider, 4 or more, may be
+    fractional.  clock_hz goes into the identity record only.  Leave `probe` unconnected on a board.
+    """
+
+    def __init__(
+        self,
+        config: AnyConfig,
+        sample_memory: int,
+        clocks_per_bit: float | Fraction,
+        clock_hz: int,
+        storage: str = "block",
+    ) -> None:
+        self.config = config
+        self.sample_memory = sample_memory
+        self.clocks_per_bit = clocks_per_bit
+        self.clock_hz = clock_hz
+        self.storage = storage
+        super().__init__(
+            {
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                "busy": Out(1),
+                "probe": Out(probe_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = UARTReceiver(self.clocks_per_bit)
+        m.submodules.transmitter = transmitter = UARTTransmitter(self.clocks_per_bit)
+        m.submodules.link = link = Link()
+        core: FoldedCore | SpatialCore
+        samples: SampleMemory | RecordMemory
+        if isinstance(self.config, SpatialConfig):
+            core, samples = SpatialCore(self.config), RecordMemory(self.config, self.sample_memory)
+            m.d.comb += [
+                samples.begin.eq(core.begin),
+                samples.stop.eq(core.stop),
+                samples.evaluate.eq(core.evaluate),
+                samples.next_sample.eq(core.next_sample),
+            ]
+        else:
+            core = FoldedCore(self.config)
+            samples = SampleMemory(
+                self.config.network,
+                self.sample_memory,
+                self.storage,
+                addressed=self.config.variant.ordered,
+            )
+            connect(m, core.sample_request, samples.request)
+            m.d.comb += samples.restart_evaluate.eq(core.restart_evaluate)
+        m.submodules.core, m.submodules.samples = core, samples
+        m.submodules.control = control = Control(
+            self.config, self.sample_memory, self.clock_hz, samples.latency
+        )
+
+        connect(m, receiver.o, link.i)
+        connect(m, link.o, transmitter.i)
+        connect(m, link.bus, control.bus)
+        connect(m, control.command, core.command)
+        connect(m, core.evaluation, control.evaluation)
+        connect(m, control.weight_request, core.weight_request)
+        connect(m, core.weight_reply, control.weight_reply)
+        connect(m, samples.record, core.record)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            self.busy.eq(core.busy | control.command.valid),
+            core.settings.eq(control.settings),
+            control.status.busy.eq(core.busy),
+            control.status.step.eq(core.step),
+            control.status.cost_sum.eq(core.cost_sum),
+            control.status.train_clocks.eq(core.train_clocks),
+            control.status.weight_saturations.eq(core.weight_saturations),
+            control.status.activation_saturations.eq(core.activation_saturations),
+            control.status.frame_errors.eq(link.errors),
+            samples.train_end.eq(control.train_end),
+            samples.eval_test.eq(control.eval_test),
+            samples.restart_train.eq(core.restart_train),
+            samples.host_address.eq(control.sample_address),
+            samples.host_write.eq(control.sample_write),
+            samples.host_write_data.eq(control.sample_write_data),
+            control.sample_ready.eq(samples.host_ready),
+            control.sample_read_data.eq(samples.host_read_data),
+        ]
+        m.d.comb += self.probe.eq(core.probe)
+        return m

@@ -1,0 +1,8 @@
+"""tanh: golden_model.tables.TANH as it is."""
+
+from __future__ import annotations
+
+from mgd.golden_model.tables import TANH, TANH_RANGE_LOG2
+from mgd.rtl.units.activations.base import Tabulated
+
+KIND = Tabulated("tanh", TANH, TANH_RANGE_LOG2)

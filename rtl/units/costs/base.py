@@ -1,0 +1,250 @@
+"""What all cost units share: their ports, and the class of a pass's outputs.
+
+A folded core sends the outputs of a pass one after the other (Cost), a spatial one all at once
+(ParallelCost).
+"""
+
+from __future__ import annotations
+
+from amaranth import Const, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from mgd.golden_model.costs.cross_entropy import exp_sum_bits
+from mgd.golden_model.formats import round_half_up
+from mgd.golden_model.network import ACT_BITS, Network, signed_bits
+from mgd.rtl.lib.delay import delayed
+
+SOON = 3
+"""Clocks from `soon` to the result."""
+
+
+def result_layout(network: Network, cost: Shape | None = None) -> data.StructLayout:
+    """cost: 2^-cost_frac units, of the shape given or of an exact cost's; category: the class;
+    second: which pass it was."""
+    return data.StructLayout(
+        {
+            "cost": unsigned(network.cost_bits) if cost is None else cost,
+            "category": range(network.classes),
+            "second": 1,
+        }
+    )
+
+
+class Cost(wiring.Component):
+    """Common ports of the cost units.
+
+    i: the outputs of one pass in the order of their numbers, {value, node, second, last};
+    o: {cost, category, second} once per pass.  `soon` is high for one clock, SOON clocks before
+    the result of a second pass is offered.  `label` is stable from the first value to `soon`,
+    or to the result of a first pass.  `dsp`: whether the multiplier may be a DSP block;
+    `registered`: it is followed by a register more, if it is one.
+    `shared_tables`, of the cross-entropy alone: there is no multiplier, but a
+    rtl.lib.piecewise.SharedTables is asked at `table_position`, from the clock after the last
+    output to the clock before the result.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        dsp: bool = True,
+        registered: bool = False,
+        shared_tables: bool = False,
+    ) -> None:
+        self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
+        self.registered = registered
+        self.position_bits = exp_sum_bits(network) - 1
+        tables = {
+            "table_position": Out(self.position_bits),
+            "table_logarithm": Out(1),
+            "table_value": In(signed(ACT_BITS)),
+        }
+        self.value_bits = value_bits(network)
+        bits = network.pre_bits if network.reads_sums else ACT_BITS
+        super().__init__(
+            {
+                "label": In(range(network.classes)),
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "value": signed(bits),
+                                "node": range(max(network.outputs, 2)),
+                                "second": 1,
+                                "last": 1,
+                            }
+                        )
+                    )
+                ),
+                "o": Out(stream.Signature(result_layout(network))),
+                "soon": Out(1),
+                **(tables if shared_tables else {}),
+            }
+        )
+
+    @staticmethod
+    def latency(network: Network, dsp: bool = True, registered: bool = False) -> int:
+        """Clocks from a pass's last output to its result; dsp, registered: as the unit's."""
+        raise NotImplementedError
+
+    @staticmethod
+    def spacing(network: Network, dsp: bool = True, registered: bool = False) -> int:
+        """Clocks from a pass's last output to that of the next, for the latency to hold again."""
+        raise NotImplementedError
+
+    @staticmethod
+    def product(network: Network) -> tuple[int, int] | None:
+        """Widths of the factors of its multiplier; None where it has none."""
+        return None
+
+    def _largest(self, m: Module, transfer, value):
+        """Registers with the largest value so far and its number (lowest of equal ones).
+
+        They follow the values that arrive while `transfer` is high.  The third result: whether
+        a value that is arriving is the largest.
+        """
+        highest = Signal(signed(self.value_bits))
+        category = Signal(range(self.network.classes))
+        node, larger, first = self.i.payload.node, Signal(), Signal(init=1)
+        # Asked in this order it is the carry of a subtraction and nothing more.
+        m.d.comb += larger.eq(first | (highest < value))
+        with m.If(transfer):
+            m.d.sync += first.eq(self.i.payload.last)
+        with m.If(transfer & larger):
+            m.d.sync += [highest.eq(value), category.eq(node)]
+        return highest, category, larger
+
+
+class StreamedCost(Cost):
+    """A cost that follows its outputs LATENCY clocks behind the last one.  Passes may follow each
+    other without a gap; a result that is not taken stops everything."""
+
+    LATENCY: int
+
+    @classmethod
+    def latency(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
+        return cls.LATENCY
+
+    @classmethod
+    def spacing(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
+        return network.outputs
+
+    def cost_of(self, m: Module, enable, stages):
+        """The cost, in a register, in the clock in which stages[LATENCY] `ends` a pass.
+
+        stages[k] marks the output of k clocks ago, not counting those with `enable` low:
+        `valid`, `first` and `ends` of a pass.
+        """
+        raise NotImplementedError
+
+    def elaborate(self, platform):
+        m = Module()
+        net, p = self.network, self.i.payload
+        enable, transfer = Signal(), Signal()
+        m.d.comb += [
+            enable.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(enable),
+            transfer.eq(self.i.valid & enable),
+        ]
+        value = p.value[: self.value_bits].as_signed()
+        if net.outputs == 1:
+            category = single_category(net, value)
+        else:
+            _, before, larger = self._largest(m, transfer, value)
+            category = Mux(larger, p.node, before)
+        now = Signal(
+            data.StructLayout(
+                {"valid": 1, "first": 1, "ends": 1, "category": range(net.classes), "second": 1}
+            )
+        )
+        m.d.comb += [
+            now.valid.eq(transfer),
+            now.first.eq(p.node == 0),
+            now.ends.eq(transfer & p.last),
+            now.category.eq(category),
+            now.second.eq(p.second),
+        ]
+        stages = [now]
+        with m.If(enable):
+            for number in range(1, self.LATENCY + 1):
+                stage = Signal(now.shape(), name=f"stage_{number}")
+                m.d.sync += stage.eq(stages[-1])
+                stages.append(stage)
+        m.d.comb += [
+            self.soon.eq(stages[self.LATENCY - SOON].ends & stages[self.LATENCY - SOON].second),
+            self.o.valid.eq(stages[-1].ends),
+            self.o.payload.cost.eq(self.cost_of(m, enable, stages)),
+            self.o.payload.category.eq(stages[-1].category),
+            self.o.payload.second.eq(stages[-1].second),
+        ]
+        return m
+
+
+class ParallelCost(wiring.Component):
+    """Common ports: the outputs' `values` and the sample's `label` enter, `cost` (units of
+    2^-cost_frac) and `category`, the class, leave latency_of() clocks later."""
+
+    def __init__(self, network: Network, *, dsp: bool) -> None:
+        self.network, self.dsp = network, dsp
+        super().__init__(
+            {
+                "values": In(data.ArrayLayout(signed(value_bits(network)), network.outputs)),
+                "label": In(range(network.classes)),
+                "cost": Out(unsigned(network.cost_bits)),
+                "category": Out(range(network.classes)),
+            }
+        )
+
+    @staticmethod
+    def latency_of(network: Network) -> int:
+        """Clocks from the outputs to their cost."""
+        raise NotImplementedError
+
+    @staticmethod
+    def products(network: Network) -> int:
+        """Multipliers."""
+        return 0
+
+    def _category(self, m: Module, values) -> None:
+        """`category` in time, from the values."""
+        latency = self.latency_of(self.network)
+        if len(values) == 1:
+            category, clocks = single_category(self.network, values[0]), 0
+        else:
+            _, category, clocks = largest(m, values)
+        m.d.comb += self.category.eq(delayed(m, category, latency - clocks))
+
+
+def value_bits(network: Network) -> int:
+    """Width of what a cost reads of an output: its pre-activation or its activation."""
+    bound = network.output_bound
+    return signed_bits(-bound, bound) if network.reads_sums else ACT_BITS
+
+
+def single_category(network: Network, value):
+    """The class that a single output says, as golden_model.costs.classify."""
+    if network.reads_sums:
+        return ~value[-1]
+    return value >= round_half_up(network.target_low + network.target_high, 1)
+
+
+def largest(m: Module, values):
+    """(the largest, its number, clocks), the lowest number of equal ones, a clock per level."""
+    found = [(value, Const(k, range(len(values)))) for k, value in enumerate(values)]
+    clocks = 0
+    while len(found) > 1:
+        following = []
+        for pair in (found[k : k + 2] for k in range(0, len(found), 2)):
+            value = Signal(pair[0][0].shape(), name="highest")
+            number = Signal(range(len(values)), name="category")
+            (first, number_first), (second, number_second) = pair[0], pair[-1]
+            later = first < second if len(pair) == 2 else Const(0)
+            m.d.sync += [
+                value.eq(Mux(later, second, first)),
+                number.eq(Mux(later, number_second, number_first)),
+            ]
+            following.append((value, number))
+        found = following
+        clocks += 1
+    return *found[0], clocks

@@ -1,0 +1,93 @@
+"""Sums over the outputs of a function of y − T: what mean squared error and L1 have in common."""
+
+from __future__ import annotations
+
+from amaranth import Const, Module, Mux, Signal, signed, unsigned
+
+from mgd.golden_model.network import ACT_BITS, Network
+from mgd.rtl.lib.adder_tree import add_tree, tree_latency
+from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.piecewise import rescaled
+from mgd.rtl.units.costs.base import ParallelCost, StreamedCost
+
+ERROR_BITS = ACT_BITS + 1
+"""Width of y − T, signed."""
+
+
+class Term:
+    """The function of an error.  Both kinds of unit take it from here."""
+
+    TERM_BITS: int
+    """Its width, unsigned."""
+    TERM_FRAC: int
+    """Its fraction bits."""
+
+    @staticmethod
+    def term(m: Module, error, difference, *, dsp: bool, enable=1):
+        """Of a `difference` that is in the register `error` a clock later: its term, in a register
+        again a clock behind that.  Clocks with `enable` low do not count."""
+        raise NotImplementedError
+
+    @classmethod
+    def total_bits(cls, network: Network) -> int:
+        """Width of the sum of all terms, unsigned."""
+        return (network.outputs << cls.TERM_BITS).bit_length()
+
+
+def target(network: Network, is_label):
+    """T of an output node."""
+    return Mux(
+        is_label,
+        Const(network.target_high, signed(ACT_BITS)),
+        Const(network.target_low, signed(ACT_BITS)),
+    )
+
+
+class ErrorSum(Term, StreamedCost):
+    """Σ term(y − T), exact, rounded once: error (1), term (1), sum (1), rounding (1)."""
+
+    LATENCY = 4
+
+    def cost_of(self, m: Module, enable, stages):
+        net, p = self.network, self.i.payload
+        wanted = target(net, self.label == (1 if net.outputs == 1 else p.node))
+        error, difference = Signal(signed(ERROR_BITS)), Signal(signed(ERROR_BITS))
+        m.d.comb += difference.eq(p.value - wanted)
+        term = self.term(m, error, difference, dsp=self.dsp, enable=enable)
+        total, cost = Signal(self.total_bits(net)), Signal(unsigned(net.cost_bits))
+        with m.If(enable):
+            m.d.sync += [
+                error.eq(difference),
+                cost.eq(rescaled(total, self.TERM_FRAC, net.cost_frac)),
+            ]
+            with m.If(stages[2].valid):
+                m.d.sync += total.eq(Mux(stages[2].first, 0, total) + term)
+        return cost
+
+
+class ParallelErrorSum(Term, ParallelCost):
+    """The same of all outputs at once."""
+
+    @staticmethod
+    def latency_of(network: Network) -> int:
+        # Errors, terms, their sum, rounding; the class is found meanwhile.
+        return max(2 + tree_latency(network.outputs) + 1, (network.outputs - 1).bit_length())
+
+    def elaborate(self, platform):
+        m = Module()
+        net = self.network
+        values = [self.values[k] for k in range(net.outputs)]
+        terms = []
+        for k, value in enumerate(values):
+            wanted = target(net, self.label == (k + (net.outputs == 1)))
+            difference = Signal(signed(ERROR_BITS), name=f"difference_{k}")
+            error = Signal.like(difference, name=f"error_{k}", reset_less=True)
+            m.d.comb += difference.eq(value - wanted)
+            m.d.sync += error.eq(difference)
+            terms.append(self.term(m, error, difference, dsp=self.dsp))
+        total = add_tree(m, terms, self.total_bits(net) + 1)
+        cost, latency = Signal.like(self.cost), self.latency_of(net)
+        m.d.sync += cost.eq(rescaled(total, self.TERM_FRAC, net.cost_frac))
+        m.d.comb += self.cost.eq(delayed(m, cost, latency - 3 - tree_latency(net.outputs)))
+        self._category(m, values)
+        return m

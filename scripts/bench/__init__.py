@@ -1,0 +1,1 @@
+"""`mgd bench`: one benchmark a file, and what they measure against."""

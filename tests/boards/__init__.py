@@ -1,0 +1,1 @@
+"""Tests of builds, estimates, netlists and the simulated board."""

@@ -1,0 +1,1 @@
+"""Tests of tasks, data, link, sessions and runs."""

@@ -1,0 +1,1 @@
+"""What tests share: an oracle of the step, fake boards, and the simulated board."""
