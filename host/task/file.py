@@ -11,7 +11,7 @@ from mgd.golden_model.perturbations import FAMILIES
 from mgd.golden_model.samples.window import RESIDENT_MAX
 from mgd.golden_model.settings import STEPS_MAX
 from mgd.host.task.errors import near
-from mgd.protocol.link_protocol import FIXABLE
+from mgd.protocol.fixed_settings import FIXABLE
 
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Steps = Annotated[int, Field(ge=1, le=STEPS_MAX)]

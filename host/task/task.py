@@ -18,16 +18,15 @@ from mgd.golden_model.perturbations import FAMILIES, number_parameters
 from mgd.golden_model.settings import FIRST_VARIANT, METHODS, PIPELINED, Settings, delta_exp_for
 from mgd.host.data.datasets import SOURCES, check_options, default_format, prepare, source_digest
 from mgd.host.data.prepared import Prepared
-from mgd.host.session.base import Samples
 from mgd.host.task.errors import to_user_error
 from mgd.host.task.file import MethodSection, Overrides, TaskFile
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.pipelining import check_schedule
-from mgd.protocol.build_options import Variant
-from mgd.rtl.fixed_settings import Fixed, fixed_settings
-from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.timing import update_delay
+from mgd.protocol.core_kinds import KINDS
+from mgd.protocol.fixed_settings import Fixed, fixed_settings
+from mgd.protocol.framing import LANE_WORDS_MAX
+from mgd.protocol.layout.base import CoreLayout
+from mgd.protocol.record import Samples
 
 DEFAULTS: dict[str, Any] = {
     "difference": "antithetic",
@@ -51,8 +50,6 @@ STOCHASTIC_WEIGHT_BITS = 14
 """Below this width stochastic rounding loses too much; the residual is carried instead."""
 SHIFT_HEADROOM = 4
 """The accumulators take this much smaller a step than the task file asks for."""
-LANE_WORDS_MAX = 1 << 16
-"""The link addresses a weight inside its lane in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -183,20 +180,13 @@ class Task:
         """'sequential' or 'pipelined'."""
         return self.overrides.schedule or self.file.core.schedule
 
-    def core_config(self) -> CoreConfig | SpatialConfig:
-        """The core that trains this task."""
-        if self.core == "spatial":
-            return SpatialConfig.of(self._network, self.settings(), self.fixed)
-        return CoreConfig(self._network, self.lanes, fixed=self.fixed, variant=self.variant)
-
-    @property
-    def variant(self) -> Variant:
-        """Which of the family of methods a core for this task is built for."""
-        return Variant.of(self.settings())
+    def core_layout(self) -> CoreLayout:
+        """The core that trains this task; rtl.core_kinds.config_for makes its gateware of it."""
+        return KINDS[self.core].layout(self._network, self.settings(), self.lanes, self.fixed)
 
     @property
     def fixed(self) -> Fixed:
-        """What is wiring in a core built for this task, and the task's values of it."""
+        """Settings that are constants in a core built for this task, and their values."""
         names = _first(self.overrides.fixed, self.file.core.fixed)
         return fixed_settings(self.settings(), names)
 
@@ -336,7 +326,9 @@ class Task:
         settings = self._settings(self.method)
         if self.schedule != PIPELINED:
             return settings
-        return replace(settings, update_delay=update_delay(self._network, settings))
+        return replace(
+            settings, update_delay=KINDS[self.core].update_delay(self._network, settings)
+        )
 
     def _settings(self, method: str) -> Settings:
         """Without update_delay, which takes the network to know."""
@@ -394,12 +386,12 @@ class Task:
             check_schedule(self)
             network = self._network
             self.settings().check(network)
-            if self.core == "spatial" and self.overrides.lanes is not None:
+            if not KINDS[self.core].folds and self.overrides.lanes is not None:
                 raise UserError(
-                    f"lanes = {self.overrides.lanes} with core = 'spatial': every synapse is a "
+                    f"lanes = {self.overrides.lanes} with core = {self.core!r}: every synapse is a "
                     "circuit there, and there are no lanes; leave lanes out"
                 )
-            words = self.core_config().lane_words
+            words = self.core_layout().lane_words
             if words > LANE_WORDS_MAX:
                 raise UserError(
                     f"[network] layers = {list(network.layers)} with lanes = {self.lanes}: "

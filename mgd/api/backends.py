@@ -14,6 +14,7 @@ from mgd.host.link.transport import Transport
 from mgd.host.session.base import Session
 from mgd.host.task.errors import near
 from mgd.host.task.task import Task
+from mgd.protocol.capabilities import check_core
 
 BACKENDS = ("sim", "golden")
 REPLAY = "replay:"
@@ -76,8 +77,6 @@ def say(line: str) -> None:
 
 def for_core(task: Task) -> Task:
     """`task`; raises UserError where it asks for what no core has yet."""
-    from mgd.rtl.capabilities import check_core
-
     try:
         check_core(task.network(), task.settings())
     except UserError as error:
@@ -91,7 +90,7 @@ def sample_words(task: Task) -> int:
     Of a task with a resident window that is the window, and as much for samples to evaluate.
     """
     # A test set that is the training set (xor) is written twice all the same.
-    record, resident = task.core_config().record_stride, task.settings().resident
+    record, resident = task.core_layout().record_stride, task.settings().resident
     counts = [len(samples) for samples in task.datasets()]
     if resident:
         counts = [min(count, resident) for count in counts]
@@ -157,9 +156,10 @@ def open_session(
         return BoardSession(_recorded(open_port(backend, baud), record), network, backend)
     from mgd.boards.simulated import board as simulated
     from mgd.host.link.transport import SerialTransport
+    from mgd.rtl.core_kinds import config_for
 
     words = sample_words(task) if memory is None else memory
-    board = simulated.start(task.core_config(), words, notify=say)
+    board = simulated.start(config_for(task.core_layout()), words, notify=say)
     try:
         transport = _recorded(SerialTransport(board.port), record)
         simulation = BoardSession(transport, network, backend="sim")

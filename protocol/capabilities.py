@@ -1,4 +1,4 @@
-"""What a core in gates can do of all that the golden model can."""
+"""Which settings the cores support, of all that the golden model has."""
 
 from __future__ import annotations
 
@@ -6,45 +6,39 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from mgd.golden_model.costs import COSTS
 from mgd.golden_model.errors import UserError
-from mgd.golden_model.network import Network
+from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import FIELDS, Variant, shown
-from mgd.rtl.folded.perturbations import FAMILIES
-from mgd.rtl.folded.step_control import SETTINGS_LAYOUT
-from mgd.rtl.units.activations import KINDS
-from mgd.rtl.units.costs import UNITS
+from mgd.protocol.build_options import FIELDS, BuildOptions, shown
+from mgd.protocol.registers import Register, settings_in_registers
+from mgd.protocol.run_codes import PERTURBATION_CODES
 
-REGISTERS = {
-    "method",
-    "difference",
-    "rounding",
-    "delta_exp",
-    "eta_exp",
-    "tau_x",
-    "tau_p",
-    "tau_theta",
-    "input_shift",
-}
-"""Settings that a core has for every value; it works as if the others had their default."""
 BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
-"""Settings that the host sees to: it changes a register between two steps, or keeps the sample
+"""Settings that the host carries out: it changes a register between two steps, or keeps the sample
 memory filled."""
-WIRED = {"update_delay"}
-"""Settings that are as a core was built, which CoreConfig.check and SpatialConfig.check see to."""
-HAS = REGISTERS | BY_HOST | WIRED | {field.name for field in FIELDS}
-ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "hidden": tuple(KINDS),
-    "output": tuple(KINDS),
-    "cost": tuple(UNITS),
-    "perturbation": ("random", *FAMILIES),
+BY_LAYOUT = {"update_delay"}
+"""Settings that a build fixes and CoreLayout.check compares."""
+SUPPORTED = {
+    *settings_in_registers(),
+    *BY_HOST,
+    *BY_LAYOUT,
+    *(field.name for field in FIELDS),
 }
-"""Fields of network and settings of which a core has these values only."""
+"""A core can have any value of these, and only the default of the others."""
+ETA_EXP_MAX = (1 << Register.ETA_EXP.bits) - 1
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "hidden": ACTIVATIONS,
+    "output": ACTIVATIONS,
+    "cost": COSTS,
+    "perturbation": ("random", *PERTURBATION_CODES),
+}
+"""Values of the fields of network and settings for which there are gates.  A function that only the
+golden model has is left out here."""
 
 
 def missing(network: Network, settings: Settings) -> list[tuple[str, Any]]:
-    """(field, value) for all that is asked for and no core has."""
+    """(field, value) of everything in network and settings that no core supports."""
     return list(_missing(network, settings))
 
 
@@ -55,18 +49,18 @@ def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
             if field.name in CHOICES:
                 if value not in CHOICES[field.name]:
                     yield field.name, value
-            elif owner is settings and field.name not in HAS and value != field.default:
+            elif owner is settings and field.name not in SUPPORTED and value != field.default:
                 yield field.name, value
 
 
 def check_core(network: Network, settings: Settings) -> None:
-    """Raise UserError where only the golden model can do what is asked for."""
+    """Raise UserError where only the golden model supports network and settings."""
     for name, value in missing(network, settings):
         raise UserError(
             f"{name} = {shown(value)}: no core has it yet, only the golden model does; train with "
             f"--backend golden, or leave {name} out of the task file"
         )
-    Variant.of(settings)
+    BuildOptions.of(settings)
     name, slowest = "warmup_exp", settings.eta_exp_at(0, network)
     if settings.halve_every:
         name, slowest = (
