@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
+from mgd.golden_model.declaration import Place, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import FIELDS, Variant, shown
+from mgd.protocol.build_options import Variant, shown
 from mgd.rtl.folded.perturbations import FAMILIES
 from mgd.rtl.folded.step_control import SETTINGS_LAYOUT
 from mgd.rtl.units.activations import KINDS
 from mgd.rtl.units.costs import UNITS
 
-REGISTERS = {
-    "method",
-    "difference",
-    "rounding",
-    "delta_exp",
-    "eta_exp",
-    "tau_x",
-    "tau_p",
-    "tau_theta",
-    "input_shift",
-}
-"""Settings that a core has for every value; it works as if the others had their default."""
-BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
-"""Settings that the host sees to: it changes a register between two steps, or keeps the sample
-memory filled."""
-WIRED = {"update_delay"}
-"""Settings that are as a core was built, which CoreConfig.check and SpatialConfig.check see to."""
-HAS = REGISTERS | BY_HOST | WIRED | {field.name for field in FIELDS}
 ETA_EXP_MAX = (1 << SETTINGS_LAYOUT["eta_exp"].width) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
     "hidden": tuple(KINDS),
@@ -50,13 +32,13 @@ def missing(network: Network, settings: Settings) -> list[tuple[str, Any]]:
 
 def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
     for owner in (network, settings):
-        for field in fields(owner):
-            value = getattr(owner, field.name)
-            if field.name in CHOICES:
-                if value not in CHOICES[field.name]:
-                    yield field.name, value
-            elif owner is settings and field.name not in HAS and value != field.default:
-                yield field.name, value
+        for name, known in declarations(owner).items():
+            value = getattr(owner, name)
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    yield name, value
+            elif known.place is Place.MODEL and value != known.default:
+                yield name, value
 
 
 def check_core(network: Network, settings: Settings) -> None:

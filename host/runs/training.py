@@ -164,7 +164,7 @@ class _Run:
         self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
         self.settings = task.settings()
         if keeper is not None:
-            check_keeping(task, keeper.every)
+            check_keeping(task.spec, keeper.every)
         # Asked before the run begins: a checkpoint cannot be had later.
         self.final: UserError | None = None
         """Why the run could not go on from where it stops, if so."""

@@ -39,13 +39,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def mgd(*args: str):
+def run(*args: str):
     return CliRunner().invoke(main, list(args))
 
 
 def refused(*args: str) -> str:
     """The one line on standard error of a command that must fail with exit code 2."""
-    result = mgd(*args)
+    result = run(*args)
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
@@ -54,12 +54,12 @@ def refused(*args: str) -> str:
 
 
 def test_help_and_version():
-    result = mgd("--help")
+    result = run("--help")
     assert result.exit_code == 0
     assert "train" in result.output
     assert "doctor" in result.output
-    assert mgd("--version").output.startswith("mgd ")
-    assert "TASK_OR_TOML" in mgd("train", "--help").output
+    assert run("--version").output.startswith("mgd ")
+    assert "TASK_OR_TOML" in run("train", "--help").output
 
 
 def test_help_is_quick_because_nothing_is_imported():
@@ -76,7 +76,7 @@ def test_help_is_quick_because_nothing_is_imported():
 
 
 def test_train_writes_a_run_folder(here):
-    result = mgd("train", "my.toml", "--backend", "golden", "--out", "out", "--seed", "4")
+    result = run("train", "my.toml", "--backend", "golden", "--out", "out", "--seed", "4")
     assert result.exit_code == 0, result.output
     values = json.loads((here / "out" / "run.json").read_text())
     assert (values["task"], values["seed"], values["steps"]) == ("mine", 4, 40)
@@ -89,10 +89,10 @@ def test_train_writes_a_run_folder(here):
 
 def test_options_reach_the_run(here):
     args = ["--method", "wp", "--steps", "25", "--target", "0.5", "--lanes", "3"]
-    assert mgd("train", "my.toml", "--backend", "golden", *args).exit_code == 0
+    assert run("train", "my.toml", "--backend", "golden", *args).exit_code == 0
     values = json.loads((here / "runs" / "mine-wp-golden-seed1-1" / "run.json").read_text())
     assert (values["method"], values["target"], values["steps"]) == ("wp", 0.5, 10)
-    assert mgd("train", "my.toml", "--backend", "golden", *args).exit_code == 0
+    assert run("train", "my.toml", "--backend", "golden", *args).exit_code == 0
     assert (here / "runs" / "mine-wp-golden-seed1-2").is_dir()
 
 
@@ -176,7 +176,7 @@ def test_interrupt_is_one_line_and_130(here, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mgd.scripts.commands.train, "open_session", interrupted)
-    result = mgd("train", "my.toml")
+    result = run("train", "my.toml")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
     assert "Traceback" not in result.output
@@ -187,14 +187,14 @@ def test_doctor_names_the_cure(monkeypatch):
 
     monkeypatch.setattr(doctor, "_requirements", lambda: ["click>=8", "no-such-package-xyz>=1"])
     monkeypatch.setattr(doctor, "_tools", lambda: [None, "apt-get install g++"])
-    result = mgd("doctor")
+    result = run("doctor")
     assert result.exit_code == 1
     assert "MISSING  no-such-package-xyz" in result.output
     assert "pip install 'no-such-package-xyz>=1'" in result.output
     assert "apt-get install g++" in result.output
     monkeypatch.setattr(doctor, "_requirements", lambda: ["click>=8"])
     monkeypatch.setattr(doctor, "_tools", lambda: [None])
-    assert mgd("doctor").exit_code == 0
+    assert run("doctor").exit_code == 0
 
 
 def test_doctor_refuses_an_old_package(monkeypatch):
@@ -202,7 +202,7 @@ def test_doctor_refuses_an_old_package(monkeypatch):
 
     monkeypatch.setattr(doctor, "_requirements", lambda: ["click>=999"])
     monkeypatch.setattr(doctor, "_tools", list)
-    result = mgd("doctor")
+    result = run("doctor")
     assert result.exit_code == 1
     assert "needed: >=999" in result.output
 
