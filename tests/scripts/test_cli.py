@@ -7,9 +7,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.train
 from mgd.golden_model.errors import UserError
 from mgd.scripts.cli import main
+from mgd.scripts.commands import train as train_command
 from tests.support.fake_session import FakeSession
 from tests.support.paths import ROOT
 
@@ -34,18 +34,18 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text(CSV)
     (tmp_path / "my.toml").write_text(TOML)
     monkeypatch.setattr(
-        mgd.scripts.commands.train, "open_session", lambda task, *_: FakeSession(task.network(), 20)
+        train_command, "open_session", lambda task, *_: FakeSession(task.network(), 20)
     )
     return tmp_path
 
 
-def run(*args: str):
+def mgd(*args: str):
     return CliRunner().invoke(main, list(args))
 
 
 def refused(*args: str) -> str:
     """The one line on standard error of a command that must fail with exit code 2."""
-    result = run(*args)
+    result = mgd(*args)
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
@@ -54,12 +54,12 @@ def refused(*args: str) -> str:
 
 
 def test_help_and_version():
-    result = run("--help")
+    result = mgd("--help")
     assert result.exit_code == 0
     assert "train" in result.output
     assert "doctor" in result.output
-    assert run("--version").output.startswith("mgd ")
-    assert "TASK_OR_TOML" in run("train", "--help").output
+    assert mgd("--version").output.startswith("mgd ")
+    assert "TASK_OR_TOML" in mgd("train", "--help").output
 
 
 def test_help_is_quick_because_nothing_is_imported():
@@ -76,7 +76,7 @@ def test_help_is_quick_because_nothing_is_imported():
 
 
 def test_train_writes_a_run_folder(here):
-    result = run("train", "my.toml", "--backend", "golden", "--out", "out", "--seed", "4")
+    result = mgd("train", "my.toml", "--backend", "golden", "--out", "out", "--seed", "4")
     assert result.exit_code == 0, result.output
     values = json.loads((here / "out" / "run.json").read_text())
     assert (values["task"], values["seed"], values["steps"]) == ("mine", 4, 40)
@@ -89,10 +89,10 @@ def test_train_writes_a_run_folder(here):
 
 def test_options_reach_the_run(here):
     args = ["--method", "wp", "--steps", "25", "--target", "0.5", "--lanes", "3"]
-    assert run("train", "my.toml", "--backend", "golden", *args).exit_code == 0
+    assert mgd("train", "my.toml", "--backend", "golden", *args).exit_code == 0
     values = json.loads((here / "runs" / "mine-wp-golden-seed1-1" / "run.json").read_text())
     assert (values["method"], values["target"], values["steps"]) == ("wp", 0.5, 10)
-    assert run("train", "my.toml", "--backend", "golden", *args).exit_code == 0
+    assert mgd("train", "my.toml", "--backend", "golden", *args).exit_code == 0
     assert (here / "runs" / "mine-wp-golden-seed1-2").is_dir()
 
 
@@ -165,7 +165,7 @@ def test_an_error_of_the_session_leaves_nothing_and_closes_it(here, monkeypatch)
         session.on_train = fail
         return session
 
-    monkeypatch.setattr(mgd.scripts.commands.train, "open_session", broken)
+    monkeypatch.setattr(train_command, "open_session", broken)
     assert "the board is silent" in refused("train", "my.toml", "--out", "out")
     assert sessions[0].closed
     assert not (here / "out").exists()
@@ -175,8 +175,8 @@ def test_interrupt_is_one_line_and_130(here, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mgd.scripts.commands.train, "open_session", interrupted)
-    result = run("train", "my.toml")
+    monkeypatch.setattr(train_command, "open_session", interrupted)
+    result = mgd("train", "my.toml")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
     assert "Traceback" not in result.output
@@ -187,14 +187,14 @@ def test_doctor_names_the_cure(monkeypatch):
 
     monkeypatch.setattr(doctor, "_requirements", lambda: ["click>=8", "no-such-package-xyz>=1"])
     monkeypatch.setattr(doctor, "_tools", lambda: [None, "apt-get install g++"])
-    result = run("doctor")
+    result = mgd("doctor")
     assert result.exit_code == 1
     assert "MISSING  no-such-package-xyz" in result.output
     assert "pip install 'no-such-package-xyz>=1'" in result.output
     assert "apt-get install g++" in result.output
     monkeypatch.setattr(doctor, "_requirements", lambda: ["click>=8"])
     monkeypatch.setattr(doctor, "_tools", lambda: [None])
-    assert run("doctor").exit_code == 0
+    assert mgd("doctor").exit_code == 0
 
 
 def test_doctor_refuses_an_old_package(monkeypatch):
@@ -202,7 +202,7 @@ def test_doctor_refuses_an_old_package(monkeypatch):
 
     monkeypatch.setattr(doctor, "_requirements", lambda: ["click>=999"])
     monkeypatch.setattr(doctor, "_tools", list)
-    result = run("doctor")
+    result = mgd("doctor")
     assert result.exit_code == 1
     assert "needed: >=999" in result.output
 
