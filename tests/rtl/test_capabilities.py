@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.golden_model.costs import COSTS
+from mgd.golden_model.declaration import Place, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.samples.order import ORDERS
