@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mgd.boards.board import Board
-from mgd.rtl.system.top import AnyConfig
+from mgd.rtl.core_kinds import AnyConfig
 
 
 @dataclass(frozen=True)

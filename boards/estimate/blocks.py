@@ -11,7 +11,7 @@ from mgd.boards.devices import Device
 from mgd.boards.families.usage import MemoryUsage
 from mgd.golden_model.network import ACT_BITS, Network, signed_bits
 from mgd.golden_model.signs.sequence import STATE_BITS
-from mgd.protocol.link_protocol import FRAME_MAX
+from mgd.protocol.framing import FRAME_MAX
 from mgd.rtl.folded.config import LIT_WORD, CoreConfig
 from mgd.rtl.lib.piecewise import TABLE
 from mgd.rtl.memory.samples import WORD_BITS, bank_rows

@@ -10,7 +10,7 @@ from mgd.boards.board import Board
 from mgd.boards.estimate.kinds import fitted
 from mgd.boards.estimate.resources import CoreResources
 from mgd.golden_model.settings import Settings
-from mgd.rtl.system.top import AnyConfig
+from mgd.protocol.layout.base import CoreLayout
 
 ERROR = 0.15
 """Largest relative error of the estimated logic cells, which tests/boards/test_fit.py and
@@ -75,20 +75,20 @@ class Fit:
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(board: Board, config: AnyConfig, wanted: int) -> Fit:
+def assess(board: Board, core: CoreLayout, wanted: int) -> Fit:
     """Resources of a core on a board, estimated.
 
-    config: as for boards.estimate.kinds.make_design.  wanted: 16-bit words of the task's data.
+    core: as for boards.estimate.kinds.make_design.  wanted: 16-bit words of the task's data.
     Raises UserError where the estimate's coefficients cannot be read.
     """
-    device, core = board.device, fitted(board, config)
-    words = core.sample_depth(wanted)
+    device, on_board = board.device, fitted(board, core)
+    words = on_board.sample_depth(wanted)
     return Fit(
-        core=core,
-        cells=Resource("logic cells", core.logic_cells(words), device.luts),
-        dsps=Resource("DSP blocks", core.dsps(), device.dsps),
-        blocks=Resource("block RAMs", core.blocks(words), device.blocks),
-        sprams=Resource("SPRAMs", core.sprams(words), device.sprams),
+        core=on_board,
+        cells=Resource("logic cells", on_board.logic_cells(words), device.luts),
+        dsps=Resource("DSP blocks", on_board.dsps(), device.dsps),
+        blocks=Resource("block RAMs", on_board.blocks(words), device.blocks),
+        sprams=Resource("SPRAMs", on_board.sprams(words), device.sprams),
         sample_memory=words,
         wanted=wanted,
     )
@@ -100,8 +100,8 @@ def remedies(fit: Fit, boards: Iterable[Board], settings: Settings | None = None
     boards: those to search for another; settings: the task's, some of which may be fixed.
     """
 
-    def fits(board: Board, config: AnyConfig) -> bool:
-        return assess(board, config, fit.wanted).verdict != NO
+    def fits(board: Board, core: CoreLayout) -> bool:
+        return assess(board, core, fit.wanted).verdict != NO
 
     found = []
     for changes in fit.core.smaller(settings):

@@ -22,7 +22,7 @@ from mgd.boards.estimate.resources import FIT_HINT, TRIMMED, CoreResources
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.settings import SEQUENTIAL, Settings
 from mgd.protocol.build_options import PLAIN
-from mgd.rtl.fixed_settings import NAMED, fixed_settings
+from mgd.protocol.fixed_settings import NAMED, fixed_settings
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.mac16 import OPERAND_BITS
 from mgd.rtl.memory.samples import SPRAM_DEPTHS, WORD_BITS

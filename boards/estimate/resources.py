@@ -15,7 +15,7 @@ import numpy as np
 from mgd.boards.board import Board
 from mgd.boards.design import Design
 from mgd.golden_model.settings import Settings
-from mgd.rtl.system.top import AnyConfig
+from mgd.rtl.core_kinds import AnyConfig
 
 FIT_HINT = "`mgd fit TASK` shows what fits where"
 TRIMMED = "Yosys trimmed it away; look in its log for constants, undriven and unused signals"

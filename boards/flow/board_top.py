@@ -20,7 +20,8 @@ from amaranth.lib.wiring import In, Out
 
 from mgd.boards.board import Board
 from mgd.boards.families.pll import ClockPlan
-from mgd.rtl.system.top import AnyConfig, Top
+from mgd.rtl.core_kinds import AnyConfig
+from mgd.rtl.system.top import Top
 
 RESET_SECONDS = Fraction(15, 1_000_000)
 """From the PLL's lock to the start.  Block RAM of the iCE40 reads as zero for about 3 µs after

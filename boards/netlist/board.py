@@ -33,7 +33,8 @@ from mgd.boards.simulated import board as simulated
 from mgd.boards.simulated import verilator
 from mgd.boards.tools import fpga_program, fpga_program_version, with_ports
 from mgd.golden_model.errors import UserError
-from mgd.rtl.system.top import AnyConfig, Top, probe_layout
+from mgd.protocol.layout.base import CoreLayout
+from mgd.rtl.system.top import Top, probe_layout
 
 POWER_UP_SEED = 1
 
@@ -85,19 +86,19 @@ def board_text(design: Design) -> str:
     return rtlil.convert(pins, name="top", ports=ports, emit_src=False)
 
 
-def design_for(family: str, config: AnyConfig, sample_words: int) -> Design:
+def design_for(family: str, core: CoreLayout, sample_words: int) -> Design:
     """The design that `mgd build` would build for the family's reference board.
 
-    family: one of boards.families.registry.COUNTED.  config: as for
+    family: one of boards.families.registry.COUNTED.  core: as for
     boards.estimate.kinds.make_design.  Raises UserError for another family, or where the board
     has too little room.
     """
     board = find_board(netlist_cells(family, "netlist").reference_board)
-    design = make_design(board, config, sample_words)
+    design = make_design(board, core, sample_words)
     if design.sample_memory < sample_words:
         raise UserError(
             f"{sample_words:,} words of samples: {board.name} has room for "
-            f"{design.sample_memory:,} beside {config.lanes} lanes; use fewer samples or lanes"
+            f"{design.sample_memory:,} beside {core.lanes} lanes; use fewer samples or lanes"
         )
     return design
 

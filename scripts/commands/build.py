@@ -151,7 +151,7 @@ def task_design(
     baud: None for the board's.  most_lanes: as many as fit, in place of the task's.  Raises
     UserError where the core does not fit.
     """
-    core, words = fitted(board, task.core_config()), sample_words(task)
+    core, words = fitted(board, task.core_layout()), sample_words(task)
     return (core.with_most_lanes(words) if most_lanes else core).design(words, baud)
 
 

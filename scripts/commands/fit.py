@@ -79,7 +79,7 @@ def table(
     for board in boards:
         fitted = False
         for count in lanes or default_lanes(task):
-            fit = assess(board, task.with_overrides(lanes=count).core_config(), wanted)
+            fit = assess(board, task.with_overrides(lanes=count).core_layout(), wanted)
             rows.append((fit, clock_of(board, task.name, count, builds)))
             if lanes is None and fitted and fit.verdict == NO:
                 break
@@ -91,8 +91,8 @@ def spatial_table(
     task: Task, boards: list[Board], builds: list[dict[str, Any]]
 ) -> list[tuple[Fit, Clock]]:
     """A task's spatial core on all boards."""
-    config, wanted = task.core_config(), sample_words(task)
-    return [(assess(board, config, wanted), spatial_clock(board, task, builds)) for board in boards]
+    core, wanted = task.core_layout(), sample_words(task)
+    return [(assess(board, core, wanted), spatial_clock(board, task, builds)) for board in boards]
 
 
 def remark(fit: Fit, others: list[Board], settings: Settings | None = None) -> str:

@@ -8,10 +8,10 @@ from mgd.api.backends import say
 from mgd.boards.estimate.kinds import kind_of
 from mgd.boards.simulated import board as simulated
 from mgd.golden_model.seeds import initial_weights
-from mgd.host.session.base import Samples
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
-from mgd.rtl.system.top import AnyConfig
+from mgd.protocol.record import Samples
+from mgd.rtl.core_kinds import AnyConfig, config_for
 
 SAMPLES = 32
 STEPS = 1024
@@ -21,7 +21,7 @@ STEPS = 1024
 def reckoned_clocks(task: Task) -> float:
     """Clocks per step of the task's core, where nothing waits; with skip_zeros the mean over its
     first samples."""
-    config = task.core_config()
+    config = config_for(task.core_layout())
     return kind_of(config).clocks_per_step(config, task.settings(), looked_at(task))
 
 

@@ -56,7 +56,7 @@ def test_start(once):
 def test_a_gate_or_a_reset(name):
     """An ECP5's design has nothing that a reset would have to reach."""
     board = find_board(name)
-    design = make_design(board, XOR.core_config(), sample_words(XOR))
+    design = make_design(board, XOR.core_layout(), sample_words(XOR))
     sources = flow.elaborate(design, board.fpga_family.pll.search(board.clock_hz, 40e6))
     text = dict(sources.files)[flow.DESIGN]
     assert is_gated(board) == (board.fpga_family.name == "ecp5")

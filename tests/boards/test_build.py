@@ -29,8 +29,8 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.task import Task
-from mgd.protocol.build_options import Variant
-from mgd.rtl.fixed_settings import Fixed
+from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.fixed_settings import Fixed
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from mgd.scripts.commands.build import finished_report, task_design
@@ -119,7 +119,7 @@ def tools(tmp_path, monkeypatch) -> Tools:
 
 @pytest.fixture
 def design():
-    return make_design(find_board("icebreaker"), XOR.core_config(), 16)
+    return make_design(find_board("icebreaker"), XOR.core_layout(), 16)
 
 
 def silent(_step: str, _seconds: float | None, _detail: str) -> None:
@@ -455,7 +455,7 @@ def test_where_samples_go():
 def test_baud_out_of_range(design):
     board = find_board("tang-nano-9k")
     with pytest.raises(UserError, match="baud = 3000000: must be 9,600 to 2,000,000"):
-        building.check_baud(make_design(board, XOR.core_config(), 16, 3_000_000))
+        building.check_baud(make_design(board, XOR.core_layout(), 16, 3_000_000))
 
 
 # -- the folder and the command -------------------------------------------------------------
@@ -566,5 +566,5 @@ def test_a_board_is_built_for_its_tasks_variant(tmp_path, board, key):
     (tmp_path / "mine.toml").write_text(text)
     task = Task.load(tmp_path / "mine.toml")
     config = task_design(find_board(board), task, most_lanes=True).config
-    assert config.variant == task.core_config().variant == Variant.of(task.settings())
-    assert config.variant != Variant()
+    assert config.variant == task.core_layout().variant == BuildOptions.of(task.settings())
+    assert config.variant != BuildOptions()

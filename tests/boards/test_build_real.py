@@ -47,7 +47,7 @@ def test_xor_for_the_icebreaker(tmp_path):
 @pytest.mark.parametrize("name", boards())
 def test_design_elaborates_to_the_same_text_for_every_board(name):
     board = find_board(name)
-    design = make_design(board, XOR.core_config(), sample_words(XOR))
+    design = make_design(board, XOR.core_layout(), sample_words(XOR))
     clock_plan = board.fpga_family.pll.search(board.clock_hz, 40_000_000)
     one, two = flow.elaborate(design, clock_plan), flow.elaborate(design, clock_plan)
     assert one == two

@@ -50,7 +50,7 @@ COMMANDS = {
 def test_command_lines(name, tmp_path, monkeypatch):
     board = find_board(name)
     sources = flow.elaborate(
-        make_design(board, XOR.core_config(), 16),
+        make_design(board, XOR.core_layout(), 16),
         board.fpga_family.pll.search(board.clock_hz, 40_000_000),
     )
     commands: list[str] = []

@@ -30,7 +30,8 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.task import Task
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.step_clocks import step_clocks
 from mgd.scripts.bench.boards import case_of
@@ -108,7 +109,7 @@ def test_the_counts_of_nextpnr():
     rows = json.loads((ROOT / "benchmarks" / "boards.json").read_text())["rows"]
     for row in (row for row in rows if not row.get("earlier") and "error" not in row):
         task = case_of(row).loaded()
-        found = assess(find_board(row["board"]), task.core_config(), sample_words(task))
+        found = assess(find_board(row["board"]), task.core_layout(), sample_words(task))
         if found.calibrated:
             assert found.cells.used == pytest.approx(row["lut"], rel=ERROR), row
         # A product with a constant may end in logic.
@@ -163,10 +164,10 @@ def test_weights_alone_can_be_too_many_beside_spram():
 def test_phases_take_memory():
     """A word as wide as all lanes' phases, 13 bits each, for every weight of a lane."""
     network = Network((64, 32, 10), cost="cross_entropy")
-    square = Variant(perturbation="square")
+    square = BuildOptions(perturbation="square")
     for name, blocks in (("icebreaker", 13), ("ulx3s-25f", 3)):
         waves = folded(find_board(name), network, 8, variant=square)
-        plain = FoldedResources(waves.board, replace(waves.config, variant=Variant()))
+        plain = FoldedResources(waves.board, replace(waves.config, variant=BuildOptions()))
         assert waves.core_blocks() == plain.core_blocks() + blocks
     board, config = find_board("icebreaker"), CoreConfig(network, 8, variant=square)
     with pytest.raises(UserError, match="block RAMs"):
@@ -247,7 +248,7 @@ def test_what_would_help(cells):
         f"no: 1,220 logic cells too many (+23%); would fit: {', '.join(helps)}"
     )
     # What a variant needs is no help, and it has nothing fixed.
-    variant = Variant(momentum_exp=2)
+    variant = BuildOptions(momentum_exp=2)
     helps = remedies(assess(board, replace(config, variant=variant), 16), boards, Settings())
     assert helps[0] == "2 lanes"
     assert helps[1] in known_boards()
@@ -274,7 +275,7 @@ def test_average_clocks(tau_x, tau_theta):
     antithetic = replace(settings, difference="antithetic")
     assert average_clocks(config, antithetic) == step_clocks(config)
     continuous = replace(settings, difference="highpass")
-    config = replace(config, variant=Variant.of(continuous))
+    config = replace(config, variant=BuildOptions.of(continuous))
     assert average_clocks(config, continuous) == step_clocks(config, passes=1)
 
 
@@ -289,7 +290,7 @@ def test_average_clocks_where_inputs_are_skipped(tau_x, tau_theta, difference, r
         "wp", difference, rounding, tau_x=tau_x, tau_theta=tau_theta, skip_zeros=True
     )
     network = Network((20, 6, 2), accumulators=True, tau_theta_max=8)
-    config = CoreConfig(network, 2, variant=Variant.of(settings))
+    config = CoreConfig(network, 2, variant=BuildOptions.of(settings))
     codes = np.random.default_rng(5).integers(0, 2, (5, 20))
     steps, total = 5 * tau_x * tau_theta, 0
     for t in range(steps, 2 * steps):
@@ -309,7 +310,9 @@ def test_the_command_looks_at_samples():
     found = {}
     for skips in (False, True):
         task = Task.load("digits").with_overrides(skip_zeros=skips)
-        found[skips] = average_clocks(task.core_config(), task.settings(), looked_at(task))
+        found[skips] = average_clocks(
+            config_for(task.core_layout()), task.settings(), looked_at(task)
+        )
     assert looked_at(Task.load("digits")) is None
     assert 300 < found[True] < 0.85 * found[False] == 0.85 * 430
 
@@ -416,7 +419,7 @@ def test_the_families_that_are_counted_are_calibrated():
 
 def test_a_spatial_core_that_does_not_fit_names_a_board_where_it_would():
     spatial = Task.load("nist7x7_easy").with_overrides(core="spatial")
-    found = assess(find_board("icebreaker"), spatial.core_config(), 100)
+    found = assess(find_board("icebreaker"), spatial.core_layout(), 100)
     (name,) = remedies(found, known_boards().values())
-    assert assess(find_board(name), spatial.core_config(), 100).verdict != NO
+    assert assess(find_board(name), spatial.core_layout(), 100).verdict != NO
     assert command.remark(found, list(known_boards().values())).endswith(f"would fit: {name}")

@@ -14,13 +14,13 @@ import re
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.verify
 from mgd.boards.families.registry import netlist_cells
 from mgd.boards.netlist import board as netlist
 from mgd.boards.netlist import text as netlist_text
 from mgd.golden_model.errors import UserError
 from mgd.rtl.lockstep import MismatchError
 from mgd.scripts.cli import main
+from mgd.scripts.commands import verify as verify_module
 from mgd.scripts.commands import verify_netlist
 from tests.support.simulation import XOR
 
@@ -86,7 +86,7 @@ def test_faults_in_the_netlist_are_found(program):
 
 
 def test_the_command_says_what_it_compared(program, monkeypatch, tmp_path):
-    monkeypatch.setattr(mgd.scripts.commands.verify, "prepared", lambda *_: program)
+    monkeypatch.setattr(verify_module, "prepared", lambda *_: program)
     monkeypatch.chdir(tmp_path)
     arguments = ["verify", "xor", "--netlist", "ice40", "--steps", "6", "--json", "v.json"]
     result = CliRunner().invoke(main, arguments)
@@ -100,7 +100,7 @@ def test_the_command_says_what_it_compared(program, monkeypatch, tmp_path):
 
 
 def test_the_command_says_where_a_netlist_differs(program, monkeypatch):
-    monkeypatch.setattr(mgd.scripts.commands.verify, "prepared", lambda *_: program)
+    monkeypatch.setattr(verify_module, "prepared", lambda *_: program)
     trainer = verify_netlist.Trainer.train
 
     def wrong(self, until):
@@ -120,7 +120,7 @@ def test_another_family_is_refused():
     assert "'gowin'" in result.stderr
     assert "ice40" in result.stderr
     with pytest.raises(UserError, match="netlist 'gowin' is unknown"):
-        netlist.design_for("gowin", XOR.core_config(), 16)
+        netlist.design_for("gowin", XOR.core_layout(), 16)
 
 
 MODELS = netlist_cells("ice40").models

@@ -10,7 +10,8 @@ from mgd.boards.estimate.spatial import SpatialResources, dsp_counts
 from mgd.boards.netlist.board import board_text
 from mgd.boards.registry import find_board
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import FIXABLE
+from mgd.protocol.fixed_settings import FIXABLE
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.config import SpatialConfig
 
 BOARD = find_board("ulx3s-45f")
@@ -22,7 +23,7 @@ def spatial(name: str, **overrides: object) -> Task:
 
 def on(board: Board, task: Task) -> SpatialConfig:
     """The config of a task's core on a board."""
-    config = task.core_config()
+    config = config_for(task.core_layout())
     assert isinstance(config, SpatialConfig)
     return SpatialResources.fitted(board, config).config
 
@@ -35,7 +36,7 @@ def test_a_pipelined_synapse_has_one_adder():
     task = spatial("xor", schedule="pipelined")
     fit = check_whole_design(BOARD, task)
     plain = spatial("xor")
-    waiting = assess(BOARD, plain.core_config(), 100)
+    waiting = assess(BOARD, plain.core_layout(), 100)
     assert fit.cells.used < waiting.cells.used
     assert fit.dsps == waiting.dsps
 
@@ -47,8 +48,8 @@ def test_what_is_fixed_takes_fewer_cells():
 
 
 def check_whole_design(board: Board, task: Task) -> Fit:
-    fit = assess(board, task.core_config(), 100)
-    design = make_design(board, task.core_config(), 100)
+    fit = assess(board, task.core_layout(), 100)
+    design = make_design(board, task.core_layout(), 100)
     found = area.measure(board_text(design), board.fpga_family.name)
     print(f"estimated {fit.cells.used}, synthesised {found.logic_cells}")
     assert abs(fit.cells.used / found.logic_cells - 1) <= ERROR
@@ -59,8 +60,8 @@ def check_whole_design(board: Board, task: Task) -> Fit:
 
 def test_a_large_network_does_not_fit():
     task = spatial("nist7x7_easy")
-    assert assess(find_board("icebreaker"), task.core_config(), 100).verdict == NO
-    assert assess(BOARD, task.core_config(), 100).verdict != NO
+    assert assess(find_board("icebreaker"), task.core_layout(), 100).verdict == NO
+    assert assess(BOARD, task.core_layout(), 100).verdict != NO
 
 
 def test_blocks_go_to_the_dearest_products_first():
