@@ -107,7 +107,9 @@ class Shares(wiring.Component):
             if self.is_direct(cfg):
                 m.d.sync += self.share[k].eq(Mux(self.valid, self.delta << align, 0))
                 continue
-            m.submodules[f"product_{k}"] = unit = Broadcast(products, more=int(cfg.pipelined))
+            m.submodules[f"product_{k}"] = unit = Broadcast(
+                products, extra_clocks=int(cfg.pipelined)
+            )
             m.d.comb += [
                 unit.x.eq(self.x[k]),
                 unit.delta.eq(self.delta),
@@ -119,7 +121,7 @@ class Shares(wiring.Component):
                 unit.eta_exp.eq(self.eta_exp),
             ]
             if cfg.align_max:
-                m.d.sync += self.share[k].eq(unit.share << align)
+                m.d.sync += self.share[k].eq(unit.update_term << align)
             else:
-                m.d.comb += self.share[k].eq(unit.share)
+                m.d.comb += self.share[k].eq(unit.update_term)
         return m
