@@ -22,7 +22,7 @@ def register_table() -> str:
 
 
 def _width(register: Register) -> str:
-    return f"{register.bits} in {register.words} words" if register.words > 1 else register.bits
+    return f"{register.bits} in {register.words} words" if register.words > 1 else str(register.bits)
 
 
 def command_table() -> str:
