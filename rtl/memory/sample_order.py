@@ -12,7 +12,7 @@ from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS, words
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.signs import following
+from mgd.rtl.folded.signs import next_bit
 from mgd.rtl.memory.samples import ADDRESS_BITS, ADDRESSED, REQUEST
 
 PLACE_BITS = 16
@@ -113,7 +113,7 @@ class SampleOrder(wiring.Component):
             with m.State("DRAW"):
                 m.d.sync += turn.eq(turn + 1)
                 with m.If(~begin):
-                    m.d.sync += window.eq(Cat(window[1:], following(window)))
+                    m.d.sync += window.eq(Cat(window[1:], next_bit(window)))
                 if self.kind == RANDOM:
                     self._draw_place(m, s, window[0], total, x, turn)
                 else:
