@@ -6,16 +6,17 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
 from mgd.rtl.folded.loop_engine import token_layout
 from mgd.rtl.folded.nonzero_inputs import visit_layout
-from mgd.rtl.folded.step_control import packed_fields
 from mgd.rtl.folded.visit_engine import loop_engine
+from mgd.rtl.interface import packed_fields
 
 CASES = {
     "1-1-1_1_lane": ({"layers": (1, 1, 1)}, 1),
@@ -25,18 +26,20 @@ CASES = {
 }
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_loop_engine(name):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes}
-    simulate(loop_engine(config_of(given)), __name__, "issues_every_token", given)
+    return Row(loop_engine(config_of(given)), issues_every_token, given)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_loop_engine_that_skips(name):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes, "variant": {"skip_zeros": True}}
-    simulate(loop_engine(config_of(given)), __name__, "issues_every_token", given)
+    return Row(loop_engine(config_of(given)), issues_every_token, given)
 
 
 def drawn_visits(config: CoreConfig, random) -> list[dict] | None:

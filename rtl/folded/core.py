@@ -18,22 +18,22 @@ from mgd.rtl.folded.options import Option, all_of, options_of
 from mgd.rtl.folded.probe import probe_layout, watch
 from mgd.rtl.folded.saturation_counters import COUNT_BITS, SaturationCounters
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import (
-    CLOCK_BITS,
-    COMMAND_SHAPE,
-    SETTINGS_LAYOUT,
-    STEP_BITS,
-    StepControl,
-    cost_sum_shape,
-    evaluation_layout,
-    with_wiring,
-)
+from mgd.rtl.folded.step_control import StepControl, cost_sum_shape, with_wiring
 from mgd.rtl.folded.sum_control import SumControl
 from mgd.rtl.folded.token_timing import TokenTiming
 from mgd.rtl.folded.units import Units
 from mgd.rtl.folded.update_control import update_control
 from mgd.rtl.folded.visit_engine import loop_engine
-from mgd.rtl.folded.weight_access import WeightAccess, weight_request_layout, weight_shape
+from mgd.rtl.folded.weight_access import WeightAccess
+from mgd.rtl.interface import (
+    CLOCK_BITS,
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    STEP_BITS,
+    evaluation_layout,
+    weight_request_layout,
+    weight_shape,
+)
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.piecewise import SharedTables
 from mgd.rtl.memory.loader import Loader
@@ -42,13 +42,13 @@ from mgd.rtl.memory.samples import WORD_BITS
 from mgd.rtl.units.activation import Activation
 from mgd.rtl.units.costs import cost_unit
 
-__all__ = ["FoldedCore", "probe_layout", "weight_request_layout", "weight_shape"]
+__all__ = ["FoldedCore", "probe_layout"]
 
 
 class FoldedCore(wiring.Component):
     """Trains and evaluates one network; equals golden_model.trainer.Trainer bit for bit.
 
-    Streams: `command` (protocol.link_protocol.Command codes), `sample_request`/`record` (to a
+    Streams: `command` (protocol.registers.Command codes), `sample_request`/`record` (to a
     rtl.memory.samples.SampleMemory or any other source of records), `evaluation` (one result per
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a weight is
     answered 17 clocks and one per lane before its own later, 0 in the bits above it, an accumulator

@@ -48,8 +48,8 @@ class Lane(wiring.Component):
     in it already, and leaves out CoreConfig.sum_cut low bits.  `shift` loads an output register
     from the next lane's (`chain_*`).  A core that perturbs nodes alone has no sign sum: sign_sum is
     the last token's sign, 1 for −1.0.  Where the perturbation has values between 0 and 1
-    (Variant.value_frac), `update_term` comes multiplied by their magnitude, and so does `value_x`,
-    which the sign sum takes in the place of x.
+    (BuildOptions.value_frac), `update_term` comes multiplied by their magnitude, and so does
+    `value_x`, which the sign sum takes in the place of x.
 
     `read_gradient` is there 2 clocks after an address; it is 0 where `hide_gradient` is high in the
     2 clocks behind it.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from amaranth import Const, Module, Mux, Signal
 
+from mgd.protocol.run_codes import PERTURBATION
 from mgd.rtl.folded.perturbations import FAMILIES
 from mgd.rtl.folded.units import Units
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.magnitude import ONE_FOLD, scaled
-from mgd.rtl.run_codes import PERTURBATION
 
 
 class LanePerturbation:

@@ -18,7 +18,7 @@ from typing import Any
 from amaranth import Array, Const, Module, Mux
 from amaranth.lib.wiring import connect
 
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.input_gate import InputGate
 from mgd.rtl.folded.nonzero_inputs import NonzeroInputs
@@ -31,8 +31,8 @@ class Option:
     """What a build option may bring.  The hooks' defaults bring nothing."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        """Whether a core for this variant has the option."""
+    def chosen(built: BuildOptions) -> bool:
+        """Whether a core that is built for this has the option."""
         raise NotImplementedError
 
     def connect(self, m: Module, u: Units) -> None:
@@ -63,8 +63,8 @@ class TrainedLayers(Option):
     """trainable: the weights of the other layers stay as they are."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return bool(variant.trainable)
+    def chosen(built: BuildOptions) -> bool:
+        return bool(built.trainable)
 
     def allows_update(self, m: Module, u: Units):
         return delayed(m, token_is_trained(u), u.timing.update_term - 1)
@@ -74,8 +74,8 @@ class PerturbedLayers(Option):
     """trainable, scope = "layer": some layers' pre-activations are not perturbed."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return variant.selects
+    def chosen(built: BuildOptions) -> bool:
+        return built.selects
 
     def connect(self, m: Module, u: Units) -> None:
         layer = u.of_group(u.sums.group, "layer")
@@ -86,8 +86,8 @@ class LayerwiseCost(Option):
     """scope = "layer": each layer has a ΔC of its own."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return variant.by_layer
+    def chosen(built: BuildOptions) -> bool:
+        return built.by_layer
 
     def connect(self, m: Module, u: Units) -> None:
         # In the clock behind its activation.
@@ -100,8 +100,8 @@ class WeightDecay(Option):
     """decay_exp: weights that are not trained do not decay either."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return bool(variant.decay_exp and variant.trainable)
+    def chosen(built: BuildOptions) -> bool:
+        return bool(built.decay_exp and built.trainable)
 
     def allows_change(self, m: Module, u: Units):
         return delayed(m, token_is_trained(u), u.timing.lane_term)
@@ -112,8 +112,8 @@ class SkippedZeros(Option):
     one before where its update is due; all where weights take what their accumulators have."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return variant.skip_zeros
+    def chosen(built: BuildOptions) -> bool:
+        return built.skip_zeros
 
     def connect(self, m: Module, u: Units) -> None:
         m.submodules.nonzero = nonzero = NonzeroInputs(u.config)
@@ -146,8 +146,8 @@ class GatedZeros(Option):
     """gate_zeros: a synapse without an input takes no update."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return variant.gate_zeros
+    def chosen(built: BuildOptions) -> bool:
+        return built.gate_zeros
 
     def connect(self, m: Module, u: Units) -> None:
         m.submodules.gate = self._gate = gate = InputGate(u.config)
@@ -172,8 +172,8 @@ class OrderedSamples(Option):
     """sample_order: samples in another order than the memory's."""
 
     @staticmethod
-    def chosen(variant: Variant) -> bool:
-        return variant.ordered
+    def chosen(built: BuildOptions) -> bool:
+        return built.ordered
 
     def requests(self, m: Module, u: Units, requests):
         kind = u.config.variant.sample_order

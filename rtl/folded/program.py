@@ -291,7 +291,7 @@ def _check_weights(program: Program, mode: Mode) -> None:
                 f"{mode.name}: layer {row.layer} reads word {max(own)} of {config.lane_words}"
             )
         for visit in row.visits():
-            layer, node, number = config.place(0, visit.word)
+            layer, node, number = config.locate_weight(0, visit.word)
             group = config.first_group[layer] + node // config.lanes
             if (layer, group, number) != (row.layer, visit.group, visit.input):
                 raise ValueError(f"{mode.name}: word {visit.word} is not that of {visit}")

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_FRAC
-from mgd.rtl.folded.config import CoreConfig, CoreLayout
+from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
 from mgd.rtl.folded.sum_control import SumControl
+from mgd.rtl.interface import weight_request_layout, weight_shape
 
 PHASE_BITS = 3
 """An access to a weight has two phases of 2^PHASE_BITS clocks."""
-
-
-def weight_shape(config: CoreLayout) -> Shape:
-    """Weights and accumulators on their way to or from the host."""
-    return signed(max(config.network.weight_bits, config.host_gradient_bits))
-
-
-def weight_request_layout(config: CoreLayout) -> data.StructLayout:
-    """Host access to one weight or accumulator: which lane and word, and the data of a write."""
-    return data.StructLayout(
-        {
-            "lane": range(max(config.lanes, 2)),
-            "word": range(max(config.lane_words, 2)),
-            "accumulator": 1,
-            "write": 1,
-            "data": weight_shape(config),
-        }
-    )
 
 
 class WeightAccess(wiring.Component):

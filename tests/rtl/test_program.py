@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mgd.golden_model.network import Network
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.program import Mode, Program, Source, Sweep
 
@@ -54,7 +54,7 @@ def test_lead_rows_update_every_weight_once(layers, lanes, mode):
     for layer, visit in visits:
         group, number = config.group_table[visit.group], visit.input
         own = group["node"] - (config.hidden_offset(layer) if layer < len(layers) - 2 else 0)
-        assert config.place(0, visit.word) == (layer, own, number)
+        assert config.locate_weight(0, visit.word) == (layer, own, number)
 
 
 def test_inputs_come_from_where_the_layer_before_writes():
@@ -75,14 +75,14 @@ def test_inputs_come_from_where_the_layer_before_writes():
     ],
 )
 def test_a_short_layer_waits_before_its_second_pass(options, variant, wait):
-    config = CoreConfig(Network((2, 2, 1), **options), 2, variant=Variant(**variant))
+    config = CoreConfig(Network((2, 2, 1), **options), 2, variant=BuildOptions(**variant))
     *others, last = Program.of(config).sequence(Mode.TWO_PASSES)
     assert last.wait == wait
     assert not any(row.wait for row in others)
 
 
 def test_visits_may_be_two_in_a_group():
-    config = CoreConfig(Network((40, 2)), 2, variant=Variant(skip_zeros=True))
+    config = CoreConfig(Network((40, 2)), 2, variant=BuildOptions(skip_zeros=True))
     assert [row.wait for row in Program.of(config).rows] == [0, 5 - 2, 0]
 
 
