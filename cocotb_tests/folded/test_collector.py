@@ -15,7 +15,7 @@ from cocotb_tests.support.values import config_of, field, payload_layout, spread
 from mgd.golden_model.forward import pre_activation
 from mgd.golden_model.network import DELTA_EXP_MAX, ONE
 from mgd.rtl.folded.collector import Collector, group_layout, tag_layout
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 
 CASES = {
     "1_lane": ({"layers": (3, 2, 1), "weight_bits": 18, "pre_frac": 14, "cost_frac": 14}, 1),

@@ -12,8 +12,8 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights, words
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.fixed_settings import fixed_settings
+from mgd.protocol.fixed_settings import fixed_settings
+from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.lockstep import Lockstep

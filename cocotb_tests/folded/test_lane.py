@@ -17,10 +17,10 @@ from mgd.golden_model.forward import weighted_sum, with_bias
 from mgd.golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, SHIFT_MIN
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import SUM_CONTROL, Lane
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 
 INPUTS = 11
 ACCUMULATE = packed_fields(SUM_CONTROL, accumulate=1)
@@ -81,7 +81,7 @@ ALL = CASES | RULES
 
 
 def config_for(given) -> CoreConfig:
-    variant = Variant.of(Settings(**given["settings"][0]))
+    variant = BuildOptions.of(Settings(**given["settings"][0]))
     return replace(config_of(given), variant=variant, memory_register=given["memory_register"])
 
 

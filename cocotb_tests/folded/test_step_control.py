@@ -14,7 +14,7 @@ from cocotb_tests.support.values import config_of
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.protocol.link_protocol import Command
+from mgd.protocol.registers import Command
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.lockstep import Lockstep
 

@@ -13,8 +13,8 @@ from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
 from mgd.rtl.folded.nonzero_inputs import visit_layout
-from mgd.rtl.folded.step_control import packed_fields
 from mgd.rtl.folded.sweeper import Sweeper, token_layout
+from mgd.rtl.interface import packed_fields
 
 CASES = {
     "1-1-1_1_lane": ({"layers": (1, 1, 1)}, 1),

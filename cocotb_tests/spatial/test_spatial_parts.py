@@ -16,8 +16,7 @@ from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import as_signed, network_of, spread
 from mgd.golden_model.network import signed_bits
-from mgd.rtl.folded.core import weight_request_layout
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields, weight_request_layout
 from mgd.rtl.lib.adder_tree import add_tree, tree_latency
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.delay_line import LEAST, DelayLine

@@ -14,8 +14,8 @@ from cocotb_tests.support.runner import rng, simulate
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import send, start_clock
 from cocotb_tests.support.values import network_of
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.folded.step_control import COMMAND_SHAPE, SETTINGS_LAYOUT, packed_fields
+from mgd.protocol.registers import Command
+from mgd.rtl.interface import COMMAND_SHAPE, SETTINGS_LAYOUT, packed_fields
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.record_memory import record_layout
 from mgd.rtl.spatial.sequencer import TOKEN_LAYOUT, Sequencer

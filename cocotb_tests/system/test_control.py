@@ -12,19 +12,15 @@ from cocotb_tests.support.core_driver import unpack
 from cocotb_tests.support.runner import CLOCK_NS, params, rng, simulate
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import config_of
-from mgd.protocol.link_protocol import (
-    EPOCH_SHIFT,
-    FIRST_READABLE,
-    REGISTERS,
-    Command,
-    Flag,
-    Identity,
-    Register,
-    Space,
-    Status,
+from mgd.protocol.framing import Space, Status
+from mgd.protocol.identity import Identity
+from mgd.protocol.registers import EPOCH_SHIFT, FIRST_READABLE, REGISTERS, Command, Mode, Register
+from mgd.rtl.interface import (
+    SETTINGS_LAYOUT,
+    evaluation_layout,
+    packed_fields,
+    weight_request_layout,
 )
-from mgd.rtl.folded.core import weight_request_layout
-from mgd.rtl.folded.step_control import SETTINGS_LAYOUT, evaluation_layout, packed_fields
 from mgd.rtl.system.control import Control, status_layout
 
 SAMPLE_MEMORY = 600
@@ -183,7 +179,7 @@ def widths(dut) -> dict[int, int]:
     """Bits of every register that can be written, but for COMMAND."""
     found = {int(r): SETTINGS_LAYOUT[name].width for r, name in SETTINGS.items()}
     found |= {int(r): len(getattr(dut, pin)) for r, pin in PINS.items()}
-    found |= {int(Register.MODE): len(Flag), int(Register.SEED): 32, int(Register.EPOCH): 8}
+    found |= {int(Register.MODE): len(Mode), int(Register.SEED): 32, int(Register.EPOCH): 8}
     found[Register.SEED + 1] = SETTINGS_LAYOUT["seed"].width - 32
     return found
 
@@ -215,9 +211,9 @@ async def registers_hold_what_is_written(dut):
             assert int(getattr(dut, pin).value) == values[register], pin
         mode = values[Register.MODE]
         for name, flag in (
-            ("nodes", Flag.NODES),
-            ("antithetic", Flag.ANTITHETIC),
-            ("accumulates", Flag.ACCUMULATE),
+            ("nodes", Mode.NODES),
+            ("antithetic", Mode.ANTITHETIC),
+            ("accumulates", Mode.ACCUMULATE),
         ):
             assert unpack(SETTINGS_LAYOUT, packed, name) == bool(mode & flag), name
         assert await host.read(Register.STATUS) == values[Register.EPOCH] << EPOCH_SHIFT
@@ -228,7 +224,7 @@ async def registers_hold_what_is_written(dut):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def each_flag_is_its_own(dut):
     host = await ready_host(dut)
-    for flag, name in zip(Flag, ("nodes", "antithetic", "accumulates"), strict=True):
+    for flag, name in zip(Mode, ("nodes", "antithetic", "accumulates"), strict=True):
         await host.write(Register.MODE, flag)
         packed = int(dut.settings.value)
         high = [

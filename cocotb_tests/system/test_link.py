@@ -9,7 +9,7 @@ from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 
 from cocotb_tests.support.runner import params, rng, simulate
 from cocotb_tests.support.streams import receive, send, start_clock, words_to_bytes
-from mgd.protocol.link_protocol import FRAME_MAX, MAX_READ, MAX_WRITE, SHORTER, Op, Space, Status
+from mgd.protocol.framing import FRAME_MAX, MAX_READ, MAX_WRITE, SHORTER, Op, Space, Status
 from mgd.rtl.system.link import Link
 
 REFUSED_ADDRESS = 0xBAD

@@ -23,7 +23,7 @@ from cocotb_tests.support.values import (
 )
 from mgd.golden_model.activations import activate
 from mgd.golden_model.network import ACT_FRAC, ACTIVATIONS
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 from mgd.rtl.units.activation import Activation, used_kinds
 from mgd.rtl.units.activations import KINDS
 

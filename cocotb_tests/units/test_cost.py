@@ -16,7 +16,7 @@ from cocotb_tests.support.values import network_of, payload_layout, spread
 from mgd.golden_model.costs import COSTS, classify
 from mgd.golden_model.network import ACT_MAX, ACT_MIN, ONE
 from mgd.golden_model.tables import TABLE_FRAC
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 from mgd.rtl.units.costs import SOON, UNITS, cost_kind, cost_unit
 
 ENTROPY = {"cost": "cross_entropy"}

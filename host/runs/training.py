@@ -16,9 +16,9 @@ from mgd.golden_model.settings import Settings
 from mgd.host.data.encoding import Scaling
 from mgd.host.runs.loop import TrainingLoop, interruptible
 from mgd.host.runs.progress import CurvePoint, Progress
-from mgd.host.task.pipelining import check_keeping
 from mgd.host.session.base import BoardLostError, Counters, Session
 from mgd.host.session.state import State
+from mgd.host.task.pipelining import check_keeping
 from mgd.host.task.task import Task
 
 LINK_BOUND = 0.05

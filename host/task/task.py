@@ -18,18 +18,16 @@ from mgd.golden_model.run_spec import RunSpec
 from mgd.golden_model.settings import Settings
 from mgd.host.data.datasets import SOURCES, check_options, prepare, source_digest
 from mgd.host.data.prepared import Prepared
-from mgd.host.session.base import Samples
-from mgd.host.task import core as cores
 from mgd.host.task import rules
 from mgd.host.task.asked import Asked
 from mgd.host.task.errors import to_user_error
 from mgd.host.task.file import Overrides, TaskFile
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.resolve import resolve
-from mgd.protocol.build_options import Variant
-from mgd.rtl.fixed_settings import Fixed
-from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.spatial.config import SpatialConfig
+from mgd.protocol.core_kinds import layout_for
+from mgd.protocol.fixed_settings import Fixed
+from mgd.protocol.layout.base import CoreLayout
+from mgd.protocol.record import Samples
 
 
 @dataclass(frozen=True)
@@ -115,19 +113,14 @@ class Task:
         """'sequential' or 'pipelined'."""
         return self.spec.schedule
 
-    def core_config(self) -> CoreConfig | SpatialConfig:
-        """The core that trains this task."""
-        return cores.core_config(self.spec)
-
-    @property
-    def variant(self) -> Variant:
-        """Which of the family of methods a core for this task is built for."""
-        return cores.build_options(self.spec)
+    def core_layout(self) -> CoreLayout:
+        """The core that trains this task; rtl.core_kinds.config_for makes its gateware of it."""
+        return layout_for(self.spec)
 
     @property
     def fixed(self) -> Fixed:
-        """What is wiring in a core built for this task, and the task's values of it."""
-        return cores.fixed_of(self.spec)
+        """Settings that are constants in a core built for this task, and their values."""
+        return self.core_layout().fixed
 
     @property
     def seed(self) -> int:
@@ -200,6 +193,6 @@ class Task:
     def _check(self) -> None:
         try:
             check_options(self.file.data)
-            model_rules.check(rules.CORE, run=self.spec, core=self.core_config())
+            model_rules.check(rules.CORE, run=self.spec, core=self.core_layout())
         except UserError as error:
             raise UserError(f"{self.origin}: {error}") from None

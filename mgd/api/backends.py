@@ -13,6 +13,7 @@ from mgd.host.link.transport import Transport
 from mgd.host.session.base import Session
 from mgd.host.task.errors import near
 from mgd.host.task.task import Task
+from mgd.protocol.capabilities import check_core
 
 BACKENDS = ("sim", "golden")
 REPLAY = "replay:"
@@ -27,8 +28,6 @@ def say(line: str) -> None:
 
 def for_core(task: Task) -> Task:
     """`task`; raises UserError where it asks for what no core has yet."""
-    from mgd.rtl.capabilities import check_core
-
     try:
         check_core(task.spec.network, task.spec.settings)
     except UserError as error:
@@ -42,7 +41,7 @@ def sample_words(task: Task) -> int:
     Of a task with a resident window that is the window, and as much for samples to evaluate.
     """
     # A test set that is the training set (xor) is written twice all the same.
-    record, resident = task.core_config().record_stride, task.spec.settings.resident
+    record, resident = task.core_layout().record_stride, task.spec.settings.resident
     counts = [len(samples) for samples in task.datasets()]
     if resident:
         counts = [min(count, resident) for count in counts]
@@ -108,9 +107,10 @@ def open_session(
     from mgd.boards.simulated import board as simulated
     from mgd.host.link.transport import SerialTransport
     from mgd.host.session.attached import SimulatedSession
+    from mgd.rtl.core_kinds import config_for
 
     words = sample_words(task) if memory is None else memory
-    board = simulated.start(task.core_config(), words, notify=say)
+    board = simulated.start(config_for(task.core_layout()), words, notify=say)
     try:
         transport = _recorded(SerialTransport(board.port), record)
         return SimulatedSession(board, transport, network)

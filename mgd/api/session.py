@@ -17,8 +17,9 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.host.runs.loop import TrainingLoop, interruptible
 from mgd.host.runs.progress import CurvePoint
-from mgd.host.session.base import Counters, Evaluation, Samples, Session
+from mgd.host.session.base import Counters, Evaluation, Session
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
 
 Callback = Callable[[CurvePoint], Any]
 

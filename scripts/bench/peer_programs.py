@@ -21,8 +21,8 @@ from mgd.golden_model.reference import network as reference
 from mgd.golden_model.seeds import initial_weights, permutation
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.host.session.base import Samples
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
 
 
 def draws_at_once(signs: int) -> int:

@@ -17,11 +17,10 @@ from mgd.host.data import datasets as datasets_module
 from mgd.host.data import idx
 from mgd.host.data.conversion import data_folder
 from mgd.host.data.packed import PackedSamples, RecordFormat
-from mgd.host.data.records import sample_records
 from mgd.host.runs.training import run_training
-from mgd.host.session.base import Samples
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples, sample_records
 from tests.support.paths import ROOT
 
 IMAGES, TESTS, SIDE = 30, 12, 3

@@ -31,7 +31,9 @@ from mgd.host.selftest.memory_check import (
 )
 from mgd.host.selftest.training_check import TestRun
 from mgd.host.session.golden import GoldenSession
-from mgd.protocol.link_protocol import Identity, Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.identity import Identity
+from mgd.protocol.registers import Register
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from tests.support.simulation import XOR, mgd, start_board, table_task
@@ -188,7 +190,7 @@ def test_stuck_weight_bit(session, bit, value):
     assert not check.passed
     assert check.detail.startswith("lane 1 word 4 (address 0x010004): wrote 0x")
     assert check.detail.endswith(
-        f"1 of {session.config.lanes * session.config.lane_words} words differ, in bit {bit}"
+        f"1 of {session.layout.lanes * session.layout.lane_words} words differ, in bit {bit}"
     )
     assert check.measured["address"] == lane << 16 | word
     assert check.remedy
@@ -361,7 +363,7 @@ def test_record_that_contradicts_the_network(session, task):
     assert check_identity(session, task).passed
     session.identity = replace(session.identity, lane_words=999)
     assert "999 words a lane" in check_identity(session, task).detail
-    session.identity = replace(session.identity, lane_words=session.config.lane_words)
+    session.identity = replace(session.identity, lane_words=session.layout.lane_words)
     session.identity = replace(session.identity, sample_memory=2)
     assert not check_identity(session, task).passed
 
