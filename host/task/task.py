@@ -25,7 +25,7 @@ from mgd.host.task.file import Overrides, TaskFile
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.resolve import resolve
 from mgd.protocol.core_kinds import layout_for
-from mgd.protocol.fixed_settings import Fixed
+from mgd.protocol.fixed_settings import Fixed, fixed_settings
 from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.record import Samples
 
@@ -120,7 +120,7 @@ class Task:
     @property
     def fixed(self) -> Fixed:
         """Settings that are constants in a core built for this task, and their values."""
-        return self.core_layout().fixed
+        return fixed_settings(self.spec.settings, self.spec.core.fixed)
 
     @property
     def seed(self) -> int:
