@@ -12,6 +12,7 @@ from mgd.golden_model.rules import check
 from mgd.golden_model.settings import Settings
 from mgd.protocol import rules
 from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.registers import Register
 from mgd.protocol.run_codes import PERTURBATION_CODES
 
@@ -24,6 +25,14 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 """Values of the fields of network and settings for which there are gates.  A function that only the
 golden model has is left out here."""
+
+
+def check_run(layout: CoreLayout, settings: Settings) -> None:
+    """Raise UserError where a run with these settings cannot be made on a core that is built: the
+    one check before a run."""
+    settings.check(layout.network)
+    layout.check(settings)
+    check_core(layout.network, settings)
 
 
 def missing(network: Network, settings: Settings) -> list[tuple[str, Any]]:

@@ -17,6 +17,8 @@ FOLDED_TAKE    the same where it is a folded core
 CONSTANTS_TAKE the same where it is a spatial core
 SHIFT_TAKE     the same where it is a spatial core
 RATE           `n` and `s`: a run on a spatial core
+PERIOD         a run with settings `s` goes on at `step`, within a `period` of the time constant
+               `name`, on a core with these settings `fixed`
 ============== ================================================================================
 """
 
@@ -339,6 +341,24 @@ SHIFT_TAKE = (
     ),
 )
 
+PERIOD = (
+    Rule(
+        "period-of-late-updates",
+        lambda step, period, s, **_: s.update_delay and {"over": step % period},
+        "step {step:,} lies {over:,} steps into a period of {name} = {period:,}: to end that "
+        "period training would stop on the way, and make updates that a pipelined core has not "
+        "made by then",
+        "go on from a multiple of {name}, or with --backend golden",
+    ),
+    Rule(
+        "period-fixed",
+        lambda step, period, name, fixed, **_: name in fixed and {"over": step % period},
+        "step {step:,} lies {over:,} steps into a period of {name} = {period:,}, which is wiring "
+        "in this core: it can only begin one",
+        "go on from a multiple of it, or on a core without {name} among what is fixed",
+    ),
+)
+
 GROUPS = {
     "options": OPTIONS,
     "options mask": OPTIONS_MASK,
@@ -353,6 +373,7 @@ GROUPS = {
     "folded take": FOLDED_TAKE,
     "constants take": CONSTANTS_TAKE,
     "shift take": SHIFT_TAKE,
+    "period": PERIOD,
 }
 
 

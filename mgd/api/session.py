@@ -10,9 +10,11 @@ import numpy as np
 
 from mgd.api import backends
 from mgd.api.arrays import to_codes, to_labels, to_weights
+from mgd.api.rules import CONFIGURE
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.reference.network import float_inputs, float_weights
+from mgd.golden_model.rules import check
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.host.runs.loop import TrainingLoop, interruptible
@@ -93,21 +95,13 @@ class TrainingSession:
         Weights, samples and their order stay; the steps are counted from 0 again, and the signs
         are those of the seed from its beginning.  After an error nothing is changed.
         """
-        if settings.get("lanes", self.lanes) != self.lanes:
-            raise UserError(
-                f"lanes = {settings['lanes']!r}: this core has {self.lanes}, which is decided "
-                "when it is built; open another session"
-            )
-        if settings.get("core", self.task.core) != self.task.core:
-            raise UserError(
-                f"core = {settings['core']!r}: this one is {self.task.core}, which is decided when "
-                "it is built; open another session"
-            )
-        if settings.get("schedule", self.task.schedule) != self.task.schedule:
-            raise UserError(
-                f"schedule = {settings['schedule']!r}: this core's is {self.task.schedule}, which "
-                "is decided when it is built; open another session"
-            )
+        spec = self.task.spec
+        for name, built in (
+            ("lanes", self.lanes),
+            ("core", spec.core.kind),
+            ("schedule", spec.schedule),
+        ):
+            check(CONFIGURE, name=name, wanted=settings.get(name, built), built=built)
         task = self.task.with_overrides(**settings)
         task.settings().check(self.network)
         weights = self._core.read_weights()

@@ -12,6 +12,7 @@ from mgd.protocol.capabilities import check_core
 from mgd.protocol.fixed_settings import FIXABLE, check_fixed, fixed_settings
 from mgd.protocol.layout.folded import FoldedLayout
 from mgd.protocol.layout.spatial import SpatialLayout
+from mgd.protocol.run_setup import RunSetup
 from tests.support.rows import check_rows
 
 PLAIN = Network((2, 3, 1))
@@ -24,6 +25,10 @@ FOLDED = FoldedLayout(PLAIN, 2)
 
 def on_spatial(network: Network = PLAIN, **settings):
     return lambda: SpatialLayout.of(network, Settings(**settings))
+
+
+def setup_at(step: int, settings: Settings, fixed: dict[str, str | int]) -> RunSetup:
+    return RunSetup.of(PLAIN, settings, 1, step, 4, 8, fixed)
 
 
 def test_every_row_refuses_in_one_line_with_a_cure():
@@ -60,6 +65,8 @@ def test_every_row_refuses_in_one_line_with_a_cure():
         lambda: SPATIAL.check(Settings(update_delay=20)),
         lambda: replace(SPATIAL, update_delay=30).check(Settings(update_delay=20)),
         lambda: SPATIAL_WIDE.check(replace(RESIDUAL, eta_exp=12)),
+        lambda: setup_at(7, Settings(tau_x=5, update_delay=20), {}),
+        lambda: setup_at(7, Settings(tau_x=5), {"tau_x": 5}),
     ]
     check_rows(rules.GROUPS, cases)
 
@@ -68,3 +75,4 @@ def test_what_suits_is_accepted():
     FOLDED.check(Settings(halve_every=4, tau_x=9, method="wp"))
     SPATIAL.check(Settings(tau_p=3, warmup_exp=2))
     SPATIAL_WIDE.check(replace(RESIDUAL, eta_exp=10, delta_exp=6))
+    assert setup_at(10, Settings(tau_x=5), {"tau_x": 5}).periods == {}
