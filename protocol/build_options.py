@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mgd.golden_model.declaration import Choice, Flag, Whole, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations import FAMILIES
 from mgd.golden_model.rules import as_toml, check
-from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import SCOPES, Settings
+from mgd.golden_model.settings import Settings
 from mgd.protocol import rules
 
 MASK_BITS = 8
@@ -53,17 +53,29 @@ class Mask(Field):
         return tuple(not number >> k & 1 for k in range(depth)) if number else ()
 
 
+def _field(name: str, shift: int, bits: int) -> Field:
+    """A field with all values that the setting's declaration allows."""
+    match declarations(Settings)[name].allowed:
+        case Choice(names):
+            return Field(name, shift, bits, names)
+        case Whole(low, high):
+            return Field(name, shift, bits, range(low, high + 1))
+        case Flag():
+            return Field(name, shift, bits, (False, True))
+    raise TypeError(f"{name} has no list of values")
+
+
 FIELDS = (
-    Field("perturbation", 4, 3, tuple(FAMILIES)),
-    Field("scope", 1, 1, SCOPES),
+    _field("perturbation", 4, 3),
+    _field("scope", 1, 1),
     Mask("trainable", 8, MASK_BITS),
-    Field("gate_zeros", 2, 1, (False, True)),
-    Field("skip_zeros", 7, 1, (False, True)),
+    _field("gate_zeros", 2, 1),
+    _field("skip_zeros", 7, 1),
     Field("difference", 3, 1, (MEASURED, "highpass")),
-    Field("momentum_exp", 16, 5, range(17)),
-    Field("decay_exp", 21, 5, range(32)),
-    Field("sample_order", 26, 2, ORDERS),
-    Field("highpass_exp", 28, 4, range(1, 17)),
+    _field("momentum_exp", 16, 5),
+    _field("decay_exp", 21, 5),
+    _field("sample_order", 26, 2),
+    _field("highpass_exp", 28, 4),
 )
 """All fields of BuildOptions; none has bit 0.  Another one is a line here and one in BuildOptions:
 its default has number 0."""

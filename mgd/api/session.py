@@ -78,15 +78,15 @@ class TrainingSession:
         """Name of each class number."""
         self._core = core
         self._data = {"train": task.prepared.train, "test": task.prepared.test}
-        core.load_samples(self._data["train"], self._data["test"], task.settings())
-        self._start(initial_weights(self.network, task.seed, task.init_gain))
+        core.load_samples(self._data["train"], self._data["test"], task.spec.settings)
+        self._start(initial_weights(self.network, task.spec.seed, task.spec.init_gain))
 
     # -- before the training ----------------------------------------------------------------
 
     @property
     def settings(self) -> Settings:
         """The run-time registers: method, step sizes and time constants."""
-        return self.task.settings()
+        return self.task.spec.settings
 
     def configure(self, **settings: Any) -> None:
         """Change what can be changed without another core: method, seed, steps, target,
@@ -103,7 +103,7 @@ class TrainingSession:
         ):
             check(CONFIGURE, name=name, wanted=settings.get(name, built), built=built)
         task = self.task.with_overrides(**settings)
-        task.settings().check(self.network)
+        task.spec.settings.check(self.network)
         weights = self._core.read_weights()
         self.task = task
         self._start(weights)
@@ -243,7 +243,7 @@ class TrainingSession:
     def _start(self, weights: list[np.ndarray]) -> None:
         """Write weights (integers) and go to step 0."""
         self._core.write_weights(weights)
-        self._core.start(self.settings, self.task.seed)
+        self._core.start(self.settings, self.task.spec.seed)
 
 
 def _known(on: str) -> str:
