@@ -23,9 +23,8 @@ def register_table() -> str:
 
 
 def _width(register: Register) -> str:
-    return (
-        f"{register.bits} in {register.words} words" if register.words > 1 else str(register.bits)
-    )
+    plural = f" in {register.words} words" if register.words > 1 else ""
+    return f"{register.bits}{plural}"
 
 
 def command_table() -> str:
