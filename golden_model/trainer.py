@@ -162,7 +162,7 @@ class Trainer:
         self._match_draw()
 
     def step(self) -> Step:
-        """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Schedule')."""
+        """One MGD step t, counted from 0 (design notes: docs/numerics.md, 'Training step')."""
         s, t = self.settings, self.step_number
         if self._scheduled:
             if t == self._rate_ends:

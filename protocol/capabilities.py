@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from mgd.golden_model.costs import COSTS
+from mgd.golden_model.declaration import Place, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import FIELDS, BuildOptions, shown
-from mgd.protocol.registers import Register, settings_in_registers
+from mgd.protocol.build_options import BuildOptions, shown
+from mgd.protocol.registers import Register
 from mgd.protocol.run_codes import PERTURBATION_CODES
 
-BY_HOST = {"halve_every", "warmup_exp", "warmup_every", "resident", "passes"}
-"""Settings that the host carries out: it changes a register between two steps, or keeps the sample
-memory filled."""
-BY_LAYOUT = {"update_delay"}
-"""Settings that a build fixes and CoreLayout.check compares."""
-SUPPORTED = {
-    *settings_in_registers(),
-    *BY_HOST,
-    *BY_LAYOUT,
-    *(field.name for field in FIELDS),
-}
-"""A core can have any value of these, and only the default of the others."""
 ETA_EXP_MAX = (1 << Register.ETA_EXP.bits) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
     "hidden": ACTIVATIONS,
@@ -44,13 +32,13 @@ def missing(network: Network, settings: Settings) -> list[tuple[str, Any]]:
 
 def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
     for owner in (network, settings):
-        for field in fields(owner):
-            value = getattr(owner, field.name)
-            if field.name in CHOICES:
-                if value not in CHOICES[field.name]:
-                    yield field.name, value
-            elif owner is settings and field.name not in SUPPORTED and value != field.default:
-                yield field.name, value
+        for name, known in declarations(owner).items():
+            value = getattr(owner, name)
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    yield name, value
+            elif known.place is Place.MODEL and value != known.default:
+                yield name, value
 
 
 def check_core(network: Network, settings: Settings) -> None:

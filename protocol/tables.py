@@ -21,8 +21,8 @@ def register_table() -> str:
     return _table(("register", "address", "access", "bits", "setting", "meaning"), rows)
 
 
-def _width(register: Register) -> str | int:
-    return f"{register.bits} in {register.words} words" if register.words > 1 else register.bits
+def _width(register: Register) -> str:
+    return f"{register.bits} in {register.words} words" if register.words > 1 else str(register.bits)
 
 
 def command_table() -> str:

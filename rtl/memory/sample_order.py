@@ -10,7 +10,7 @@ from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.protocol.run_codes import COUNTS_BITS, PLACE_BITS, SAMPLE_COUNTS, SAMPLE_WINDOW
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.signs import following
+from mgd.rtl.folded.signs import next_bit
 from mgd.rtl.memory.samples import ADDRESS_BITS, ADDRESSED, REQUEST
 
 COUNTS_LAYOUT = data.StructLayout(COUNTS_BITS)
@@ -82,7 +82,7 @@ class SampleOrder(wiring.Component):
             with m.State("DRAW"):
                 m.d.sync += turn.eq(turn + 1)
                 with m.If(~begin):
-                    m.d.sync += window.eq(Cat(window[1:], following(window)))
+                    m.d.sync += window.eq(Cat(window[1:], next_bit(window)))
                 if self.kind == RANDOM:
                     self._draw_place(m, s, window[0], total, x, turn)
                 else:

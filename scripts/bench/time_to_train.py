@@ -113,7 +113,7 @@ def loaded(
     task = Task.load(case.task).with_overrides(
         core=way.core, schedule=way.schedule, method=method, tau_theta=tau_theta, tau_p=tau_p
     )
-    return task.with_overrides(eta_exp=task.plan().eta_exp + rate)
+    return task.with_overrides(eta_exp=task.spec.settings.eta_exp + rate)
 
 
 def targets_of(case: Case) -> tuple[float, ...]:

@@ -77,7 +77,7 @@ class _Soak:
         silence = self.random.choice((0.0, 0.002))
         events = self.random.choices(EVENTS, k=self.random.randint(0, EVENTS_MAX))
         self.due = sorted((self.random.randrange(FRAMES), event) for event in events)
-        period = keeping_period(task)
+        period = keeping_period(task.spec)
         self.frames = 0
         self.disk_full = False
         self.round = Round(

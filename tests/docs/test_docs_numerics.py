@@ -31,6 +31,7 @@ from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs import sequence as signs
 from mgd.golden_model.trainer import SignSource, Trainer
 from mgd.golden_model.update.adam import Adam, log2_of
+from mgd.golden_model.update.error_feedback import Residual
 from mgd.golden_model.update.highpass import HighPass
 from mgd.host.data.datasets import default_format, split
 from mgd.host.data.encoding import Scaling, class_numbers, class_order
@@ -423,16 +424,83 @@ def _(b):
     return {"rows": rows}
 
 
-@vector("residual")
+def fed_back(total, weight, shift, **settings):
+    """(what the weight loses, what the accumulator keeps) of one change."""
+    rule = Residual(Network((1, 1)), Settings(rounding="residual", **settings))
+    accumulator = array([[[total]]])
+    lost = rule.change(0, accumulator, array([[[weight]]]), shift, array([0]))
+    return [int(lost[0, 0, 0]), int(accumulator[0, 0, 0])]
+
+
+@vector("error-feedback")
+def _(b):
+    return {"rows": [[total, shift, *fed_back(total, 0, shift)] for total, shift, *_ in b["rows"]]}
+
+
+@vector("momentum")
 def _(b):
     rows = []
-    for total, shift, *_ in b["rows"]:
-        whole = formats.floor_shift(total, shift)
-        rows.append([total, shift, whole, total - formats.floor_shift(whole, -shift)])
+    for total, weight, shift, momentum, decay, *_ in b["rows"]:
+        after = fed_back(total, weight, shift, momentum_exp=momentum, decay_exp=decay)
+        rows.append([total, weight, shift, momentum, decay, *after])
     return {"rows": rows}
 
 
-@vector("schedules")
+@vector("accumulator-bound")
+def _(b):
+    rows = []
+    for row in b["rows"]:
+        chosen = {
+            key: value for key, value in row.items() if key not in ("shift_max", "tau_theta_max")
+        }
+        settings = Settings(rounding="residual", **chosen)
+
+        def network(tau_theta_max, shift_max=row["shift_max"]):
+            return Network(
+                tuple(b["layers"]),
+                accumulators=True,
+                shift_max=shift_max,
+                tau_theta_max=tau_theta_max,
+            )
+
+        least = settings.tau_theta_needed(network(1))
+        settings.check(network(least))
+        if least > 1:
+            with pytest.raises(UserError, match="tau_theta"):
+                settings.check(network(least - 1))
+        rows.append({**row, "tau_theta_max": least})
+    return {"layers": b["layers"], "rows": rows}
+
+
+class Pieces(Trainer):
+    """Notes before which steps the updates under way are made."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ends: list[int] = []
+
+    def finish(self):
+        self.ends.append(self.step_number)
+        super().finish()
+
+
+@vector("late-updates")
+def _(b):
+    rows = []
+    for row in b["rows"]:
+        net = Network((2, 2, 1), shift_max=b["shift_max"], sample_bits=2, sample_signed=True)
+        chosen = {key: value for key, value in row.items() if key not in ("ends", "shifts")}
+        settings = Settings(update_delay=1, input_shift=14, **chosen)
+        weights = [w[None] for w in seeds.initial_weights(net, 1)]
+        trainer = Pieces(net, settings, array([[1, -1]]), array([1]), weights, [1])
+        for _ in range(b["steps"]):
+            trainer.step()
+        shifts = [settings.shift_at(t, net) for t in trainer.ends]
+        rows.append({**chosen, "ends": trainer.ends, "shifts": shifts})
+    return {"shift_max": b["shift_max"], "steps": b["steps"], "rows": rows}
+
+
+@vector("step-rules")
 def _(b):
     net, start = Network(tuple(b["layers"])), seeds.start_state(b["seed"])
     places: dict[str, Any] = {}
@@ -579,14 +647,14 @@ def traced_step(trainer, source, before):
         factors = layer_inputs
     else:
         factors = [array(ONE)] * net.depth
-    shares = [
+    update_terms = [
         formats.stochastic_round(step.delta[0] * f, shift, random, ROUND_BITS) for f in factors
     ]
-    shown["share"] = shares if settings.perturbs_nodes else shares[0]
+    shown["update_term"] = update_terms if settings.perturbs_nodes else update_terms[0]
     if settings.accumulates:
         shown["G"] = [g[0] for g in trainer.accumulators]
     else:
-        moved = [w[0] - s[0] * v for w, s, v in zip(old, draw, shares, strict=True)]
+        moved = [w[0] - s[0] * v for w, s, v in zip(old, draw, update_terms, strict=True)]
         for w, m in zip(trainer.weights, moved, strict=True):
             assert (w[0] == np.clip(m, net.weight_min, net.weight_max)).all()
     changed = any((w != o).any() for w, o in zip(trainer.weights, old, strict=True))
@@ -609,6 +677,7 @@ def traced_step(trainer, source, before):
     "run-momentum",
     "run-adam",
     "run-continuous",
+    "run-late-updates",
 )
 def _(b):
     net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})
@@ -631,6 +700,7 @@ def _(b):
         else:
             delta = trainer.step().delta
             first_d.append(delta[:, 0] if settings.by_layer else delta[0])
+    trainer.finish()
     correct, cost = trainer.evaluate(codes, labels)
     return {
         "network": b["network"],

@@ -270,9 +270,9 @@ def test_checkpoints_change_nothing(task):
 
 def test_checkpoints_are_where_training_ends_anyhow(task):
     slow = task.with_overrides(tau_x=4, tau_p=3)
-    assert keeping_period(task) == 30
-    assert keeping_period(slow) == 60
-    assert keeping_period(task.with_overrides(schedule="sequential")) == 1
+    assert keeping_period(task.spec) == 30
+    assert keeping_period(slow.spec) == 60
+    assert keeping_period(task.with_overrides(schedule="sequential").spec) == 1
     session = GoldenSession(slow.network())
     with pytest.raises(UserError, match="--checkpoint-every 30 with schedule = 'pip") as error:
         run_training(session, slow, keeper=Keeper(30, lambda _: None))

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import mgd.host.selftest.checks
 from mgd.golden_model.errors import UserError
 from mgd.host.link.board_link import Link
 from mgd.host.link.transport import PortError
+from mgd.host.selftest import checks as checks_module
 from mgd.host.selftest import link_speed, training_check
 from mgd.host.selftest.check import CHECKS
 from mgd.host.selftest.checks import check_identity, self_test
@@ -130,8 +130,8 @@ def session(task):
 @pytest.fixture
 def run_self_test(session, task, monkeypatch):
     """self_test on the stand-in: {name: check}."""
-    monkeypatch.setattr(mgd.host.selftest.checks, "Link", lambda transport: transport)
-    monkeypatch.setattr(mgd.host.selftest.checks, "BoardSession", lambda *_: session)
+    monkeypatch.setattr(checks_module, "Link", lambda transport: transport)
+    monkeypatch.setattr(checks_module, "BoardSession", lambda *_: session)
     return lambda: {check.name: check for check in self_test(session.link, task, "fake")}
 
 

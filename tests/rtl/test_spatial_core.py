@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.verify
 from mgd.boards.simulated import board as simulated
 from mgd.boards.simulated.verilator import compiled
 from mgd.boards.tools import to_verilog
@@ -39,6 +38,7 @@ from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.timing import Timing, clocks_per_step, update_delay, window_clocks
 from mgd.rtl.system.top import Top
 from mgd.scripts.cli import main
+from mgd.scripts.commands import verify as verify_module
 from tests.support.simulation import table_task
 
 SEED = 3
@@ -353,7 +353,7 @@ def test_verify(tmp_path, monkeypatch):
     assert values["values_compared"] == 31 * (2 + 2 * parameters) + baselines + parameters + 5
     assert (values["steps"], values["mismatches"]) == (31, 0)
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Spilled)
+    monkeypatch.setattr(verify_module, "Trainer", Spilled)
     assert CliRunner().invoke(main, arguments).exit_code == 1
     first = json.loads(Path("v.json").read_text())["first_difference"]
     assert (first["step"], first["value"]) == (4, "accumulator")
