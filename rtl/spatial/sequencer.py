@@ -11,8 +11,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import TAU_MAX
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.folded.step_control import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
+from mgd.protocol.registers import Command
+from mgd.rtl.interface import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
 from mgd.rtl.lib.counter import accumulated
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.countdown import Countdown
