@@ -24,7 +24,7 @@ from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.protocol.fixed_settings import Fixed
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.shares import Shares, Sources
+from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 
 OTHER_FAMILIES = 1.25
 """Logic cells of an iCE40 for one of an ECP5: no carry cell with room for sign and gate, no wide
@@ -76,7 +76,7 @@ def logic_cells(config: SpatialConfig, family: str) -> int:
         if layer < net.depth - 1 or not net.reads_sums:
             total += nodes * config.passes * table
     total += config.passes * net.outputs * (240 if net.cost == "cross_entropy" else 120)
-    if not Shares.is_direct(config):
+    if not UpdateTerms.is_direct(config):
         share = (130 if config.share_dsp else 500) - RATE * {"delta_exp", "eta_exp"}.issubset(
             config.constants
         )
