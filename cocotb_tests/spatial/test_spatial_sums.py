@@ -92,7 +92,7 @@ def test_first_sums():
     assert latencies["unsigned"] == 7
     assert (latencies["pipelined_np"], latencies["pipelined_wp"]) == (5, 8)
     units = {name: FirstSums(first_config(name)) for name in FIRST}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5.name, ["CCU2C"])
     return Row(SideBySide(units), first_equals_golden, seed=4, cells=cells)
 
 
@@ -107,7 +107,7 @@ def test_later_sums():
         "cells": 7,
     }
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5.name, ["CCU2C"])
     return Row(SideBySide(units), later_equals_golden, seed=4, cells=cells)
 
 

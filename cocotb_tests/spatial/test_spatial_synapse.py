@@ -59,7 +59,7 @@ def test_synapse():
     widths = {configured(name).gradient_bits % 2 for name in CASES if configured(name).shift_high}
     assert widths == {0, 1}, "accumulators of odd and even width"
     synapses = {name: Synapse(configured(name)) for name in CASES}
-    cells = cell_models(ECP5, ["CCU2C", "LUT4"])
+    cells = cell_models(ECP5.name, ["CCU2C", "LUT4"])
     return Row(SideBySide(synapses), equals_golden_update, seed=2, cells=cells)
 
 

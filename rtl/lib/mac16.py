@@ -46,7 +46,7 @@ def accumulated(m: Module, a, b, *, accumulate, empty, first: int, bits: int):
         "i_D": Const(first & 0xFFFF, 16),
     }
     # Yosys' search for multipliers takes such a cell for one of its own making and sets it up
-    # anew: the module around it, of this name, is hidden from it (boards/flow/commands.py).
+    # anew: the module around it, of this name, is hidden from it (boards/families/ice40.py).
     m.submodules.mac16 = wrapper = Module()
     wrapper.submodules.block = Instance(
         "SB_MAC16",

@@ -158,7 +158,7 @@ class SharedTables(wiring.Component):
         offset = Signal(max(cuts))
 
         # Four cases, selected by two bits: then a bit of position or segment is one LUT.
-        # boards.flow.commands keeps this module apart, because synthesis does not know that only
+        # boards.families.ice40 keeps this module apart, because synthesis does not know that only
         # `beyond` is valid late in its clock.
         m.submodules.apart = apart = Module()
         case, sign = Signal(2), self.beyond[-1]
