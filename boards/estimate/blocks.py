@@ -12,7 +12,7 @@ from mgd.boards.families.usage import MemoryUsage
 from mgd.golden_model.network import ACT_BITS, Network, signed_bits
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.protocol.framing import FRAME_MAX
-from mgd.rtl.folded.config import LIT_WORD, CoreConfig
+from mgd.rtl.folded.config import NONZERO_WORD, CoreConfig
 from mgd.rtl.lib.piecewise import TABLE
 from mgd.rtl.memory.samples import WORD_BITS, bank_rows
 from mgd.rtl.units.activation import has_table
@@ -56,8 +56,8 @@ def other_memories(device: Device, config: CoreConfig) -> MemoryUsage:
         usage += memory_usage(device, config.lane_words, config.lanes * config.phase_bits)
     if config.gate_words:
         usage += memory_usage(device, config.gate_words, 1)
-    if config.lit_words:
-        usage += memory_usage(device, config.lit_words, LIT_WORD) * 2
+    if config.nonzero_words:
+        usage += memory_usage(device, config.nonzero_words, NONZERO_WORD) * 2
     if config.table_memory:
         usage += MemoryUsage(blocks=2)
     if network.cost == "cross_entropy":

@@ -19,8 +19,8 @@ from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.rtl.lib.product import DSP_BITS
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.shares import Shares, Sources
 from mgd.rtl.spatial.timing import clocks_per_step
+from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 from mgd.rtl.units.activations import KINDS, Tabulated
 from mgd.rtl.units.costs import parallel_kind
 
@@ -139,7 +139,7 @@ def dsp_counts(config: SpatialConfig) -> dict[str, int]:
     if not net.reads_sums:
         activations += net.outputs * (net.output in tabulated)
     costs = parallel_kind(net).products(net)
-    shares = 0 if Shares.is_direct(config) else len(Sources.of(config).x)
+    shares = 0 if UpdateTerms.is_direct(config) else len(Sources.of(config).x)
     return {
         "product_dsp": products * per_weight * passes,
         "table_dsp": (activations + costs) * passes,

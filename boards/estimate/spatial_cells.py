@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.shares import Shares, Sources
+from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 
 BASE = 1700
 """UART, link, registers, sequencer, counters."""
@@ -59,7 +59,7 @@ def luts(config: SpatialConfig) -> float:
         if layer < net.depth - 1 or not net.reads_sums:
             total += nodes * config.passes * table
     total += config.passes * net.outputs * (240 if net.cost == "cross_entropy" else 120)
-    if not Shares.is_direct(config):
+    if not UpdateTerms.is_direct(config):
         share = (130 if config.share_dsp else 500) - RATE * {"delta_exp", "eta_exp"}.issubset(
             config.constants
         )

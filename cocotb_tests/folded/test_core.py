@@ -6,8 +6,9 @@ import cocotb
 import numpy as np
 import pytest
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import CoreDriver
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights, words
 from mgd.golden_model.settings import Settings
@@ -202,12 +203,16 @@ OTHERS = {
 """Other values, for what is not fixed."""
 
 
+@pytest.mark.slow
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_core(name):
     network, lanes, settings, idle = CASES[name]
-    run(CoreConfig(Network(**network), lanes), network, settings, idle)
+    return row_of(CoreConfig(Network(**network), lanes), network, settings, idle)
 
 
+@pytest.mark.slow
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", FIXED)
 def test_core_with_fixed_settings(name):
     network, lanes, settings, names, idle = FIXED[name]
@@ -220,16 +225,15 @@ def test_core_with_fixed_settings(name):
         if name not in names
     }
     others = {name: value for name, value in others.items() if value is not None}
-    run(config, network, [settings, {**settings, **others}], idle)
+    return row_of(config, network, [settings, {**settings, **others}], idle)
 
 
-def run(config: CoreConfig, network: dict, settings: list[dict], idle: float) -> None:
+def row_of(config: CoreConfig, network: dict, settings: list[dict], idle: float) -> Row:
     shift = 14 - config.network.sample_bits
     settings = [{**s, "input_shift": shift} for s in settings]
-    simulate(
+    return Row(
         FoldedCore(config),
-        __name__,
-        "equals_golden_model",
+        equals_golden_model,
         {
             "network": network,
             "lanes": config.lanes,

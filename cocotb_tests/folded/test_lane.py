@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import as_signed, config_of, spread
 from mgd.golden_model.formats import saturate, stochastic_round
@@ -85,7 +86,7 @@ def config_for(given) -> CoreConfig:
     return replace(config_of(given), variant=variant, memory_register=given["memory_register"])
 
 
-def run(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: int = 1) -> None:
+def row_of(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: int = 1) -> Row:
     fields, settings = ALL[name]
     if fixed:
         settings = [s for s in settings if s.get("method", "np") == "np"]
@@ -97,37 +98,41 @@ def run(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: i
         "clips": clips,
         "memory_register": memory_register,
     }
-    simulate(Lane(config_for(given)), __name__, "equals_update_and_sum", given)
+    return Row(Lane(config_for(given)), equals_update_and_sum, given)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("memory_register", [True, False])
 @pytest.mark.parametrize("name", ALL)
 def test_lane(name, memory_register):
-    run(name, clips=False, memory_register=memory_register)
+    return row_of(name, clips=False, memory_register=memory_register)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("fixed", [[], [("method", "np")]])
 def test_lane_of_many(name, fixed):
     """With registers of its own in front of its multiplier."""
-    run(name, clips=False, fixed=fixed, lanes=9)
+    return row_of(name, clips=False, fixed=fixed, lanes=9)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_lane_of_a_core_that_perturbs_nodes_alone(name):
-    run(name, clips=False, fixed=[("method", "np")])
+    return row_of(name, clips=False, fixed=[("method", "np")])
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", ALL)
 def test_lane_counts_saturations(name):
-    run(name, clips=True)
+    return row_of(name, clips=True)
 
 
 class Driver:
     """Sets pins at given clocks and looks at outputs at given clocks."""
 
     CONTROLS = (
-        *("share", "gives", "accumulates", "write", "clear"),
+        *("update_term", "apply_accumulator", "accumulates", "write", "clear"),
         *("signs", "products", "host_write_gradient", "hide_gradient"),
     )
     NOISE = ("previous_sign", "x", "sign", "write_address", "add_sign")
@@ -210,10 +215,10 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
         if update:
             d.at(
                 clock + 2,
-                share=int(saturate(exact, -limit, limit)),
+                update_term=int(saturate(exact, -limit, limit)),
                 previous_sign=int(sign < 0),
                 accumulates=int(settings.accumulates),
-                gives=int(settings.accumulates and update["change"]),
+                apply_accumulator=int(settings.accumulates and update["change"]),
             )
             d.at(clock + later, write=1, write_address=j)
         if not flush:
@@ -278,7 +283,7 @@ async def equals_update_and_sum(dut):
         ):
             for j, move in enumerate(moves):
                 d.at(d.now + j, address=j)
-                d.at(d.now + j + 2, share=move, previous_sign=1)
+                d.at(d.now + j + 2, update_term=move, previous_sign=1)
                 d.at(d.now + j + lane.UPDATE, write=1, write_address=j)
             await d.run()
         for j in range(INPUTS + 1):

@@ -6,8 +6,9 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import network_of
 from mgd.golden_model.errors import UserError
@@ -21,9 +22,10 @@ NETWORK = {"layers": (3, 2)}
 KINDS = (golden.EPOCH, golden.RANDOM)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("kind", KINDS)
 def test_sample_order(kind):
-    simulate(SampleOrder(kind, stride=7), __name__, "orders", {"kind": kind, "stride": 7})
+    return Row(SampleOrder(kind, stride=7), orders, {"kind": kind, "stride": 7})
 
 
 @cocotb.test(timeout_time=4, timeout_unit="ms")

@@ -11,7 +11,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import as_signed, network_of, spread
@@ -72,9 +73,11 @@ class Ring(wiring.Component):
         # As far away as those of the core.
         turn = delayed(m, ring.turns, 2)
         with m.If(turn):
-            m.d.sync += [a.eq(b) for a, b in zip(weights, [*weights[1:], ring.first], strict=True)]
+            m.d.sync += [
+                a.eq(b) for a, b in zip(weights, [*weights[1:], ring.entering], strict=True)
+            ]
         m.d.comb += [
-            ring.last.eq(weights[0]),
+            ring.leaving.eq(weights[0]),
             ring.busy.eq(self.busy),
             ring.return_home.eq(self.return_home),
             self.home.eq(ring.home),
@@ -89,6 +92,7 @@ def ring_config(name: str) -> SpatialConfig:
     return SpatialConfig(network_of({"layers": RINGS[name]}), True, True, 0, 0, 0)
 
 
+@pytest.mark.simulated
 def test_parts():
     parts = {
         **{name: DelayLine(13, clocks) for name, clocks in DELAYS.items()},
@@ -96,7 +100,7 @@ def test_parts():
         **{name: Tree(shapes) for name, shapes in TREES.items()},
         **{name: Ring(ring_config(name)) for name in RINGS},
     }
-    simulate(SideBySide(parts), __name__, "do_what_they_say", seed=8)
+    return Row(SideBySide(parts), do_what_they_say, seed=8)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
-"""rtl.spatial.streams against golden_model.signs.sequence: windows, leaps of any length, the
+"""rtl.spatial.sign_windows against golden_model.signs.sequence: windows, leaps of any length, the
 start."""
 
 from __future__ import annotations
 
 import cocotb
 import numpy as np
+import pytest
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of
@@ -19,7 +21,7 @@ from mgd.golden_model.seeds import start_state
 from mgd.golden_model.signs.sequence import STATE_BITS, stream_states
 from mgd.golden_model.trainer import SignSource
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.streams import SignStream, StreamStarter, sign_leap
+from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader, sign_leap
 
 CASES = {
     "wp": ({"layers": (2, 3, 1)}, False),
@@ -53,7 +55,7 @@ class Streams(wiring.Component):
         )
 
     def _starter_inputs(self):
-        members = StreamStarter(self.config).signature.members
+        members = WindowLoader(self.config).signature.members
         return {name: members[name] for name in ("start", "seed")}
 
     @staticmethod
@@ -67,18 +69,18 @@ class Streams(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.starter = starter = StreamStarter(self.config)
+        m.submodules.starter = starter = WindowLoader(self.config)
         m.d.comb += [
             starter.start.eq(self.start),
             starter.seed.eq(self.seed),
             self.busy.eq(starter.busy),
         ]
         for name, leap in self.leaps.items():
-            m.submodules[name] = stream = SignStream(leap)
+            m.submodules[name] = stream = SignWindow(leap)
             m.d.comb += [
                 stream.load.eq(starter.load[int(name[1:])]),
                 stream.bit.eq(starter.bit),
-                stream.step.eq(self.step),
+                stream.advance.eq(self.step),
                 getattr(self, name).eq(stream.signs),
             ]
         return m
@@ -91,13 +93,10 @@ def configured(name: str) -> SpatialConfig:
     )
 
 
+@pytest.mark.simulated
 def test_sign_streams():
-    simulate(
-        SideBySide({name: Streams(configured(name)) for name in CASES}),
-        __name__,
-        "equals_sign_source",
-        seed=7,
-    )
+    streams = {name: Streams(configured(name)) for name in CASES}
+    return Row(SideBySide(streams), equals_sign_source, seed=7)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -145,10 +144,11 @@ async def follow(dut, config: SpatialConfig) -> None:
             dut.step.value = 0
 
 
+@pytest.mark.simulated
 def test_starter():
     """Alone: which window takes a bit, and which bit."""
-    starters = {name: StreamStarter(configured(name)) for name in ("wp", "one_neuron")}
-    simulate(SideBySide(starters), __name__, "brings_windows", seed=3)
+    starters = {name: WindowLoader(configured(name)) for name in ("wp", "one_neuron")}
+    return Row(SideBySide(starters), brings_windows, seed=3)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -7,9 +7,11 @@ from typing import Any
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array, signed_array, spread
@@ -79,6 +81,7 @@ def later_config(name: str) -> SpatialConfig:
     )
 
 
+@pytest.mark.simulated
 def test_first_sums():
     latencies = {name: FirstSums.latency_of(first_config(name)) for name in FIRST}
     # A clock to the neuron, two levels of adders a clock, the bias among them; planes add one,
@@ -90,9 +93,10 @@ def test_first_sums():
     assert (latencies["pipelined_np"], latencies["pipelined_wp"]) == (5, 8)
     units = {name: FirstSums(first_config(name)) for name in FIRST}
     cells = cell_models(ECP5.name, ["CCU2C"])
-    simulate(SideBySide(units), __name__, "first_equals_golden", seed=4, cells=cells)
+    return Row(SideBySide(units), first_equals_golden, seed=4, cells=cells)
 
 
+@pytest.mark.simulated
 def test_later_sums():
     latencies = {name: LaterSums.latency_of(later_config(name), 1) for name in LATER}
     assert latencies == {
@@ -104,7 +108,7 @@ def test_later_sums():
     }
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
     cells = cell_models(ECP5.name, ["CCU2C"])
-    simulate(SideBySide(units), __name__, "later_equals_golden", seed=4, cells=cells)
+    return Row(SideBySide(units), later_equals_golden, seed=4, cells=cells)
 
 
 class Checker:
@@ -167,14 +171,14 @@ class Checker:
         self.drive("signs", bits)
         return np.array([-1 if bits >> k & 1 else 1 for k in range(count)])
 
-    def wanted(self, weights, inputs, signs, plain: int, delta_exp: int) -> list[int]:
+    def wanted(self, weights, inputs, signs, unperturbed: int, delta_exp: int) -> list[int]:
         """inputs: those of each pass, without the bias."""
         cfg, net, found = self.config, self.config.network, []
         for x, factor in zip(inputs, (1, -1), strict=False):
             x = with_bias(np.array(x))
             base = weighted_sum(weights[None].astype(float), x, net)
             sign_sum = int(signs[0]) * ONE if cfg.nodes else int(signs @ x)
-            z = pre_activation(base, sign_sum, 0 if plain else factor, delta_exp, net)
+            z = pre_activation(base, sign_sum, 0 if unperturbed else factor, delta_exp, net)
             found.append(int(z[0]))
         return found
 
@@ -219,13 +223,13 @@ async def first_sums(dut, name: str) -> None:
                     plane = random.getrandbits(net.layers[0])
                 dut.plane.value = plane
                 dut.plane_first.value, dut.plane_last.value = int(first), int(last)
-                plain = int(random.random() < 0.2)
-                dut.plain.value = plain
+                unperturbed = int(random.random() < 0.2)
+                dut.unperturbed.value = unperturbed
                 signs = checker.signs(random)
                 if number < bits - 1:
                     await checker.clock()
                     continue
-                await checker.clock(checker.wanted(weights, inputs, signs, plain, delta_exp))
+                await checker.clock(checker.wanted(weights, inputs, signs, unperturbed, delta_exp))
                 tokens += 1
                 dut.plane_first.value = dut.plane_last.value = 0
                 while random.random() < 0.15:  # W·x is there after clocks without a token, too
@@ -261,9 +265,9 @@ async def later_sums(dut, name: str) -> None:
                     for _ in range(config.passes)
                 ]
                 dut.x.value = packed_array(chain(*inputs), ACT_BITS)
-                plain = int(random.random() < 0.2)
-                dut.plain.value = plain
+                unperturbed = int(random.random() < 0.2)
+                dut.unperturbed.value = unperturbed
                 signs = checker.signs(random)
-                await checker.clock(checker.wanted(weights, inputs, signs, plain, delta_exp))
+                await checker.clock(checker.wanted(weights, inputs, signs, unperturbed, delta_exp))
             await checker.drain()
     assert checker.compared >= 3 * (TOKENS // 6) * 6

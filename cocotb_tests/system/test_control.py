@@ -3,13 +3,18 @@ bus."""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import cocotb
 import pytest
+from cocotb import regression
 from cocotb.triggers import FallingEdge, ReadOnly, Timer
 from cocotb.utils import get_sim_time
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.support.runner import CLOCK_NS, params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import config_of
 from mgd.protocol.framing import Space, Status
@@ -161,12 +166,40 @@ class Host:
                 await send(self.dut, "weight_reply", [value], rng=self.random)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_control(name):
+@cache
+def built(name: str) -> tuple[Control, dict[str, Any]]:
+    """One for all coroutines, and their parameters."""
     network, lanes, latency = CASES[name]
     given = {"network": network, "lanes": lanes, "sample_latency": latency}
-    control = Control(config_of(given), SAMPLE_MEMORY, CLOCK_HZ, latency)
-    simulate(control, __name__, None, given)
+    return Control(config_of(given), SAMPLE_MEMORY, CLOCK_HZ, latency), given
+
+
+COROUTINES = (
+    "registers_hold_what_is_written",
+    "each_flag_is_its_own",
+    "reports_and_refuses_writes",
+    "tells_its_identity",
+    "reaches_the_samples",
+    "writes_samples_while_the_core_runs",
+    "reaches_the_weights",
+    "reaches_the_accumulators",
+    "is_busy_while_the_core_is",
+    "sums_evaluations",
+    "sums_costs_beyond_32_bits",
+)
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize("coroutine", COROUTINES)
+@pytest.mark.parametrize("name", CASES)
+def test_control(name, coroutine):
+    control, given = built(name)
+    return Row(control, globals()[coroutine], given)
+
+
+def test_every_coroutine_is_in_the_list():
+    found = {name for name, one in globals().items() if isinstance(one, regression.TestGenerator)}
+    assert found == set(COROUTINES)
 
 
 async def ready_host(dut) -> Host:
@@ -314,7 +347,6 @@ async def writes_samples_while_the_core_runs(dut):
     assert host.samples == written
     assert host.sample_writes == 80
     await host.access(Space.SAMPLES, SAMPLE_MEMORY // 2, 1, expect=Status.BAD_ADDRESS)
-    dut.status.value = 0  # the other tests go on with this simulation
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -12,6 +12,8 @@ from mgd.boards.netlist.cell_models import cell_models
 from mgd.golden_model.errors import UserError
 from tests.support.cell_bench import Cell, check, run
 
+pytestmark = pytest.mark.xdist_group("cells")
+
 SEED = 11
 CLOCKS = 3000
 NOISE = random.Random(SEED)

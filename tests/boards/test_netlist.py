@@ -24,6 +24,8 @@ from mgd.scripts.commands import verify as verify_module
 from mgd.scripts.commands import verify_netlist
 from tests.support.simulation import XOR
 
+pytestmark = pytest.mark.xdist_group("netlist")
+
 FAULTS = 10
 CAUGHT = 8
 SEED = 4
