@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.learning import LEARNING, LearningRule
 from mgd.golden_model.network import (
     ACT_FRAC,
     ACT_MAX,
@@ -16,11 +17,11 @@ from mgd.golden_model.network import (
     TAU_MAX,
     Network,
 )
-from mgd.golden_model.perturbations import FAMILIES, Numbering, number_parameters
+from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
 from mgd.golden_model.samples.order import ORDERS
 from mgd.golden_model.samples.window import SampleWindow, check_window
 
-METHODS = ("wp", "np")
+METHODS = tuple(LEARNING)
 DIFFERENCES = ("antithetic", "forward", "highpass")
 ROUNDINGS = ("stochastic", "residual")
 PERTURBATIONS = tuple(FAMILIES)
@@ -204,8 +205,23 @@ class Settings:
         return SampleWindow(self.resident, self.passes) if self.resident else None
 
     @property
+    def learning(self) -> LearningRule:
+        return LEARNING[self.method]
+
+    @property
     def perturbs_nodes(self) -> bool:
+        """The register of a core that knows these two rules."""
         return self.method == "np"
+
+    @property
+    def gates_inputs(self) -> bool:
+        """Whether an update asks which inputs are 0.  One that multiplies by them need not."""
+        return self.gate_zeros and not self.learning.reads_inputs
+
+    @property
+    def skips_inputs(self) -> bool:
+        """Whether a draw's values go to the inputs of the sample that are not 0."""
+        return self.skip_zeros and not self.learning.reads_inputs
 
     @property
     def antithetic(self) -> bool:
@@ -237,7 +253,11 @@ class Settings:
 
     def numbering(self, network: Network) -> list[Numbering | None]:
         """The numbers of the perturbed quantities per layer; None for one that is not trained."""
-        return number_parameters(network, self.perturbs_nodes, self.by_layer, self.trainable)
+        return number_quantities(self.perturbed(network), self.by_layer, self.trainable)
+
+    def perturbed(self, network: Network) -> list[tuple[int, int]]:
+        """(nodes, values per node) that a draw perturbs, per layer of weights."""
+        return self.learning.perturbed_of(network.layers)
 
     @property
     def gain_bits(self) -> int:

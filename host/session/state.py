@@ -48,8 +48,7 @@ def sign_starts(
     """
     states = start_states_at(
         start_state(seed),
-        network.layers[:-1],
-        settings.perturbs_nodes,
+        settings.learning.widths_of(network.layers),
         draws=step // settings.tau_p if moves else 0,
         random_bits=ROUND_BITS * step,
     )

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import ONE, TAU_MAX, Network
-from mgd.golden_model.perturbations import FAMILIES, number_parameters
+from mgd.golden_model.perturbations import FAMILIES, number_quantities
 from mgd.golden_model.settings import FIRST_VARIANT, METHODS, PIPELINED, Settings, delta_exp_for
 from mgd.host.data.datasets import SOURCES, check_options, default_format, prepare, source_digest
 from mgd.host.data.prepared import Prepared
@@ -268,9 +269,8 @@ class Task:
         layers = self.file.network.layers
         if trainable and len(trainable) != len(layers) - 1:
             return DEFAULTS["delta_exp"]  # Settings.check tells about the flags
-        numbering = number_parameters(
-            Network(tuple(layers)), method == "np", values["scope"] == "layer", trainable
-        )
+        perturbed = LEARNING[method].perturbed_of(tuple(layers))
+        numbering = number_quantities(perturbed, values["scope"] == "layer", trainable)
         return delta_exp_for(values["norm"], values["perturbation"], numbering)
 
     # -- what it is made of -----------------------------------------------------------------
