@@ -27,6 +27,7 @@ ROUNDINGS = ("stochastic", "residual")
 PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
 OPTIMIZERS = ("sgd", "adam")
+ACCUMULATE = ("weights", "nodes")
 SEQUENTIAL, PIPELINED = "sequential", "pipelined"
 """Schedules: a step waits for the update before it, or never for any (Settings.update_delay)."""
 FIRST_VARIANT = 9
@@ -95,6 +96,10 @@ class Settings:
     update_delay: int = 0
     """Steps that begin before a step's update is made, as in a pipeline that is never emptied for
     one; 0: none.  With antithetic and stochastic only."""
+    accumulate: str = "weights"
+    """weights: over tau_theta steps, each weight sums up its update terms.  nodes: each node sums
+    up ΔC·s_i while the sample stays, and a change is one outer product with the node's inputs; node
+    perturbation only, tau_x a multiple of tau_theta."""
 
     def __post_init__(self) -> None:
         for name, choice, allowed in (
@@ -105,6 +110,7 @@ class Settings:
             ("scope", self.scope, SCOPES),
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("sample_order", self.sample_order, ORDERS),
+            ("accumulate", self.accumulate, ACCUMULATE),
         ):
             if choice not in allowed:
                 raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
@@ -127,7 +133,9 @@ class Settings:
         ):
             if not low <= value <= high:
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
-        if self.rounding == "stochastic" and self.tau_theta != 1:
+        if self.by_node:
+            self._check_by_node()
+        elif self.rounding == "stochastic" and self.tau_theta != 1:
             raise UserError(
                 f"rounding = 'stochastic' with tau_theta = {self.tau_theta}: it works without an "
                 "accumulator, so only at tau_theta = 1; use rounding = 'residual'"
@@ -137,7 +145,7 @@ class Settings:
                 "difference = 'highpass' with scope = 'layer': the filter knows one sequence of "
                 "costs, not one per layer; use scope = 'network' or difference = 'antithetic'"
             )
-        if self.value_frac and self.rounding == "stochastic":
+        if self.value_frac and self.rounding == "stochastic" and not self.by_node:
             raise UserError(
                 f"perturbation = {self.perturbation!r} with rounding = 'stochastic': its values "
                 "lie between 0 and 1 too, and a share of whole weight units has no such parts; "
@@ -182,6 +190,54 @@ class Settings:
                 "let at least one be true"
             )
 
+    def _check_by_node(self) -> None:
+        """Raise UserError for what accumulate = "nodes" cannot be combined with."""
+        for name, value, refused, why, cure in (
+            (
+                "method", self.method, not self.learning.reads_inputs,
+                "a weight's perturbation is its own, so no sum per node has it",
+                "use method = 'np'",
+            ),
+            (
+                "rounding", self.rounding, self.accumulates,
+                "no weight has an accumulator to keep what is rounded off",
+                "use rounding = 'stochastic'",
+            ),
+            (
+                "difference", self.difference, self.continuous,
+                "the filter's output depends on the samples before",
+                "use difference = 'antithetic' or 'forward'",
+            ),
+            (
+                "update_delay", self.update_delay, self.update_delay > 0,
+                "a core that never waits makes the update of every step by itself",
+                "use schedule = 'sequential'",
+            ),
+            *(
+                (
+                    name, value, bool(value) and value != "sgd",
+                    "it needs an accumulator per weight", "",
+                )
+                for name, value in (
+                    ("optimizer", self.optimizer),
+                    ("momentum_exp", self.momentum_exp),
+                    ("decay_exp", self.decay_exp),
+                )
+            ),
+            (
+                "tau_x", self.tau_x, self.tau_x % self.tau_theta != 0,
+                f"the sum of tau_theta = {self.tau_theta} steps is multiplied by the inputs of one "
+                "sample, which must not change in between",
+                f"use a multiple of {self.tau_theta}",
+            ),
+        ):  # fmt: skip
+            if refused:
+                cure = f"{cure}, or" if cure else f"leave {name} out, or use"
+                raise UserError(
+                    f"{name} = {value!r} with accumulate = 'nodes': {why}; {cure} "
+                    "accumulate = 'weights'"
+                )
+
     @property
     def schedule(self) -> str:
         return schedule_of(self.update_delay)
@@ -192,6 +248,7 @@ class Settings:
         for name, keeps in (
             ("optimizer = 'adam'", "the averages of the gradient" if self.adam else ""),
             ("difference = 'highpass'", "the filter's state" if self.continuous else ""),
+            ("accumulate = 'nodes'", "the sums of the nodes" if self.by_node else ""),
         ):
             if keeps:
                 raise UserError(
@@ -234,6 +291,10 @@ class Settings:
     @property
     def accumulates(self) -> bool:
         return self.rounding == "residual"
+
+    @property
+    def by_node(self) -> bool:
+        return self.accumulate == "nodes"
 
     def shift(self, network: Network) -> int:
         """S: an update is D·2^-S weight units, D being the cost change in 2^-(cost_frac+1).

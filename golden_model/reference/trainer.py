@@ -50,7 +50,8 @@ class FloatTrainer:
         )
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
         self.accumulators = [np.zeros_like(w) for w in self.weights]
-        """Σ ΔC·s/δ (·x_j for node perturbation) since the last update: tau_theta times G."""
+        """Σ ΔC·s/δ (·x_j for node perturbation, unless nodes sum up) since the last update:
+        tau_theta times G."""
         numbering = settings.numbering(network)
         self.perturbation = FAMILIES[settings.perturbation](network, numbering, seeds)
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
@@ -73,6 +74,8 @@ class FloatTrainer:
         self._before = np.zeros(len(seeds))
         self._filtered = np.zeros(len(seeds))
         self._inputs: list[np.ndarray] = []
+        self._update_inputs: dict[int, np.ndarray] = {}
+        """Per layer those of the pass that its last step goes by."""
         self._weights_changed = True
 
     def step(self) -> np.ndarray:
@@ -124,7 +127,8 @@ class FloatTrainer:
             change = plus - self._baseline
         for layer in group:
             term = (change / self.delta)[:, None, None] * self.draw[layer]
-            if s.learning.reads_inputs:
+            self._update_inputs[layer] = self._inputs[layer]
+            if s.learning.reads_inputs and not s.by_node:
                 term = term * self._inputs[layer][:, None, :]
             elif s.gate_zeros:
                 term = term * ((self._inputs[layer] != 0) | (others[layer] != 0))[:, None, :]
@@ -134,6 +138,10 @@ class FloatTrainer:
     def _change(self, layer: int, rate: float) -> None:
         """The weights of a layer change by what its accumulators hold."""
         s, w, g = self.settings, self.weights[layer], self.accumulators[layer]
+        if s.by_node:
+            w -= rate * g * self._update_inputs[layer][:, None, :]
+            g[:] = 0.0
+            return
         if s.adam:
             m, v = self.means[layer], self.squares[layer]
             m += (g - m) * 2.0 ** -averaging_exp(self._changes, s.adam_mean_exp)

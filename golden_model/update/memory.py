@@ -11,6 +11,7 @@ from mgd.golden_model.imperfections import ImperfectHardware
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.update.direct import DirectUpdate
+from mgd.golden_model.update.per_node import NodeSums
 from mgd.golden_model.update.per_weight import WeightAccumulators
 from mgd.golden_model.update.rule import LayerStep, UpdateRule
 
@@ -49,6 +50,8 @@ class WeightMemory:
     def _rule(self) -> UpdateRule:
         if self.settings.accumulates:
             return WeightAccumulators(self.network, self.settings, self.accumulators)
+        if self.settings.by_node:
+            return NodeSums(self.network, self.settings, len(self.saturations))
         return DirectUpdate(self.network, self.settings)
 
     def update(self, parts: list[LayerStep], due: bool) -> None:

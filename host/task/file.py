@@ -122,6 +122,8 @@ class MethodSection(Section):
     """Training samples in the core's memory at a time; 0: all of them."""
     passes: Annotated[int, Field(ge=1, le=RESIDENT_MAX)] | None = None
     """Passes over a resident sample."""
+    accumulate: Literal["weights", "nodes"] | None = None
+    """What sums up over tau_theta steps: each weight, or each node while its sample stays."""
     adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
     tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None

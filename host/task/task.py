@@ -83,6 +83,7 @@ class Plan:
     adam_square_exp: int
     resident: int
     passes: int
+    accumulate: str
     tau_x: int
     tau_p: int
     tau_theta: int
@@ -94,6 +95,8 @@ class Plan:
     @property
     def needs_accumulators(self) -> bool:
         """Whether no rounding but residual will do."""
+        if self.accumulate == "nodes":
+            return False
         fine = FAMILIES[self.perturbation].frac
         kept = self.optimizer == "adam" or self.momentum_exp or self.decay_exp
         return self.tau_theta > 1 or bool(fine or kept)
@@ -248,7 +251,8 @@ class Task:
         plan = Plan(**values)
         if plan.rounding == "auto":
             wide = self.file.numbers.weight_bits >= STOCHASTIC_WEIGHT_BITS
-            residual = plan.needs_accumulators or not wide
+            narrow = not wide and plan.accumulate == "weights"
+            residual = plan.needs_accumulators or narrow
             plan = replace(plan, rounding="residual" if residual else "stochastic")
         return plan
 
