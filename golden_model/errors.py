@@ -4,6 +4,9 @@
 class UserError(ValueError):
     """Something the user gave cannot be used.
 
-    The message is one line: what was wrong, the value, the limit and why, and the mend.
+    The message is one line: what was wrong, the value, the limit and why, and the cure.
     The command line prints it without a traceback and exits with code 2.
     """
+
+    rule: str = ""
+    """Name of the row (golden_model.rules.Rule) that refused it; empty where no row did."""

@@ -10,16 +10,28 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from mgd.golden_model import rules
 from mgd.golden_model.costs import COSTS, KINDS, Cost
-from mgd.golden_model.errors import UserError
+from mgd.golden_model.declaration import Choice, Flag, Whole, declarations, declare
 from mgd.golden_model.formats import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, ONE
+from mgd.golden_model.limits import DELTA_EXP_MAX, SHIFT_MIN, TAU_MAX
 
-TAU_MAX = (1 << 16) - 1
-"""Largest time constant, in steps."""
-DELTA_EXP_MAX = 12
-"""Largest exponent d of the perturbation size δ = 2^-d that every core accepts."""
-SHIFT_MIN = -4
-"""Smallest update shift S (see Settings.shift); negative means a left shift."""
+__all__ = [
+    "ACTIVATIONS",
+    "ACT_BITS",
+    "ACT_FRAC",
+    "ACT_MAX",
+    "ACT_MIN",
+    "DELTA_EXP_MAX",
+    "ONE",
+    "ROUND_BITS",
+    "SHIFT_MIN",
+    "TAU_MAX",
+    "UNIT_ACTIVATIONS",
+    "Network",
+    "signed_bits",
+]
+
 ROUND_BITS = 8
 """Random bits per stochastic rounding."""
 
@@ -45,88 +57,38 @@ class Network:
 
     layers: tuple[int, ...]
     """Nodes per layer, inputs first: (64, 32, 10)."""
-    hidden: str = "tanh"
+    hidden: str = declare("tanh", Choice(ACTIVATIONS))
     """Activation of the hidden layers."""
-    output: str = "tanh"
+    output: str = declare("tanh", Choice(ACTIVATIONS))
     """Activation of the output layer.  Cross-entropy reads the pre-activations instead."""
-    cost: str = "mse"
-    weight_bits: int = 16
+    cost: str = declare("mse", Choice(COSTS))
+    weight_bits: int = declare(16, Whole(8, 18))
     """Weight width; 3 integer bits and a sign, so 16 bits are Q3.12."""
-    pre_frac: int = 12
+    pre_frac: int = declare(12, Whole(8, 14))
     """Fraction bits of a pre-activation."""
-    cost_frac: int = 12
+    cost_frac: int = declare(12, Whole(8, 16))
     """Fraction bits of the cost."""
-    sample_bits: int = 8
+    sample_bits: int = declare(8, Whole(1, 16))
     """Width of one input code in the sample memory."""
-    sample_signed: bool = False
+    sample_signed: bool = declare(False, Flag())
     """Whether input codes are two's complement."""
     target_low: int = -ONE
     """MSE target of a node whose class is not the label (activation format)."""
     target_high: int = ONE
     """MSE target of the node whose class is the label (activation format)."""
-    accumulators: bool = False
+    accumulators: bool = declare(False, Flag())
     """Whether each synapse has a gradient accumulator G (needed unless tau_theta = 1)."""
-    tau_theta_max: int = 1
+    tau_theta_max: int = declare(1, Whole(1, TAU_MAX))
     """Largest tau_theta that the accumulators are wide enough for."""
-    shift_max: int = 24
-    """Largest update shift S (see Settings.shift) that the accumulators are wide enough for."""
-    smoothing_exp: int = 0
+    shift_max: int = declare(24, Whole(0, 32))
+    """Largest update shift S (golden_model.update.shift) that the accumulators are wide enough
+    for."""
+    smoothing_exp: int = declare(0, Whole(0, 16), later=True)
     """Label smoothing ε = 2^-smoothing_exp of cross-entropy; 0: none."""
 
     def __post_init__(self) -> None:
-        if len(self.layers) < 2:
-            raise UserError(
-                f"layers = {list(self.layers)}: a network needs at least an input and an output "
-                "layer; give two numbers or more, for example [2, 2, 1]"
-            )
-        for size in self.layers:
-            if not 1 <= size <= 4096:
-                raise UserError(
-                    f"layers: a layer of {size} nodes; each needs 1 to 4096, the widths of sums "
-                    "are checked up to there"
-                )
-        for name, kind in (("hidden", self.hidden), ("output", self.output)):
-            if kind not in ACTIVATIONS:
-                raise UserError(f"{name} = {kind!r}: must be one of {', '.join(ACTIVATIONS)}")
-        if self.cost not in COSTS:
-            raise UserError(f"cost = {self.cost!r}: must be one of {', '.join(COSTS)}")
-        if refusal := self.cost_kind.refusal(self):
-            raise UserError(refusal)
-        for name, value, low, high in (
-            ("weight_bits", self.weight_bits, 8, 18),
-            ("pre_frac", self.pre_frac, 8, 14),
-            ("cost_frac", self.cost_frac, 8, 16),
-            ("sample_bits", self.sample_bits, 1, 16),
-            ("tau_theta_max", self.tau_theta_max, 1, TAU_MAX),
-            ("shift_max", self.shift_max, 0, 32),
-            ("smoothing_exp", self.smoothing_exp, 0, 16),
-        ):
-            if not low <= value <= high:
-                raise UserError(f"{name} = {value}: must be between {low} and {high}")
-        if self.cost_frac < self.pre_frac and self.reads_sums:
-            name = self.cost.replace("_", "-")
-            raise UserError(
-                f"cost_frac = {self.cost_frac} is below pre_frac = {self.pre_frac}: the "
-                f"{name} would lose pre-activation bits; raise cost_frac"
-            )
-        if self.smoothing_exp and not self.cost_kind.smooths:
-            raise UserError(
-                f"smoothing_exp = {self.smoothing_exp} with cost = {self.cost!r}: only "
-                "cross-entropy has labels to smooth; use cost = 'cross_entropy' or leave it out"
-            )
-        for name, value in (("target_low", self.target_low), ("target_high", self.target_high)):
-            if not ACT_MIN <= value <= ACT_MAX:
-                raise UserError(f"{name} = {value}: must fit Q1.14, {ACT_MIN} to {ACT_MAX}")
-        if self.target_low >= self.target_high:
-            raise UserError(
-                f"target_low = {self.target_low / ONE:g} must be below target_high = "
-                f"{self.target_high / ONE:g}: the label's node is the one to be high"
-            )
-        if self.tau_theta_max > 1 and not self.accumulators:
-            raise UserError(
-                f"tau_theta_max = {self.tau_theta_max} without accumulators: only tau_theta = 1 "
-                "works without a gradient memory; set accumulators = true"
-            )
+        rules.check_declared(self)
+        rules.check((*rules.NETWORK, *self.cost_kind.rules), n=self)
 
     # -- counting ---------------------------------------------------------------------------
 
@@ -305,9 +267,9 @@ class Network:
         if self.reads_sums:
             # It reads the output nodes' pre-activations; there is no output activation.
             del fields["output"], fields["target_low"], fields["target_high"]
-        if not self.smoothing_exp:
-            # A field that came later leaves the digests of all others as they were.
-            del fields["smoothing_exp"]
+        for name, known in declarations(self).items():
+            if known.later and fields[name] == known.default:
+                del fields[name]
         if self.depth == 1:
             del fields["hidden"]
         text = repr(sorted(fields.items()))

@@ -1,4 +1,4 @@
-"""What a core is told at run time: method, step sizes and time constants."""
+"""The run-time settings of a core: method, step sizes and time constants."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from mgd.golden_model.errors import UserError
+from mgd.golden_model import rules
+from mgd.golden_model.declaration import Choice, Flag, Flags, Place, Whole, declare
+from mgd.golden_model.formats import ACT_FRAC
 from mgd.golden_model.learning import LEARNING, LearningRule
-from mgd.golden_model.network import (
-    ACT_FRAC,
-    ACT_MAX,
-    ACT_MIN,
-    DELTA_EXP_MAX,
-    SHIFT_MIN,
-    TAU_MAX,
-    Network,
-)
+from mgd.golden_model.limits import DELAY_MAX, DELTA_EXP_MAX, RESIDENT_MAX, STEPS_MAX, TAU_MAX
+from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.samples.window import SampleWindow, check_window
+from mgd.golden_model.samples.window import SampleWindow
+from mgd.golden_model.update.shift import update_shift
 
 METHODS = tuple(LEARNING)
 DIFFERENCES = ("antithetic", "forward", "highpass")
@@ -30,213 +26,85 @@ OPTIMIZERS = ("sgd", "adam")
 ACCUMULATE = ("weights", "nodes")
 SEQUENTIAL, PIPELINED = "sequential", "pipelined"
 """Schedules: a step waits for the update before it, or never for any (Settings.update_delay)."""
-FIRST_VARIANT = 9
-"""Fields of Settings from this one on came later; their defaults change no run."""
-DELAY_MAX = 1023
-"""Most steps that an update may be late."""
-STEPS_MAX = (1 << 32) - 1
-"""Most steps of a run: the core counts them in 32 bits."""
+
+REGISTER, BUILD, HOST, CORE, MODEL = Place
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The run-time registers of a core.  δ = 2^-delta_exp and η/tau_theta = 2^-eta_exp."""
+    """How a core trains.  δ = 2^-delta_exp and η/tau_theta = 2^-eta_exp.
 
-    method: str = "np"
+    Each line is the one declaration of a setting (golden_model.declaration): the task file's keys
+    and limits, digests, and which settings need a core of their own follow from it.  The keys of
+    [training], [training.wp] and [training.np] are those with per_method.
+    Raises UserError where a value is out of range or two contradict each other.
+    """
+
+    method: str = declare("np", Choice(METHODS), REGISTER, per_method=False)
     """wp: perturb weights and biases.  np: perturb pre-activations."""
-    difference: str = "antithetic"
-    """antithetic: ΔC = (C⁺ − C⁻)/2.  forward: ΔC = C⁺ − C0.  highpass: ΔC is what a high-pass
-    filter leaves of the sequence of C⁺, which is all that is measured."""
-    rounding: str = "stochastic"
+    difference: str = declare("antithetic", Choice(DIFFERENCES), REGISTER)
+    """antithetic: ΔC = (C⁺ − C⁻)/2.  forward: ΔC = C⁺ − C0.  highpass: ΔC is the output of a
+    high-pass filter over the sequence of C⁺, the one cost that is measured."""
+    rounding: str = declare("stochastic", Choice(ROUNDINGS), REGISTER, auto=True)
     """stochastic: round the broadcast scalar, no accumulator (tau_theta = 1).
-    residual: sum in G and keep what the shift drops."""
-    delta_exp: int = 5
-    eta_exp: int = 9
-    tau_x: int = 1
-    tau_p: int = 1
-    tau_theta: int = 1
-    input_shift: int = 0
+    residual: sum in G and keep the bits that the shift drops."""
+    delta_exp: int = declare(5, Whole(1, DELTA_EXP_MAX), REGISTER)
+    eta_exp: int = declare(9, Whole(0, 31), REGISTER, by_method={"wp": 13})
+    tau_x: int = declare(1, Whole(1, TAU_MAX), REGISTER)
+    """Steps for which a sample is used."""
+    tau_p: int = declare(1, Whole(1, TAU_MAX), REGISTER)
+    """Steps for which a perturbation is used."""
+    tau_theta: int = declare(1, Whole(1, TAU_MAX), REGISTER)
+    """Steps between two updates of the weights."""
+    input_shift: int = declare(0, Whole(0, ACT_FRAC), REGISTER, per_method=False)
     """An input code is shifted left by this to become an activation."""
-    perturbation: str = "random"
-    """Family of golden_model.perturbations: random, sequential, walsh, square or sine."""
-    scope: str = "network"
+    perturbation: str = declare("random", Choice(PERTURBATIONS), BUILD, later=True)
+    """One of golden_model.perturbations: random, sequential, walsh, square or sine."""
+    scope: str = declare("network", Choice(SCOPES), BUILD, later=True)
     """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
-    trainable: tuple[bool, ...] = ()
+    trainable: tuple[bool, ...] = declare((), Flags(), BUILD, later=True)
     """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
-    gate_zeros: bool = False
-    """Weight perturbation: a synapse whose input is 0 takes no share."""
-    skip_zeros: bool = False
+    gate_zeros: bool = declare(False, Flag(), BUILD, later=True)
+    """Weight perturbation: a synapse whose input is 0 has no part in the update."""
+    skip_zeros: bool = declare(False, Flag(), BUILD, later=True)
     """Of the first layer's weights only those are visited whose input is not 0 in the sample."""
-    optimizer: str = "sgd"
+    optimizer: str = declare("sgd", Choice(OPTIMIZERS), MODEL, later=True)
     """sgd: plain descent, with momentum if you like.  adam: steps of about 2^-eta_exp."""
-    momentum_exp: int = 0
+    momentum_exp: int = declare(0, Whole(0, 16), BUILD, later=True)
     """Momentum 1 − 2^-momentum_exp; 0: none.  The sum of a gradient's steps stays the same."""
-    decay_exp: int = 0
+    decay_exp: int = declare(0, Whole(0, 31), BUILD, later=True)
     """At every change a weight loses its 2^-decay_exp part; 0: none."""
-    halve_every: int = 0
+    halve_every: int = declare(0, Whole(0, STEPS_MAX), HOST, later=True)
     """Steps after which the learning rate halves, again and again; 0: never."""
-    warmup_exp: int = 0
+    warmup_exp: int = declare(0, Whole(0, 31), HOST, later=True)
     """The learning rate begins at 2^-warmup_exp of its value ..."""
-    warmup_every: int = 1
+    warmup_every: int = declare(1, Whole(1, STEPS_MAX), HOST, later=True)
     """... and doubles every so many steps until it has it."""
-    highpass_exp: int = 2
+    highpass_exp: int = declare(2, Whole(1, 16), BUILD, later=True)
     """The filter of difference = "highpass" forgets its 2^-highpass_exp part every step."""
-    sample_order: str = "cycle"
+    sample_order: str = declare("cycle", Choice(ORDERS), BUILD, later=True)
     """cycle: in the order given, again and again.  epoch: shuffled anew for every epoch.
     random: each drawn by itself."""
-    adam_mean_exp: int = 3
+    adam_mean_exp: int = declare(3, Whole(0, 16), MODEL, later=True)
     """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
-    adam_square_exp: int = 10
+    adam_square_exp: int = declare(10, Whole(0, 16), MODEL, later=True)
     """The same for its square; β2 = 0.999."""
-    resident: int = 0
+    resident: int = declare(0, Whole(0, RESIDENT_MAX), HOST, later=True)
     """Training samples in the core's memory at a time, a window that slides through the set; 0:
     all of them."""
-    passes: int = 1
+    passes: int = declare(1, Whole(1, RESIDENT_MAX), HOST, later=True)
     """Passes over a resident sample until another one takes its place."""
-    update_delay: int = 0
+    update_delay: int = declare(0, Whole(0, DELAY_MAX), CORE, later=True, per_method=False)
     """Steps that begin before a step's update is made, as in a pipeline that is never emptied for
     one; 0: none.  With antithetic and stochastic only."""
-    accumulate: str = "weights"
+    accumulate: str = declare("weights", Choice(ACCUMULATE), MODEL, later=True)
     """weights: over tau_theta steps, each weight sums up its update terms.  nodes: each node sums
     up ΔC·s_i while the sample stays, and a change is one outer product with the node's inputs; node
     perturbation only, tau_x a multiple of tau_theta."""
 
     def __post_init__(self) -> None:
-        for name, choice, allowed in (
-            ("method", self.method, METHODS),
-            ("difference", self.difference, DIFFERENCES),
-            ("rounding", self.rounding, ROUNDINGS),
-            ("perturbation", self.perturbation, PERTURBATIONS),
-            ("scope", self.scope, SCOPES),
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("sample_order", self.sample_order, ORDERS),
-            ("accumulate", self.accumulate, ACCUMULATE),
-        ):
-            if choice not in allowed:
-                raise UserError(f"{name} = {choice!r}: must be one of {', '.join(allowed)}")
-        for name, value, low, high in (
-            ("delta_exp", self.delta_exp, 1, DELTA_EXP_MAX),
-            ("eta_exp", self.eta_exp, 0, 31),
-            ("tau_x", self.tau_x, 1, TAU_MAX),
-            ("tau_p", self.tau_p, 1, TAU_MAX),
-            ("tau_theta", self.tau_theta, 1, TAU_MAX),
-            ("input_shift", self.input_shift, 0, ACT_FRAC),
-            ("momentum_exp", self.momentum_exp, 0, 16),
-            ("decay_exp", self.decay_exp, 0, 31),
-            ("halve_every", self.halve_every, 0, STEPS_MAX),
-            ("warmup_exp", self.warmup_exp, 0, 31),
-            ("warmup_every", self.warmup_every, 1, STEPS_MAX),
-            ("highpass_exp", self.highpass_exp, 1, 16),
-            ("adam_mean_exp", self.adam_mean_exp, 0, 16),
-            ("adam_square_exp", self.adam_square_exp, 0, 16),
-            ("update_delay", self.update_delay, 0, DELAY_MAX),
-        ):
-            if not low <= value <= high:
-                raise UserError(f"{name} = {value}: must be between {low} and {high}")
-        if self.by_node:
-            self._check_by_node()
-        elif self.rounding == "stochastic" and self.tau_theta != 1:
-            raise UserError(
-                f"rounding = 'stochastic' with tau_theta = {self.tau_theta}: it works without an "
-                "accumulator, so only at tau_theta = 1; use rounding = 'residual'"
-            )
-        if self.continuous and self.by_layer:
-            raise UserError(
-                "difference = 'highpass' with scope = 'layer': the filter knows one sequence of "
-                "costs, not one per layer; use scope = 'network' or difference = 'antithetic'"
-            )
-        if self.value_frac and self.rounding == "stochastic" and not self.by_node:
-            raise UserError(
-                f"perturbation = {self.perturbation!r} with rounding = 'stochastic': its values "
-                "lie between 0 and 1 too, and a share of whole weight units has no such parts; "
-                "use rounding = 'residual'"
-            )
-        if self.skip_zeros and self.perturbation != "random":
-            raise UserError(
-                f"skip_zeros = true with perturbation = {self.perturbation!r}: it gives every "
-                "weight values of its own in every draw, so that none can be left out; use "
-                "perturbation = 'random', or leave skip_zeros out"
-            )
-        for name, value in (
-            ("optimizer = 'adam'", self.adam),
-            (f"momentum_exp = {self.momentum_exp}", self.momentum_exp),
-            (f"decay_exp = {self.decay_exp}", self.decay_exp),
-        ):
-            if value and not self.accumulates:
-                raise UserError(
-                    f"{name} with rounding = 'stochastic': it needs an accumulator per weight; "
-                    "use rounding = 'residual'"
-                )
-        if self.adam and (self.momentum_exp or self.decay_exp):
-            name = "momentum_exp" if self.momentum_exp else "decay_exp"
-            raise UserError(
-                f"{name} = {getattr(self, name)} with optimizer = 'adam', which has averages of "
-                f"its own; leave {name} out, or use optimizer = 'sgd'"
-            )
-        for name, chosen, needed, why in (
-            ("rounding", self.rounding, "stochastic", "an update belongs to one step"),
-            ("difference", self.difference, "antithetic", "C0 would be another one in every step"),
-            ("resident", self.resident, 0, "waiting for samples would let updates come in time"),
-        ):
-            if self.update_delay and chosen != needed:
-                raise UserError(
-                    f"{name} = {chosen!r} with late updates (schedule = 'pipelined'): {why}; "
-                    f"use {name} = {needed!r}"
-                )
-        check_window(self.resident, self.passes, self.sample_order)
-        if self.trainable and not any(self.trainable):
-            raise UserError(
-                f"trainable = {_flags(self.trainable)}: no layer would ever change; "
-                "let at least one be true"
-            )
-
-    def _check_by_node(self) -> None:
-        """Raise UserError for what accumulate = "nodes" cannot be combined with."""
-        for name, value, refused, why, cure in (
-            (
-                "method", self.method, not self.learning.reads_inputs,
-                "a weight's perturbation is its own, so no sum per node has it",
-                "use method = 'np'",
-            ),
-            (
-                "rounding", self.rounding, self.accumulates,
-                "no weight has an accumulator to keep what is rounded off",
-                "use rounding = 'stochastic'",
-            ),
-            (
-                "difference", self.difference, self.continuous,
-                "the filter's output depends on the samples before",
-                "use difference = 'antithetic' or 'forward'",
-            ),
-            (
-                "update_delay", self.update_delay, self.update_delay > 0,
-                "a core that never waits makes the update of every step by itself",
-                "use schedule = 'sequential'",
-            ),
-            *(
-                (
-                    name, value, bool(value) and value != "sgd",
-                    "it needs an accumulator per weight", "",
-                )
-                for name, value in (
-                    ("optimizer", self.optimizer),
-                    ("momentum_exp", self.momentum_exp),
-                    ("decay_exp", self.decay_exp),
-                )
-            ),
-            (
-                "tau_x", self.tau_x, self.tau_x % self.tau_theta != 0,
-                f"the sum of tau_theta = {self.tau_theta} steps is multiplied by the inputs of one "
-                "sample, which must not change in between",
-                f"use a multiple of {self.tau_theta}",
-            ),
-        ):  # fmt: skip
-            if refused:
-                cure = f"{cure}, or" if cure else f"leave {name} out, or use"
-                raise UserError(
-                    f"{name} = {value!r} with accumulate = 'nodes': {why}; {cure} "
-                    "accumulate = 'weights'"
-                )
+        rules.check_declared(self)
+        rules.check(rules.SETTINGS, s=self)
 
     @property
     def schedule(self) -> str:
@@ -245,16 +113,7 @@ class Settings:
     def check_resumable(self) -> None:
         """Raise UserError where weights, accumulators and a step's number are not all that the
         steps behind it depend on."""
-        for name, keeps in (
-            ("optimizer = 'adam'", "the averages of the gradient" if self.adam else ""),
-            ("difference = 'highpass'", "the filter's state" if self.continuous else ""),
-            ("accumulate = 'nodes'", "the sums of the nodes" if self.by_node else ""),
-        ):
-            if keeps:
-                raise UserError(
-                    f"{name}: a run cannot go on from its middle, as {keeps} would be missing; "
-                    "run it from its first step, without checkpoints"
-                )
+        rules.check(rules.RESUME, s=self)
 
     @property
     def window(self) -> SampleWindow | None:
@@ -297,11 +156,8 @@ class Settings:
         return self.accumulate == "nodes"
 
     def shift(self, network: Network) -> int:
-        """S: an update is D·2^-S weight units, D being the cost change in 2^-(cost_frac+1).
-
-        From W −= η·ΔC·s/δ: S = cost_frac + 1 + eta_exp − delta_exp − weight_frac.
-        """
-        return network.cost_frac + 1 + self.eta_exp - self.delta_exp - network.weight_frac
+        """S, golden_model.update.shift.update_shift."""
+        return update_shift(network, self.eta_exp, self.delta_exp)
 
     @cached_property
     def value_frac(self) -> int:
@@ -381,70 +237,7 @@ class Settings:
 
     def check(self, network: Network) -> None:
         """Raise UserError where these settings ask for more than `network` was built for."""
-        shift = self.shift(network)
-        if not self.adam and not SHIFT_MIN <= shift <= network.shift_max:
-            raise UserError(
-                f"eta_exp = {self.eta_exp} with delta_exp = {self.delta_exp} makes an update shift "
-                f"of {shift}; it must be between {SHIFT_MIN} and {network.shift_max} "
-                "(shift = cost_frac + 1 + eta_exp - delta_exp - weight_frac)"
-            )
-        if network.cost_frac < self.delta_exp + 4:
-            raise UserError(
-                f"delta_exp = {self.delta_exp} needs cost_frac >= {self.delta_exp + 4}, the "
-                f"network has {network.cost_frac}: the cost change would vanish below its last bit"
-            )
-        if self.accumulates and not network.accumulators:
-            raise UserError(
-                "rounding = 'residual' on a core without accumulators; "
-                "set accumulators = true in the task's [core] section"
-            )
-        if self.accumulates and self.tau_theta > network.tau_theta_max:
-            raise UserError(
-                f"tau_theta = {self.tau_theta} is above tau_theta_max = {network.tau_theta_max}, "
-                "which fixes the accumulators' width; raise tau_theta_max and build again"
-            )
-        self._check_family(network)
-        low, high = network.code_min << self.input_shift, network.code_max << self.input_shift
-        if low < ACT_MIN or high > ACT_MAX:
-            raise UserError(
-                f"input_shift = {self.input_shift} turns codes {network.code_min}.."
-                f"{network.code_max} into {low}..{high}; activations are Q1.14, {ACT_MIN}.."
-                f"{ACT_MAX}: lower input_shift or sample_bits"
-            )
-
-    def _check_family(self, network: Network) -> None:
-        if self.trainable and len(self.trainable) != network.depth:
-            raise UserError(
-                f"trainable = {_flags(self.trainable)}: {len(self.trainable)} flags, the network "
-                f"has {network.depth} layers of weights; give one for each"
-            )
-        if network.grid_frac < self.delta_exp + self.value_frac:
-            raise UserError(
-                f"delta_exp = {self.delta_exp} with perturbation = {self.perturbation!r}: its "
-                f"values have {self.value_frac} fraction bits, and sums only {network.grid_frac} "
-                f"for both; delta_exp must be at most {network.grid_frac - self.value_frac}"
-            )
-        shift, most = self.shift(network) + self.gain_bits, network.shift_max
-        if self.gain_bits and not self.adam and shift > most:
-            raise UserError(
-                f"eta_exp = {self.eta_exp}: accumulators {self.gain_bits} bits finer need a shift "
-                f"of {shift}, above shift_max = {most}, which fixes their width; lower eta_exp or "
-                "raise shift_max"
-            )
-        if self.momentum_exp and self.shift(network) < 0:
-            raise UserError(
-                f"eta_exp = {self.eta_exp} makes an update shift of {self.shift(network)}; with "
-                "momentum it must be 0 or more, since what G gives up must be whole: raise eta_exp"
-            )
-        if not self.accumulates:
-            return
-        needed = self.tau_theta_needed(network)
-        if needed > network.tau_theta_max:
-            raise UserError(
-                f"tau_theta = {self.tau_theta} with this perturbation, momentum and decay: the "
-                f"accumulators need tau_theta_max = {needed} or more, not "
-                f"{network.tau_theta_max}; raise tau_theta_max or lower tau_theta"
-            )
+        rules.check(rules.RUN, n=network, s=self)
 
 
 def schedule_of(update_delay: int) -> str:
@@ -462,13 +255,5 @@ def delta_exp_for(norm: float, perturbation: str, numbering: list[Numbering | No
     total = max(n.total for n in numbering if n is not None)
     delta = FAMILIES[perturbation].amplitude(norm, total)
     exp = math.floor(0.5 - math.log2(delta))
-    if not 1 <= exp <= DELTA_EXP_MAX:
-        raise UserError(
-            f"norm = {norm:g} over {total} quantities makes delta = {delta:.3g}; it must be "
-            f"between 2^-{DELTA_EXP_MAX} and 2^-1: change norm, or give delta_exp"
-        )
+    rules.check(rules.NORM, norm=norm, total=total, delta=delta, exp=exp)
     return exp
-
-
-def _flags(values: tuple[bool, ...]) -> str:
-    return "[" + ", ".join("true" if value else "false" for value in values) + "]"

@@ -1,1 +1,1 @@
-"""What host and gateware agree on.  Needs neither Amaranth nor pyserial."""
+"""Everything that the host and the gateware must agree on.  Needs neither Amaranth nor pyserial."""

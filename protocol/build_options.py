@@ -1,4 +1,4 @@
-"""Which member of the family of methods a core is built for, beside its network."""
+"""Settings that are fixed when a core is built, beside its network."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mgd.golden_model.settings import SCOPES, Settings
 MASK_BITS = 8
 """Layers of weights that the identity record can mark as not trained."""
 MEASURED = "antithetic or forward"
-"""The difference is a register."""
+"""The difference is a setting in a register."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One of Variant's, and its bits of the identity record: the number of its value in `values`,
-    from bit `shift` of the variant's two words on."""
+    """A field of BuildOptions and its bits in the identity record: the number of its value in
+    `values`, from bit `shift` of the options' two words on."""
 
     name: str
     shift: int
@@ -63,14 +63,14 @@ FIELDS = (
     Field("sample_order", 26, 2, ORDERS),
     Field("highpass_exp", 28, 4, range(1, 17)),
 )
-"""All of Variant's, none with bit 0.  Another one is a line here and one in Variant: the default is
-its number 0."""
+"""All fields of BuildOptions; none has bit 0.  Another one is a line here and one in BuildOptions:
+its default has number 0."""
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Settings (golden_model.settings.Settings) that are wiring in a core.  The defaults add no
-    gate."""
+class BuildOptions:
+    """Settings (golden_model.settings.Settings) that are fixed when a core is built.  The defaults
+    add no gate."""
 
     scope: str = "network"
     trainable: tuple[bool, ...] = ()
@@ -98,8 +98,9 @@ class Variant:
             )
 
     @classmethod
-    def of(cls, settings: Settings) -> Variant:
-        """That of these settings.  Raises UserError where no core has both of two of them."""
+    def of(cls, settings: Settings) -> BuildOptions:
+        """The options that these settings need.  Raises UserError where no core has two of them
+        together."""
         values = {field.name: getattr(settings, field.name) for field in FIELDS}
         if all(settings.trainable):
             values["trainable"] = ()
@@ -135,7 +136,7 @@ class Variant:
 
     @property
     def takes_codes(self) -> bool:
-        """Whether a core needs Command.CODES before a run (rtl.run_codes)."""
+        """Whether a core needs Command.CODES before a run (protocol.run_codes)."""
         return self.perturbation != "random" or self.ordered
 
     @property
@@ -150,7 +151,7 @@ class Variant:
 
     def check(self, settings: Settings) -> None:
         """Raise UserError where a core that was built for this cannot take these settings."""
-        wanted = Variant.of(settings)
+        wanted = BuildOptions.of(settings)
         for field in FIELDS:
             name, value = field.name, getattr(self, field.name)
             if getattr(wanted, name) != value:
@@ -162,14 +163,14 @@ class Variant:
     # -- in the identity record ---------------------------------------------------------------
 
     def word(self) -> int:
-        """32 bits, 0 in bit 0: what FIELDS says."""
+        """32 bits, laid out by FIELDS; 0 in bit 0."""
         return sum(field.number(getattr(self, field.name)) << field.shift for field in FIELDS)
 
     @classmethod
-    def from_word(cls, word: int, depth: int) -> Variant:
+    def from_word(cls, word: int, depth: int) -> BuildOptions:
         """The inverse of word(), for a network of so many layers of weights.
 
-        Raises UserError where the board has what came later.
+        Raises UserError where the board has options that this program does not know.
         """
         values: dict[str, Any] = {}
         for field in FIELDS:
@@ -178,13 +179,13 @@ class Variant:
             word -= number << field.shift
         if word:
             raise UserError(
-                f"the board's core was built for what this program does not know (bits {word:#x} "
-                "of its variant); use the version that built it, or build it anew"
+                f"the board's core was built with options that this program does not know (bits "
+                f"{word:#x}); use the version that built it, or build it anew"
             )
         return cls(**values)
 
 
-PLAIN = Variant()
+PLAIN = BuildOptions()
 
 
 def shown(value: Any) -> str:

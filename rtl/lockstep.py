@@ -248,7 +248,7 @@ class Lockstep:
         self.values_compared += 1
 
     def _differs(self, step: int, name: str, word: int, lane: int, expected, got) -> NoReturn:
-        layer, node, position = self.config.place(lane, word)
+        layer, node, position = self.config.locate_weight(lane, word)
         raise MismatchError(step, name, expected, got, layer + 1, node, position)
 
 

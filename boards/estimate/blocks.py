@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mgd.boards.devices import ECP5, GOWIN, ICE40, Device
 from mgd.golden_model.network import ACT_BITS, Network, signed_bits
 from mgd.golden_model.signs.sequence import STATE_BITS
-from mgd.protocol.link_protocol import FRAME_MAX
+from mgd.protocol.framing import FRAME_MAX
 from mgd.rtl.folded.config import LIT_WORD, CoreConfig
 from mgd.rtl.lib.piecewise import TABLE
 from mgd.rtl.memory.samples import WORD_BITS, bank_rows

@@ -11,8 +11,8 @@ from mgd.boards.estimate.logic_cells import logic_cells
 from mgd.boards.flow.commands import Design
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
-from mgd.protocol.build_options import PLAIN, Variant
-from mgd.rtl.fixed_settings import Fixed
+from mgd.protocol.build_options import PLAIN, BuildOptions
+from mgd.protocol.fixed_settings import Fixed
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.mac16 import OPERAND_BITS
 from mgd.rtl.memory.samples import SPRAM_DEPTHS, WORD_BITS
@@ -22,7 +22,7 @@ FIT_HINT = "`mgd fit TASK` shows what fits where"
 
 
 def core_config(
-    board: Board, network: Network, lanes: int, fixed: Fixed = (), variant: Variant = PLAIN
+    board: Board, network: Network, lanes: int, fixed: Fixed = (), variant: BuildOptions = PLAIN
 ) -> CoreConfig:
     """A core's layout: what the lanes leave of the DSP blocks is for the other units.
 
@@ -94,7 +94,7 @@ def auto_lanes(
     network: Network,
     sample_memory: int,
     fixed: Fixed = (),
-    variant: Variant = PLAIN,
+    variant: BuildOptions = PLAIN,
 ) -> int:
     """The most lanes that fit, less those that would not save a clock.
 
@@ -128,7 +128,7 @@ def make_design(
     sample_memory: int,
     baud: int | None,
     fixed: Fixed = (),
-    variant: Variant = PLAIN,
+    variant: BuildOptions = PLAIN,
 ) -> Design:
     """The design of a network on a board: how much memory for samples, and who gets the DSPs.
 

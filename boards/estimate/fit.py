@@ -14,8 +14,8 @@ from mgd.boards.estimate.capacity import core_blocks, core_config, sample_depth
 from mgd.boards.estimate.logic_cells import is_calibrated, logic_cells
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import PLAIN, Variant
-from mgd.rtl.fixed_settings import Fixed, fixed_settings
+from mgd.protocol.build_options import PLAIN, BuildOptions
+from mgd.protocol.fixed_settings import Fixed, fixed_settings
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.step_clocks import step_clocks
 from mgd.rtl.memory.spram import WORDS as SPRAM_WORDS
@@ -84,7 +84,7 @@ def assess(
     lanes: int,
     wanted: int,
     fixed: Fixed = (),
-    variant: Variant = PLAIN,
+    variant: BuildOptions = PLAIN,
 ) -> Fit:
     """What a network on `lanes` lanes takes of a board, estimated; without a variant's own gates.
 
@@ -117,7 +117,7 @@ def most_lanes(
     wanted: int,
     below: int,
     fixed: Fixed = (),
-    variant: Variant = PLAIN,
+    variant: BuildOptions = PLAIN,
 ) -> int:
     """The most lanes under `below` that fit, 0 for none."""
     for lanes in range(below - 1, 0, -1):

@@ -22,7 +22,7 @@ from mgd.boards.estimate.spatial_resources import spatial_design as design_of
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs.sequence import STATE_BITS
-from mgd.rtl.fixed_settings import Fixed
+from mgd.protocol.fixed_settings import Fixed
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.shares import Shares, Sources
 

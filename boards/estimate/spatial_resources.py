@@ -11,7 +11,7 @@ from mgd.boards.estimate.blocks import Taken, place
 from mgd.boards.flow.commands import Design
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.rtl.fixed_settings import Fixed
+from mgd.protocol.fixed_settings import Fixed
 from mgd.rtl.lib.product import DSP_BITS
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.shares import Shares, Sources

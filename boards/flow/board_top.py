@@ -22,7 +22,8 @@ from amaranth.lib.wiring import In, Out
 from mgd.boards.board import Board
 from mgd.boards.devices import ECP5, ICE40
 from mgd.boards.flow import pll
-from mgd.rtl.system.top import AnyConfig, Top
+from mgd.rtl.core_kinds import AnyConfig
+from mgd.rtl.system.top import Top
 
 RESET_SECONDS = Fraction(15, 1_000_000)
 """From the PLL's lock to the start.  Block RAM of the iCE40 reads as zero for about 3 µs after

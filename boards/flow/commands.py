@@ -16,7 +16,7 @@ from mgd.boards.flow.ecp5 import netlist as ecp5_netlist
 from mgd.boards.flow.steps import HopelessError, run_tool
 from mgd.boards.tools import changed_environment, fpga_program
 from mgd.golden_model.errors import UserError
-from mgd.rtl.system.top import AnyConfig
+from mgd.rtl.core_kinds import AnyConfig
 
 DESIGN, NETLIST, CELLS, REPORT = "top.il", "top.json", "cells.json", "nextpnr.json"
 YOSYS_LOG, NEXTPNR_LOG, PACK_LOG = yosys.LOG, "nextpnr.log", "pack.log"

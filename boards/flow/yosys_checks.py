@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.signs.sequence import STATE_BITS
+from mgd.rtl.core_kinds import AnyConfig
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.system.top import AnyConfig
 
 
 @dataclass(frozen=True)

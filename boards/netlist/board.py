@@ -37,8 +37,8 @@ from mgd.boards.tools import fpga_program, fpga_program_version, with_ports
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import PLAIN, Variant
-from mgd.rtl.fixed_settings import Fixed
+from mgd.protocol.build_options import PLAIN, BuildOptions
+from mgd.protocol.fixed_settings import Fixed
 from mgd.rtl.system.top import Top, probe_layout
 
 FAMILIES = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
@@ -103,7 +103,7 @@ def design_for(
     lanes: int,
     sample_words: int,
     fixed: Fixed = (),
-    variant: Variant = PLAIN,
+    variant: BuildOptions = PLAIN,
 ) -> Design:
     """What `mgd build` would build for the family's board of FAMILIES.
 

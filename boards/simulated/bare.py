@@ -13,16 +13,11 @@ from mgd.boards.simulated.verilator import compiled
 from mgd.boards.tools import to_verilog
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.link_protocol import Command
+from mgd.protocol.registers import Command
+from mgd.protocol.run_setup import register_fields
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
-from mgd.rtl.folded.step_control import (
-    COMMAND_SHAPE,
-    SETTINGS_LAYOUT,
-    cost_sum_bits,
-    packed_fields,
-    register_fields,
-)
+from mgd.rtl.interface import COMMAND_SHAPE, SETTINGS_LAYOUT, cost_sum_bits, packed_fields
 from mgd.rtl.memory.samples import SampleMemory
 
 

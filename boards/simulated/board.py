@@ -12,7 +12,8 @@ from pathlib import Path
 from mgd.boards.simulated.verilator import Notify, compiled, silent
 from mgd.boards.tools import to_verilog
 from mgd.golden_model.errors import UserError
-from mgd.rtl.system.top import AnyConfig, Top, probe_layout
+from mgd.rtl.core_kinds import AnyConfig
+from mgd.rtl.system.top import Top, probe_layout
 
 CLOCKS_PER_BIT = 4
 """The fewest the UART allows: the wire should not be what a simulation waits for."""

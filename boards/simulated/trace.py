@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mgd.rtl.system.top import AnyConfig, probe_layout
+from mgd.rtl.core_kinds import AnyConfig
+from mgd.rtl.system.top import probe_layout
 
 
 class Trace:

@@ -8,7 +8,8 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import as_signed, config_of, spread
 from mgd.golden_model.formats import saturate, stochastic_round
@@ -42,6 +43,7 @@ CASES = {
 }
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(
     ("shared_dsps", "more"),
@@ -53,7 +55,7 @@ def test_broadcast(name, shared_dsps, more):
     config = replace(config_of(given), shared_dsps=shared_dsps)
     unit = Broadcast(config, more=more)
     given["latency"] = unit.latency(config) if more is None else unit.LATENCY + more
-    simulate(unit, __name__, "equals_stochastic_round", given)
+    return Row(unit, equals_stochastic_round, given)
 
 
 def exponents(config: CoreConfig) -> list[tuple[int, int]]:

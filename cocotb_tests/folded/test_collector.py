@@ -8,14 +8,15 @@ import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 from cocotb.utils import get_sim_time
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.support.runner import CLOCK_NS, params, rng
 from cocotb_tests.support.streams import receive, start_clock
 from cocotb_tests.support.values import config_of, field, payload_layout, spread
 from mgd.golden_model.forward import pre_activation
 from mgd.golden_model.network import DELTA_EXP_MAX, ONE
 from mgd.rtl.folded.collector import Collector, group_layout, tag_layout
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 
 CASES = {
     "1_lane": ({"layers": (3, 2, 1), "weight_bits": 18, "pre_frac": 14, "cost_frac": 14}, 1),
@@ -25,6 +26,7 @@ CASES = {
 GROUPS = 60
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("method", [None, "np"])
 def test_collector(name, method):
@@ -32,7 +34,7 @@ def test_collector(name, method):
     given = {"network": network, "lanes": lanes}
     if method:
         given["fixed"] = [("method", method)]
-    simulate(Collector(config_of(given)), __name__, "equals_pre_activation", given)
+    return Row(Collector(config_of(given)), equals_pre_activation, given)
 
 
 def clock_number() -> int:

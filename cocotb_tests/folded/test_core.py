@@ -6,14 +6,15 @@ import cocotb
 import numpy as np
 import pytest
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import CoreDriver
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights, words
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.fixed_settings import fixed_settings
+from mgd.protocol.fixed_settings import fixed_settings
+from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.lockstep import Lockstep
@@ -202,12 +203,14 @@ OTHERS = {
 """Other values, for what is not fixed."""
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_core(name):
     network, lanes, settings, idle = CASES[name]
-    run(CoreConfig(Network(**network), lanes), network, settings, idle)
+    return row_of(CoreConfig(Network(**network), lanes), network, settings, idle)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", FIXED)
 def test_core_with_fixed_settings(name):
     network, lanes, settings, names, idle = FIXED[name]
@@ -220,16 +223,15 @@ def test_core_with_fixed_settings(name):
         if name not in names
     }
     others = {name: value for name, value in others.items() if value is not None}
-    run(config, network, [settings, {**settings, **others}], idle)
+    return row_of(config, network, [settings, {**settings, **others}], idle)
 
 
-def run(config: CoreConfig, network: dict, settings: list[dict], idle: float) -> None:
+def row_of(config: CoreConfig, network: dict, settings: list[dict], idle: float) -> Row:
     shift = 14 - config.network.sample_bits
     settings = [{**s, "input_shift": shift} for s in settings]
-    simulate(
+    return Row(
         FoldedCore(config),
-        __name__,
-        "equals_golden_model",
+        equals_golden_model,
         {
             "network": network,
             "lanes": config.lanes,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import as_signed, config_of, spread
 from mgd.golden_model.formats import saturate, stochastic_round
@@ -18,10 +19,10 @@ from mgd.golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.update.memory import WeightMemory
 from mgd.golden_model.update.rule import LayerStep
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import SUM_CONTROL, Lane
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 
 INPUTS = 11
 ACCUMULATE = packed_fields(SUM_CONTROL, accumulate=1)
@@ -82,11 +83,11 @@ ALL = CASES | RULES
 
 
 def config_for(given) -> CoreConfig:
-    variant = Variant.of(Settings(**given["settings"][0]))
+    variant = BuildOptions.of(Settings(**given["settings"][0]))
     return replace(config_of(given), variant=variant, memory_register=given["memory_register"])
 
 
-def run(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: int = 1) -> None:
+def row_of(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: int = 1) -> Row:
     fields, settings = ALL[name]
     if fixed:
         settings = [s for s in settings if s.get("method", "np") == "np"]
@@ -98,30 +99,34 @@ def run(name: str, clips: bool, memory_register: bool = True, fixed=(), lanes: i
         "clips": clips,
         "memory_register": memory_register,
     }
-    simulate(Lane(config_for(given)), __name__, "equals_update_and_sum", given)
+    return Row(Lane(config_for(given)), equals_update_and_sum, given)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("memory_register", [True, False])
 @pytest.mark.parametrize("name", ALL)
 def test_lane(name, memory_register):
-    run(name, clips=False, memory_register=memory_register)
+    return row_of(name, clips=False, memory_register=memory_register)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("fixed", [[], [("method", "np")]])
 def test_lane_of_many(name, fixed):
     """With registers of its own in front of its multiplier."""
-    run(name, clips=False, fixed=fixed, lanes=9)
+    return row_of(name, clips=False, fixed=fixed, lanes=9)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_lane_of_a_core_that_perturbs_nodes_alone(name):
-    run(name, clips=False, fixed=[("method", "np")])
+    return row_of(name, clips=False, fixed=[("method", "np")])
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", ALL)
 def test_lane_counts_saturations(name):
-    run(name, clips=True)
+    return row_of(name, clips=True)
 
 
 class Driver:

@@ -6,8 +6,9 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import LIT_WORD
@@ -17,10 +18,11 @@ from mgd.rtl.folded.step_clocks import Visits
 INPUTS = (1, 2, 7, 8, 9, 15, 16, 17, 40)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("inputs", INPUTS)
 def test_lit_inputs(inputs):
     given = {"network": {"layers": (inputs, 2)}, "lanes": 1, "variant": {"skip_zeros": True}}
-    simulate(LitInputs(config_of(given)), __name__, "visits", given, seed=inputs)
+    return Row(LitInputs(config_of(given)), visits, given, seed=inputs)
 
 
 def pattern(random, inputs: int) -> list[int]:

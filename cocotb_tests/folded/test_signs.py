@@ -7,7 +7,8 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import clocks_until, config_of
 from mgd.golden_model.learning import LEARNING
@@ -26,6 +27,7 @@ CASES = {
 DRAWS = 6
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("method", [None, "np", "wp"])
 def test_signs(name, method):
@@ -33,14 +35,15 @@ def test_signs(name, method):
     given = {"network": {"layers": layers}, "lanes": lanes}
     if method:
         given["fixed"] = [("method", method)]
-    simulate(SignGenerator(config_of(given)), __name__, "equals_sign_source", given, seed=5)
+    return Row(SignGenerator(config_of(given)), equals_sign_source, given, seed=5)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_signs_of_inputs_that_are_not_0(name):
     layers, lanes = CASES[name]
     given = {"network": {"layers": layers}, "lanes": lanes, "variant": {"skip_zeros": True}}
-    simulate(SignGenerator(config_of(given)), __name__, "equals_sign_source", given, seed=6)
+    return Row(SignGenerator(config_of(given)), equals_sign_source, given, seed=6)
 
 
 class Sweeps:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+
 import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge
 
 from cocotb_tests.folded.test_core import CASES, SAMPLES, random_codes
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import CoreDriver
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.values import config_of
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.protocol.link_protocol import Command
+from mgd.protocol.registers import Command
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.lockstep import Lockstep
 
@@ -33,6 +36,16 @@ SETTINGS = [
 ]
 
 
+NETWORK, LANES, *_ = CASES["2-2-1_2_lanes"]
+
+
+@functools.cache
+def core() -> FoldedCore:
+    """One for all tests."""
+    return FoldedCore(config_of({"network": NETWORK, "lanes": LANES}))
+
+
+@pytest.mark.simulated
 @pytest.mark.parametrize(
     "coroutine",
     [
@@ -44,9 +57,8 @@ SETTINGS = [
     ],
 )
 def test_schedule(coroutine):
-    network, lanes, *_ = CASES["2-2-1_2_lanes"]
-    given = {"network": network, "lanes": lanes}
-    simulate(FoldedCore(config_of(given)), __name__, coroutine, given)
+    given = {"network": NETWORK, "lanes": LANES}
+    return Row(core(), globals()[coroutine], given)
 
 
 class Run:

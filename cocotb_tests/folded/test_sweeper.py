@@ -6,15 +6,16 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
 from mgd.rtl.folded.nonzero_inputs import visit_layout
-from mgd.rtl.folded.step_control import packed_fields
 from mgd.rtl.folded.sweeper import Sweeper, token_layout
+from mgd.rtl.interface import packed_fields
 
 CASES = {
     "1-1-1_1_lane": ({"layers": (1, 1, 1)}, 1),
@@ -24,18 +25,20 @@ CASES = {
 }
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_sweeper(name):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes}
-    simulate(Sweeper(config_of(given)), __name__, "issues_every_token", given)
+    return Row(Sweeper(config_of(given)), issues_every_token, given)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_sweeper_that_skips(name):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes, "variant": {"skip_zeros": True}}
-    simulate(Sweeper(config_of(given)), __name__, "issues_every_token", given)
+    return Row(Sweeper(config_of(given)), issues_every_token, given)
 
 
 def drawn_visits(config: CoreConfig, random) -> list[dict] | None:

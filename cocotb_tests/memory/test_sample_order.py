@@ -6,23 +6,26 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import network_of
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.samples import order as golden
 from mgd.golden_model.seeds import start_state
-from mgd.rtl.memory.sample_order import PARTS, SAMPLES_MAX, SampleOrder, codes
+from mgd.protocol.run_codes import SAMPLE_COUNTS, SAMPLE_WINDOW, SAMPLES_MAX, sample_codes
+from mgd.rtl.memory.sample_order import SampleOrder
 from mgd.rtl.memory.samples import ADDRESSED
 
 NETWORK = {"layers": (3, 2)}
 KINDS = (golden.EPOCH, golden.RANDOM)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("kind", KINDS)
 def test_sample_order(kind):
-    simulate(SampleOrder(kind, stride=7), __name__, "orders", {"kind": kind, "stride": 7})
+    return Row(SampleOrder(kind, stride=7), orders, {"kind": kind, "stride": 7})
 
 
 @cocotb.test(timeout_time=4, timeout_unit="ms")
@@ -38,7 +41,11 @@ async def orders(dut):
             order = golden.SampleOrder(kind, net, [start_state(seed)], count)
             order.skip(taken)
             # A search that has no end, or is in its middle, does not matter to the next one.
-            for part, value in zip(PARTS, codes(kind, net, seed, count, taken), strict=True):
+            for part, value in zip(
+                (SAMPLE_COUNTS, SAMPLE_WINDOW),
+                sample_codes(kind, net, seed, count, taken),
+                strict=True,
+            ):
                 dut.part.value, dut.data.value, dut.load.value = part, value, 1
                 await FallingEdge(dut.clk)
                 dut.load.value = 0
@@ -58,4 +65,4 @@ async def orders(dut):
 
 def test_too_many_samples():
     with pytest.raises(UserError, match="65,537 training samples: a core numbers 65,536"):
-        codes("random", network_of(NETWORK), 1, SAMPLES_MAX + 1, 0)
+        sample_codes("random", network_of(NETWORK), 1, SAMPLES_MAX + 1, 0)

@@ -8,8 +8,9 @@ import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 from cocotb.utils import get_sim_time
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import packed_record, unpack
-from cocotb_tests.support.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.support.runner import CLOCK_NS, params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import field, network_of, payload_layout
 from mgd.golden_model.errors import UserError
@@ -25,16 +26,16 @@ MEMORIES = {
 }
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("storage", ["block", "spram-model"])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_sample_memory(name, storage):
     network, depth = MEMORIES[name]
     memory = SampleMemory(network_of(network), depth, storage)
     assert memory.latency == (3 if storage == "block" else 1)
-    simulate(
+    return Row(
         memory,
-        __name__,
-        "brings_records",
+        brings_records,
         {
             "network": network,
             "depth": depth,
@@ -150,13 +151,14 @@ async def brings_records(dut):
             await memory.check(range(0, depth, 2))
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("storage", ["block", "spram-model"])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_sample_memory_that_is_written_meanwhile(name, storage):
     network, depth = MEMORIES[name]
     memory = SampleMemory(network_of(network), depth, storage)
     given = {"network": network, "depth": depth, "latency": memory.latency}
-    simulate(memory, __name__, "brings_records_between_writes", given)
+    return Row(memory, brings_records_between_writes, given)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -201,6 +203,7 @@ async def brings_records_between_writes(dut):
 DEEP = {"layers": (7, 3), "sample_bits": 2}
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize(
     ("depth", "storage", "latency"),
     [
@@ -218,7 +221,7 @@ DEEP = {"layers": (7, 3), "sample_bits": 2}
 def test_banks(depth, storage, latency):
     memory = SampleMemory(network_of(DEEP), depth, storage)
     assert memory.latency == latency
-    simulate(memory, __name__, "banks", {"depth": depth, "latency": latency})
+    return Row(memory, banks, {"depth": depth, "latency": latency})
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -265,10 +268,11 @@ LOADERS = {
 }
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("name", LOADERS)
 def test_loader(name):
     network = LOADERS[name]
-    simulate(Loader(network_of(network)), __name__, "unpacks", {"network": network})
+    return Row(Loader(network_of(network)), unpacks, {"network": network})
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

@@ -6,9 +6,11 @@ from typing import Any
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array
@@ -53,13 +55,14 @@ def test_every_cost_has_a_case():
     assert {network_of(fields).cost for fields, _, _ in CASES.values()} == set(UNITS)
 
 
+@pytest.mark.simulated
 def test_parallel_costs():
     units = {}
     for name, (fields, dsp, latency) in CASES.items():
         net = network_of(fields)
         assert cost_latency(net) == latency, name
         units[name] = parallel_cost(net, dsp=dsp)
-    simulate(SideBySide(units), __name__, "equals_golden_cost", seed=6)
+    return Row(SideBySide(units), equals_golden_cost, seed=6)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

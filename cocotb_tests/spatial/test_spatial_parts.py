@@ -11,13 +11,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import as_signed, network_of, spread
 from mgd.golden_model.network import signed_bits
-from mgd.rtl.folded.core import weight_request_layout
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields, weight_request_layout
 from mgd.rtl.lib.adder_tree import add_tree, tree_latency
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.delay_line import LEAST, DelayLine
@@ -90,6 +90,7 @@ def ring_config(name: str) -> SpatialConfig:
     return SpatialConfig(network_of({"layers": RINGS[name]}), True, True, 0, 0, 0)
 
 
+@pytest.mark.simulated
 def test_parts():
     parts = {
         **{name: DelayLine(13, clocks) for name, clocks in DELAYS.items()},
@@ -97,7 +98,7 @@ def test_parts():
         **{name: Tree(shapes) for name, shapes in TREES.items()},
         **{name: Ring(ring_config(name)) for name in RINGS},
     }
-    simulate(SideBySide(parts), __name__, "do_what_they_say", seed=8)
+    return Row(SideBySide(parts), do_what_they_say, seed=8)
 
 
 @pytest.mark.parametrize(

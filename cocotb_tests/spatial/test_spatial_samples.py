@@ -8,7 +8,8 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of
@@ -39,10 +40,11 @@ def test_strides(name, stride):
     assert RecordMemory(config, CASES[name][1]).records == CASES[name][1] // stride
 
 
+@pytest.mark.simulated
 def test_record_memory():
     memories = {name: RecordMemory(configured(name), CASES[name][1]) for name in CASES}
     assert RecordMemory.latency == READ_LATENCY
-    simulate(SideBySide(memories), __name__, "brings_records", seed=5)
+    return Row(SideBySide(memories), brings_records, seed=5)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import cocotb
+import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import send, start_clock
 from cocotb_tests.support.values import network_of
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.folded.step_control import COMMAND_SHAPE, SETTINGS_LAYOUT, packed_fields
+from mgd.protocol.registers import Command
+from mgd.rtl.interface import COMMAND_SHAPE, SETTINGS_LAYOUT, packed_fields
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.record_memory import record_layout
 from mgd.rtl.spatial.sequencer import TOKEN_LAYOUT, Sequencer
@@ -39,9 +41,10 @@ def configured(name: str) -> SpatialConfig:
     return SpatialConfig(network_of(fields), True, antithetic, 0, 0, 0)
 
 
+@pytest.mark.simulated
 def test_sequencer():
     units = {name: Sequencer(configured(name), FLIGHT) for name in CASES}
-    simulate(SideBySide(units), __name__, "equals_golden_schedule", seed=3)
+    return Row(SideBySide(units), equals_golden_schedule, seed=3)
 
 
 @dataclass(frozen=True)

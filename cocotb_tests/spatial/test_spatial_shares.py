@@ -8,7 +8,8 @@ import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array, signed_array, spread
@@ -58,12 +59,13 @@ def count(name: str) -> int:
     return COUNT if CASES[name][1] else 1
 
 
+@pytest.mark.simulated
 def test_shares():
     units = {}
     for name, (*_, latency) in CASES.items():
         assert Shares.latency_of(configured(name)) == latency, name
         units[name] = Shares(configured(name, share_dsp=name not in IN_LOGIC), count(name))
-    simulate(SideBySide(units), __name__, "equals_stochastic_round", seed=9)
+    return Row(SideBySide(units), equals_stochastic_round, seed=9)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

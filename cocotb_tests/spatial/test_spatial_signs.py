@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import cocotb
 import numpy as np
+import pytest
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of
@@ -92,13 +94,10 @@ def configured(name: str) -> SpatialConfig:
     )
 
 
+@pytest.mark.simulated
 def test_sign_streams():
-    simulate(
-        SideBySide({name: Streams(configured(name)) for name in CASES}),
-        __name__,
-        "equals_sign_source",
-        seed=7,
-    )
+    streams = {name: Streams(configured(name)) for name in CASES}
+    return Row(SideBySide(streams), equals_sign_source, seed=7)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -147,10 +146,11 @@ async def follow(dut, config: SpatialConfig) -> None:
             dut.step.value = 0
 
 
+@pytest.mark.simulated
 def test_starter():
     """Alone: which window takes a bit, and which bit."""
     starters = {name: StreamStarter(configured(name)) for name in ("wp", "one_neuron")}
-    simulate(SideBySide(starters), __name__, "brings_windows", seed=3)
+    return Row(SideBySide(starters), brings_windows, seed=3)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

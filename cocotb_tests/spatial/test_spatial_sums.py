@@ -7,9 +7,11 @@ from typing import Any
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array, signed_array, spread
@@ -79,6 +81,7 @@ def later_config(name: str) -> SpatialConfig:
     )
 
 
+@pytest.mark.simulated
 def test_first_sums():
     latencies = {name: FirstSums.latency_of(first_config(name)) for name in FIRST}
     # A clock to the neuron, two levels of adders a clock, the bias among them; planes add one,
@@ -90,9 +93,10 @@ def test_first_sums():
     assert (latencies["pipelined_np"], latencies["pipelined_wp"]) == (5, 8)
     units = {name: FirstSums(first_config(name)) for name in FIRST}
     cells = cell_models(ECP5, ["CCU2C"])
-    simulate(SideBySide(units), __name__, "first_equals_golden", seed=4, cells=cells)
+    return Row(SideBySide(units), first_equals_golden, seed=4, cells=cells)
 
 
+@pytest.mark.simulated
 def test_later_sums():
     latencies = {name: LaterSums.latency_of(later_config(name), 1) for name in LATER}
     assert latencies == {
@@ -104,7 +108,7 @@ def test_later_sums():
     }
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
     cells = cell_models(ECP5, ["CCU2C"])
-    simulate(SideBySide(units), __name__, "later_equals_golden", seed=4, cells=cells)
+    return Row(SideBySide(units), later_equals_golden, seed=4, cells=cells)
 
 
 class Checker:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import as_signed, network_of, spread
@@ -52,12 +54,13 @@ def configured(name: str) -> SpatialConfig:
     )
 
 
+@pytest.mark.simulated
 def test_synapse():
     widths = {configured(name).gradient_bits % 2 for name in CASES if configured(name).shift_high}
     assert widths == {0, 1}, "accumulators of odd and even width"
     synapses = {name: Synapse(configured(name)) for name in CASES}
     cells = cell_models(ECP5, ["CCU2C", "LUT4"])
-    simulate(SideBySide(synapses), __name__, "equals_golden_update", seed=2, cells=cells)
+    return Row(SideBySide(synapses), equals_golden_update, seed=2, cells=cells)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -12,17 +12,16 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from cocotb_tests.support.streams import receive, send, start_clock
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.settings import Settings
-from mgd.host.data.records import sample_records
-from mgd.host.session.base import Samples
-from mgd.protocol.link_protocol import Command
+from mgd.protocol.record import Samples, sample_records
+from mgd.protocol.registers import Command
+from mgd.protocol.run_setup import register_fields
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.core import weight_request_layout
-from mgd.rtl.folded.step_control import (
+from mgd.rtl.interface import (
     COMMAND_SHAPE,
     SETTINGS_LAYOUT,
     evaluation_layout,
     packed_fields,
-    register_fields,
+    weight_request_layout,
 )
 from mgd.rtl.lockstep import Lockstep, signed_fields
 

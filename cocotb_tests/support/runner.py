@@ -1,11 +1,4 @@
-"""Builds a component with Verilator, once, and runs cocotb coroutines on it from pytest.
-
-    def test_thing():
-        simulate(Thing(width=8), __name__, "counts", {"width": 8})
-
-    @cocotb.test(timeout_time=1, timeout_unit="ms")
-    async def counts(dut):
-        width = params()["width"]
+"""Builds Verilog with Verilator, once, and runs cocotb coroutines on it; batch.py is for tests.
 
 Coroutines must not be named test_*, else pytest tries to collect them.
 """
@@ -30,71 +23,41 @@ from xml.etree import ElementTree
 
 from cocotb_tools.runner import get_runner
 
-from mgd.boards.tools import to_verilog, verilator_environment
+from mgd.boards.tools import verilator_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "cocotb"
 TOP = "top"
+OPTIMISE = "-O0"
 RUNTIME_OPTIMISE = "-O1"
 """For Verilator's runtime, which is compiled once for all designs."""
 CLOCK_NS = 10
 """Clock period of every simulation."""
 
 
+_row: tuple[dict[str, Any], int] = ({}, 1)
+
+
+def use_row(parameters: dict[str, Any], seed: int) -> None:
+    """Set what params() and rng() give, in the simulation."""
+    global _row
+    _row = parameters, seed
+
+
 def params() -> dict[str, Any]:
-    """The parameters that the pytest function gave to simulate(), inside a coroutine."""
-    return json.loads(os.environ.get("MGD_PARAMS", "{}"))
+    """The parameters of the row that runs, inside a coroutine."""
+    return _row[0]
 
 
 def rng() -> random.Random:
-    """A generator started with the seed that simulate() was given, inside a coroutine."""
-    return random.Random(int(os.environ["COCOTB_RANDOM_SEED"]))
+    """A generator started with the seed of the row that runs, inside a coroutine."""
+    return random.Random(_row[1])
 
 
-def simulate(
-    component,
-    module: str,
-    testcase: str | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    *,
-    seed: int = 1,
-    environment: Mapping[str, str] | None = None,
-    limit_s: int = 300,
-    optimise: str = "-O0",
-    cells: str = "",
-) -> None:
-    """Run coroutine `testcase` of `module` (all of them for None) on an Amaranth component.
-
-    `parameters` must survive JSON; the coroutine reads them with params().  `environment` is
-    added to the simulation's environment.  `limit_s` is the wall clock limit, a net under the
-    coroutine's own `timeout_time`.  `optimise` is the C++ flag; -O0 is the fastest in all up to
-    about a million clocks.  `cells` is Verilog of the cells that the component instantiates.
-
-    A build is kept under build/cocotb by the digest of its Verilog.  A failing simulation is run
-    again with waves; then AssertionError names the seed, the wave file and the log.
-    """
-    given = json.dumps(dict(parameters or {}))
-    print(f"{module}:{testcase or 'all'} seed={seed} parameters={given}")
-    variables = {"MGD_PARAMS": given, **(environment or {})}
-    text = to_verilog(component, TOP) + cells
-    (CACHE / "runs").mkdir(parents=True, exist_ok=True)
-    run_dir = Path(tempfile.mkdtemp(prefix=f"{testcase or 'all'}-", dir=CACHE / "runs"))
-    build_dir = build(text, waves=False, optimise=optimise)
-    failure = _run(build_dir, run_dir, module, testcase, seed, variables, limit_s, waves=False)
-    if not failure:
-        shutil.rmtree(run_dir)
-        return
-    traced = build(text, waves=True, optimise=optimise)
-    again = _run(traced, run_dir, module, testcase, seed, variables, limit_s, waves=True)
-    raise AssertionError(
-        f"{module}:{testcase or 'all'} failed with seed {seed}, parameters {given}: {failure}\n"
-        f"waves: {run_dir / 'dump.vcd'}\nlog: {run_dir / 'log.txt'}"
-        + ("" if again else "\n(it passed when it was run again with waves)")
-    )
-
-
-def build(text: str, *, waves: bool, optimise: str) -> Path:
+def build(text: str, *, waves: bool, optimise: str = OPTIMISE) -> Path:
     """Folder that holds the simulation of Verilog `text`, built if it is not there yet.
+
+    `optimise` is the C++ flag; -O0 is the fastest in all up to about a million clocks.
 
     Safe where several processes ask for the same one: they wait for the first.
     """
@@ -155,17 +118,18 @@ def _keep(paths: Iterable[Path], final: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _run(
+def run_built(
     build_dir: Path,
     run_dir: Path,
     module: str,
-    testcase: str | None,
-    seed: int,
     variables: Mapping[str, str],
     limit_s: int,
     waves: bool,
-) -> str:
-    """Run once.  Returns what failed, or an empty string."""
+) -> tuple[ElementTree.Element | None, str]:
+    """Run all of cocotb's tests of a module: their results, if there are any, and the log's end.
+
+    `variables` are added to the environment.  `limit_s` is the wall clock limit.
+    """
     results, log = run_dir / "results.xml", run_dir / "log.txt"
     added = dict(os.environ)
     if shutil.which("timeout"):
@@ -180,29 +144,15 @@ def _run(
                 hdl_toplevel_lang="verilog",
                 build_dir=build_dir,
                 test_dir=run_dir,
-                # cocotb's own `testcase` would match every name that ends in this one.
-                test_filter=rf"\.{testcase}$" if testcase else None,
-                seed=seed,
                 extra_env=variables,
                 results_xml=str(results),
                 log_file=log,
                 waves=waves,
             )
     except SystemExit:
-        pass  # judged by the results below
-    if not results.exists():
-        return f"the simulation ended without results\n{_tail(log)}"
-    cases = list(ElementTree.parse(results).getroot().iter("testcase"))
-    if not cases:
-        return f"no coroutine named {testcase!r} in {module}"
-    bad = [case for case in cases if _failed(case)]
-    if bad:
-        return f"{', '.join(str(case.get('name')) for case in bad)}\n{_tail(log)}"
-    return ""
-
-
-def _failed(case: ElementTree.Element) -> bool:
-    return case.find("failure") is not None or case.find("error") is not None
+        pass  # judged by the results
+    found = ElementTree.parse(results).getroot() if results.exists() else None
+    return found, _tail(log)
 
 
 def _tail(path: Path, lines: int = 60) -> str:

@@ -1,7 +1,8 @@
-"""Many small components in one simulation: a build takes seconds, what it holds hardly matters.
+"""Many small components at one clock, in one row of a simulation.
 
+@pytest.mark.simulated
 def test_things():
-    simulate(SideBySide({"a": Thing(3), "b": Thing(4)}), __name__, "counts")
+    return Row(SideBySide({"a": Thing(3), "b": Thing(4)}), counts)
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def counts(dut):

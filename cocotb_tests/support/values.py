@@ -9,7 +9,7 @@ from typing import Any
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from mgd.golden_model.network import Network
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 
 
@@ -22,7 +22,7 @@ def config_of(given: dict[str, Any]) -> CoreConfig:
     """The configuration whose `network`, `lanes`, `fixed` and `variant`, where given, went through
     JSON."""
     fixed = tuple((name, value) for name, value in given.get("fixed", ()))
-    variant = Variant(**given.get("variant", {}))
+    variant = BuildOptions(**given.get("variant", {}))
     return CoreConfig(network_of(given["network"]), given["lanes"], fixed=fixed, variant=variant)
 
 

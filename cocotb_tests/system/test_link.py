@@ -1,19 +1,25 @@
 """rtl.system.link against `zlib` and RFC 1662's escapes written out, and a bus with random
 delays."""
 
+import functools
 import zlib
 
 import cocotb
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import receive, send, start_clock, words_to_bytes
-from mgd.protocol.link_protocol import FRAME_MAX, MAX_READ, MAX_WRITE, SHORTER, Op, Space, Status
+from mgd.protocol.framing import FRAME_MAX, MAX_READ, MAX_WRITE, SHORTER, Op, Space, Status
 from mgd.rtl.system.link import Link
 
 REFUSED_ADDRESS = 0xBAD
 """The bus model answers BAD_ADDRESS here and BUSY at the next one."""
+
+
+link = functools.cache(Link)
+"""One for all tests."""
 
 
 def escaped(data: bytes) -> bytes:
@@ -140,13 +146,14 @@ class Peer:
         assert await self.ask(Op.READ, Space.WEIGHTS, 0x050000, 3) == words
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize(
     "given",
     [{}, {"delay": 5}, {"delay": 3, "idle": 0.5, "stall": 0.5}, {"stall": 0.9}],
     ids=["at_once", "slow_bus", "all_slow", "slow_output"],
 )
 def test_reads_and_writes(given):
-    simulate(Link(), __name__, "reads_and_writes", given)
+    return Row(link(), reads_and_writes, given)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -174,8 +181,9 @@ async def reads_and_writes(dut):
     assert peer.errors() == 0
 
 
+@pytest.mark.simulated
 def test_stops_at_the_first_word_that_is_refused():
-    simulate(Link(), __name__, "stops_at_refused_word", {"delay": 2})
+    return Row(link(), stops_at_refused_word, {"delay": 2})
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -195,8 +203,9 @@ async def stops_at_refused_word(dut):
     await peer.still_answers()
 
 
+@pytest.mark.simulated
 def test_refuses_what_it_does_not_know():
-    simulate(Link(), __name__, "bad_requests")
+    return Row(link(), bad_requests)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -231,8 +240,9 @@ async def bad_requests(dut):
     await peer.still_answers()
 
 
+@pytest.mark.simulated
 def test_drops_damaged_frames():
-    simulate(Link(), __name__, "damaged")
+    return Row(link(), damaged)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -277,9 +287,10 @@ async def damaged(dut):
     await peer.still_answers()
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("seed", [1, 2])
 def test_survives_garbage(seed):
-    simulate(Link(), __name__, "garbage", {"delay": 2}, seed=seed)
+    return Row(link(), garbage, {"delay": 2}, seed=seed)
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
@@ -296,8 +307,9 @@ async def garbage(dut):
         peer.bus.accesses.clear()
 
 
+@pytest.mark.simulated
 def test_two_requests_under_way():
-    simulate(Link(), __name__, "two_under_way", {"delay": 1, "stall": 0.6})
+    return Row(link(), two_under_way, {"delay": 1, "stall": 0.6})
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -321,8 +333,9 @@ async def two_under_way(dut):
     assert peer.errors() == 0
 
 
+@pytest.mark.simulated
 def test_latency_is_what_the_docstring_says():
-    simulate(Link(), __name__, "latency")
+    return Row(link(), latency)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -365,10 +378,13 @@ BYTE_CLOCKS = 40
 """A byte on the wire at 4 clocks per bit, the fewest that the UART allows."""
 
 
-@pytest.mark.parametrize("coroutine", ["takes_writes_at_the_wires_rate", "reads_at_the_wires_rate"])
-def test_keeps_up_with_the_wire(coroutine):
+@pytest.mark.simulated
+@pytest.mark.parametrize(
+    ("name", "delay"), [("takes_writes_at_the_wires_rate", 2), ("reads_at_the_wires_rate", 6)]
+)
+def test_keeps_up_with_the_wire(name, delay):
     # The slowest that rtl.system.control answers: a weight that is read, one that is written.
-    simulate(Link(), __name__, coroutine, {"delay": 6 if coroutine.startswith("reads") else 2})
+    return Row(link(), globals()[name], {"delay": delay})
 
 
 async def at_wire_rate(dut, data: bytes) -> None:

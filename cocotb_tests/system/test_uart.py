@@ -11,7 +11,8 @@ from cocotb.triggers import Edge, FallingEdge, ReadOnly, Timer, with_timeout
 from cocotb.utils import get_sim_time
 from cocotbext.uart import UartSink, UartSource
 
-from cocotb_tests.support.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import CLOCK_NS, params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from mgd.golden_model.errors import UserError
 from mgd.rtl.system.uart import UARTReceiver, UARTTransmitter
@@ -58,17 +59,19 @@ async def line_idle(dut, bits: float) -> None:
     await Timer(round(bits * params()["clocks_per_bit"] * CLOCK_NS), "ns")
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("clocks_per_bit", DIVIDERS)
 def test_receives(clocks_per_bit):
-    simulate(UARTReceiver(clocks_per_bit), __name__, "receives", {"clocks_per_bit": clocks_per_bit})
+    return Row(UARTReceiver(clocks_per_bit), receives, {"clocks_per_bit": clocks_per_bit})
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize(
     ("clocks_per_bit", "offset"), [(5, 0.03), (5, -0.03), (16, 0.04), (16, -0.04), (100, 0.045)]
 )
 def test_receives_from_a_peer_with_another_clock(clocks_per_bit, offset):
     given = {"clocks_per_bit": clocks_per_bit, "offset": offset}
-    simulate(UARTReceiver(clocks_per_bit), __name__, "receives", given)
+    return Row(UARTReceiver(clocks_per_bit), receives, given)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -95,9 +98,10 @@ async def receives(dut):
     assert errors == []
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("clocks_per_bit", DIVIDERS)
 def test_sends(clocks_per_bit):
-    simulate(UARTTransmitter(clocks_per_bit), __name__, "sends", {"clocks_per_bit": clocks_per_bit})
+    return Row(UARTTransmitter(clocks_per_bit), sends, {"clocks_per_bit": clocks_per_bit})
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -111,9 +115,10 @@ async def sends(dut):
     assert bytes(sink.read_nowait()) == sent
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("clocks_per_bit", DIVIDERS)
 def test_every_edge_is_at_its_place(clocks_per_bit):
-    simulate(UARTTransmitter(clocks_per_bit), __name__, "edges", {"clocks_per_bit": clocks_per_bit})
+    return Row(UARTTransmitter(clocks_per_bit), edges, {"clocks_per_bit": clocks_per_bit})
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -135,8 +140,9 @@ async def edges(dut):
     assert all(abs(b - a - period) < 1 for a, b in pairwise(times))
 
 
+@pytest.mark.simulated
 def test_ignores_glitches_and_drops_bad_bytes():
-    simulate(UARTReceiver(16), __name__, "noise", {"clocks_per_bit": 16})
+    return Row(UARTReceiver(16), noise, {"clocks_per_bit": 16})
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -185,9 +191,10 @@ async def expect(dut, source, sent: bytes) -> None:
     assert bytes(got) == sent
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("clocks_per_bit", [4, 4.3, 13.02])
 def test_loopback(clocks_per_bit):
-    simulate(Loopback(clocks_per_bit), __name__, "loopback", {"clocks_per_bit": clocks_per_bit})
+    return Row(Loopback(clocks_per_bit), loopback, {"clocks_per_bit": clocks_per_bit})
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")

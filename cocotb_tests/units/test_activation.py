@@ -10,8 +10,9 @@ import pytest
 from cocotb.triggers import FallingEdge
 from cocotb.utils import get_sim_time
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import CLOCK_NS, params, rng, simulate
+from cocotb_tests.support.runner import CLOCK_NS, params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import (
     around,
@@ -23,7 +24,7 @@ from cocotb_tests.support.values import (
 )
 from mgd.golden_model.activations import activate
 from mgd.golden_model.network import ACT_FRAC, ACTIVATIONS
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 from mgd.rtl.units.activation import Activation, used_kinds
 from mgd.rtl.units.activations import KINDS
 
@@ -88,6 +89,7 @@ def choices() -> list[tuple[str, bool, bool, bool]]:
     return rows
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize(("name", "dsp", "table_memory", "register"), choices())
 def test_activation(name, dsp, table_memory, register):
     network = CASES[name]
@@ -99,7 +101,7 @@ def test_activation(name, dsp, table_memory, register):
         position_register=register,
     )
     given = {"network": network, "latency": unit.latency}
-    simulate(unit, __name__, "equals_activate", given)
+    return Row(unit, equals_activate, given)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import unpack
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import network_of, payload_layout, spread
 from mgd.golden_model.costs import COSTS, classify
 from mgd.golden_model.network import ACT_MAX, ACT_MIN, ONE
 from mgd.golden_model.tables import TABLE_FRAC
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 from mgd.rtl.units.costs import SOON, UNITS, cost_kind, cost_unit
 
 ENTROPY = {"cost": "cross_entropy"}
@@ -60,12 +61,13 @@ def test_every_cost_has_a_case():
     assert {network_of(case).cost for case in CASES.values()} == set(COSTS) == set(UNITS)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize(("name", "dsp", "registered"), choices())
 def test_cost(name, dsp, registered):
     network = CASES[name]
     given = {"dsp": dsp, "registered": registered}
     unit = cost_unit(network_of(network), **given)
-    simulate(unit, __name__, "equals_golden_cost", {"network": network, **given})
+    return Row(unit, equals_golden_cost, {"network": network, **given})
 
 
 def cases(net, random) -> list[tuple[list[int], int]]:

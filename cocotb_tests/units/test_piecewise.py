@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from cocotb_tests.support.runner import params, rng, simulate
+from cocotb_tests.support.batch import Row
+from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import as_signed
 from mgd.golden_model.network import ACT_BITS
@@ -19,6 +20,7 @@ CLOCKS = 3000
 BEYOND_BITS = 4
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("dsp", [True, False], ids=("dsp", "logic"))
 @pytest.mark.parametrize(
     ("kind", "bits", "cost_bits"), [("tanh", 11, 17), ("tanh", 17, 15), ("sigmoid", 16, 14)]
@@ -26,7 +28,7 @@ BEYOND_BITS = 4
 def test_shared_tables(kind, bits, cost_bits, dsp):
     given = {"kind": kind, "bits": bits, "cost_bits": cost_bits}
     unit = SharedTables(tabulated(kind), bits, cost_bits, BEYOND_BITS, dsp=dsp)
-    simulate(unit, __name__, "equals_tables", given)
+    return Row(unit, equals_tables, given)
 
 
 def tabulated(name: str) -> PiecewiseLinear:

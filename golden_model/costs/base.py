@@ -7,14 +7,40 @@ is derived from the network (network.cost_bits).  Outputs have the nodes as last
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from mgd.golden_model.formats import ACT_MAX, ACT_MIN, ONE, round_half_up
+from mgd.golden_model.rules import Rule
 
-if TYPE_CHECKING:
-    from mgd.golden_model.network import Network
+
+class CostNetwork(Protocol):
+    """The part of a golden_model.network.Network that a cost reads."""
+
+    @property
+    def outputs(self) -> int: ...
+
+    @property
+    def output_bound(self) -> int: ...
+
+    @property
+    def pre_frac(self) -> int: ...
+
+    @property
+    def cost_frac(self) -> int: ...
+
+    @property
+    def smoothing_exp(self) -> int: ...
+
+    @property
+    def target_low(self) -> int: ...
+
+    @property
+    def target_high(self) -> int: ...
+
+    @property
+    def reads_sums(self) -> bool: ...
 
 
 class Cost(ABC):
@@ -33,29 +59,27 @@ class Cost(ABC):
     """Whether it reads the output layer's pre-activations, not its activations."""
     smooths: bool = False
     """Whether it has labels to smooth (Network.smoothing_exp)."""
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """Which networks cannot have it: rows on `n`, the network."""
 
     @abstractmethod
-    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         """Integer costs (...) of integer outputs."""
 
     @abstractmethod
-    def bound(self, network: Network) -> int:
+    def bound(self, network: CostNetwork) -> int:
         """The largest that exact() can be, or a little more."""
 
     @abstractmethod
-    def real(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def real(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         """Costs (...) in natural units."""
 
     @abstractmethod
-    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         """Derivative of real() by the outputs, (..., nodes); at a corner that of one side."""
 
-    def refusal(self, network: Network) -> str:
-        """Why the network cannot have it, in a line; nothing where it can."""
-        return ""
 
-
-def targets(labels: np.ndarray, network: Network) -> np.ndarray:
+def targets(labels: np.ndarray, network: CostNetwork) -> np.ndarray:
     """What outputs should be, shape labels.shape + (outputs,), activation format.
 
     target_high at the node whose number is the label, target_low elsewhere; a single node
@@ -66,12 +90,12 @@ def targets(labels: np.ndarray, network: Network) -> np.ndarray:
     return np.where(labels[..., None] == nodes, network.target_high, network.target_low)
 
 
-def real_targets(labels: np.ndarray, network: Network) -> np.ndarray:
+def real_targets(labels: np.ndarray, network: CostNetwork) -> np.ndarray:
     """The same in natural units."""
     return targets(np.asarray(labels), network) / ONE
 
 
-def worst_error(network: Network) -> int:
+def worst_error(network: CostNetwork) -> int:
     """Largest |y − T|, activation format."""
     return max(network.target_high - ACT_MIN, ACT_MAX - network.target_low)
 
@@ -81,7 +105,7 @@ def at_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return labels[..., None] == np.arange(values.shape[-1])
 
 
-def classify(outputs: np.ndarray, network: Network) -> np.ndarray:
+def classify(outputs: np.ndarray, network: CostNetwork) -> np.ndarray:
     """Class number: the largest output, the lowest index of equal ones.
 
     A single output is class 1 from the middle of the two targets (rounded half up) upwards; for

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from mgd.golden_model.costs.base import Cost, at_label
+from mgd.golden_model.costs.base import Cost, CostNetwork, at_label
 from mgd.golden_model.formats import rescale, round_half_up
+from mgd.golden_model.rules import Rule
 from mgd.golden_model.tables import EXP2, LOG2, TABLE_FRAC
-
-if TYPE_CHECKING:
-    from mgd.golden_model.network import Network
 
 MEAN_FRAC = 24
 """Fraction bits of the 1/n by which smoothed labels make a mean of a sum."""
@@ -25,8 +21,16 @@ class CrossEntropy(Cost):
     unit = "bits"
     reads_sums = True
     smooths = True
+    rules = (
+        Rule(
+            "softmax-of-one",
+            lambda n: n.outputs == 1,
+            "cost = 'cross_entropy' with one output node: its softmax is always 1",
+            "use cost = 'mse', or one output node per class",
+        ),
+    )
 
-    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         highest = outputs.max(axis=-1, keepdims=True)
         terms = exp2_negative(highest - outputs, network.pre_frac)
         log_sum = log2(terms.sum(axis=-1), exp_sum_bits(network))
@@ -38,30 +42,22 @@ class CrossEntropy(Cost):
             cost += _smoothing((highest - outputs).sum(axis=-1), margin, network)
         return cost
 
-    def bound(self, network: Network) -> int:
+    def bound(self, network: CostNetwork) -> int:
         spread = 2 * network.output_bound << (network.cost_frac - network.pre_frac)
         if network.smoothing_exp:
             spread += spread >> 12  # the mean's factor is rounded
         return spread + ((network.outputs.bit_length() + 1) << network.cost_frac)
 
-    def real(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def real(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         """log2 Σ 2^z − Σ q_k·z_k, q being the label's (1 − ε) and ε/n for every class."""
         highest = outputs.max(axis=-1)
         log_sum = np.log2(np.exp2(outputs - highest[..., None]).sum(axis=-1)) + highest
         return log_sum - (_aim(outputs, labels, network) * outputs).sum(axis=-1)
 
-    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         powers = np.exp2(outputs - outputs.max(axis=-1, keepdims=True))
         shares = powers / powers.sum(axis=-1, keepdims=True)
         return shares - _aim(outputs, labels, network)
-
-    def refusal(self, network: Network) -> str:
-        if network.outputs > 1:
-            return ""
-        return (
-            "cost = 'cross_entropy' with one output node: its softmax is always 1; "
-            "use cost = 'mse', or one output node per class"
-        )
 
 
 def exp2_negative(d: np.ndarray, pre_frac: int) -> np.ndarray:
@@ -77,12 +73,12 @@ def log2(s: np.ndarray, width: int) -> np.ndarray:
     return LOG2(mantissa, width - 1) + ((exponent - TABLE_FRAC) << TABLE_FRAC)
 
 
-def exp_sum_bits(network: Network) -> int:
+def exp_sum_bits(network: CostNetwork) -> int:
     """Width of Σ 2^(z − zmax): each of the terms is at most 1.0."""
     return (network.outputs << TABLE_FRAC).bit_length()
 
 
-def _smoothing(total: np.ndarray, margin: np.ndarray, network: Network) -> np.ndarray:
+def _smoothing(total: np.ndarray, margin: np.ndarray, network: CostNetwork) -> np.ndarray:
     """ε·(mean of zmax − z_k over k, minus zmax − z_label): what smoothed labels add.
 
     total: Σ (zmax − z_k); the division by their number is a product with a rounded 1/n.
@@ -93,7 +89,7 @@ def _smoothing(total: np.ndarray, margin: np.ndarray, network: Network) -> np.nd
     return round_half_up(exact, MEAN_FRAC + network.smoothing_exp)
 
 
-def _aim(outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+def _aim(outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
     """What the shares of the classes should be, (..., nodes)."""
     part = 2.0**-network.smoothing_exp if network.smoothing_exp else 0.0
     return (1.0 - part) * at_label(outputs, labels) + part / network.outputs

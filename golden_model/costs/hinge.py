@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from mgd.golden_model.costs.base import Cost, at_label
-
-if TYPE_CHECKING:
-    from mgd.golden_model.network import Network
+from mgd.golden_model.costs.base import Cost, CostNetwork, at_label
 
 
 class Hinge(Cost):
@@ -19,7 +14,7 @@ class Hinge(Cost):
     title = "hinge"
     reads_sums = True
 
-    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         one = 1 << network.pre_frac
         if network.outputs == 1:
             excess = one + np.where(labels == 1, -outputs[..., 0], outputs[..., 0])
@@ -30,14 +25,14 @@ class Hinge(Cost):
             excess = one + other - own
         return np.maximum(excess, 0) << (network.cost_frac - network.pre_frac)
 
-    def bound(self, network: Network) -> int:
+    def bound(self, network: CostNetwork) -> int:
         spread = 2 * network.output_bound << (network.cost_frac - network.pre_frac)
         return spread + (1 << network.cost_frac)
 
-    def real(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def real(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         return np.maximum(0.0, 1.0 + _excess(outputs, labels)[0])
 
-    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         excess, direction = _excess(outputs, labels)
         return (1.0 + excess > 0)[..., None] * direction
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from mgd.golden_model.costs.base import Cost, real_targets, targets, worst_error
+from mgd.golden_model.costs.base import Cost, CostNetwork, real_targets, targets, worst_error
 from mgd.golden_model.formats import ACT_FRAC, rescale
-
-if TYPE_CHECKING:
-    from mgd.golden_model.network import Network
 
 
 class AbsoluteError(Cost):
@@ -20,18 +15,18 @@ class AbsoluteError(Cost):
     title = "sum of the errors' sizes"
     reads_sums = False
 
-    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def exact(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         error = np.abs(outputs - targets(labels, network))
         return rescale(error.sum(axis=-1), ACT_FRAC, network.cost_frac)
 
-    def bound(self, network: Network) -> int:
+    def bound(self, network: CostNetwork) -> int:
         exact = network.outputs * worst_error(network) << max(0, network.cost_frac - ACT_FRAC)
         return (exact >> max(0, ACT_FRAC - network.cost_frac)) + 1
 
-    def real(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def real(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         return np.abs(outputs - real_targets(labels, network)).sum(axis=-1)
 
-    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
+    def slope(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         return np.sign(outputs - real_targets(labels, network))
 
 

@@ -17,8 +17,7 @@ from mgd.golden_model.network import Network
 from mgd.host.data.encoding import Scaling
 from mgd.host.data.packed import PackedSamples, RecordFormat
 from mgd.host.data.prepared import Prepared
-from mgd.host.data.records import sample_records
-from mgd.host.session.base import Samples
+from mgd.protocol.record import Samples, sample_records
 
 LARGE = 4 << 20
 """Bytes of a data file from which on it is worth it."""

@@ -17,9 +17,9 @@ from mgd.host.data.generators import GENERATORS
 from mgd.host.data.packed import PackedSamples
 from mgd.host.data.prepared import Prepared
 from mgd.host.data.tables import Table, read_csv, read_npz
-from mgd.host.session.base import Samples
 from mgd.host.task.errors import near
 from mgd.host.task.file import DataSection
+from mgd.protocol.record import Samples
 
 SOURCES = tuple(GENERATORS)
 """Names of the built-in sources."""

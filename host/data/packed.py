@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mgd.golden_model.network import Network
-from mgd.host.session.base import Samples
+from mgd.protocol.record import Samples
 
 
 @dataclass(frozen=True)
 class RecordFormat:
-    """How host.data.records.sample_records packs: what of a network decides it."""
+    """How protocol.record.sample_records packs: what of a network decides it."""
 
     inputs: int
     bits: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mgd.host.data.encoding import Scaling
-from mgd.host.session.base import Samples
+from mgd.protocol.record import Samples
 
 
 @dataclass(frozen=True)

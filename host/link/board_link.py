@@ -1,4 +1,4 @@
-"""Reads and writes a board's spaces by the frames of protocol.link_protocol."""
+"""Reads and writes a board's spaces by the frames of protocol.framing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 
 from mgd.golden_model.errors import UserError
-from mgd.host.link.framing import decode, encode
 from mgd.host.link.transfer import (
     LIMITS,
     RefusedError,
@@ -21,21 +20,21 @@ from mgd.host.link.transfer import (
     refusal_of,
 )
 from mgd.host.link.transport import Transport
-from mgd.protocol.link_protocol import (
+from mgd.protocol.framing import (
     FLAG,
     MAX_READ,
     MAX_WRITE,
     REPLY_HEADER,
     REPLY_TAIL,
-    VERSION,
-    Identity,
     Op,
-    Register,
     Space,
     Status,
+    decode,
+    encode,
 )
+from mgd.protocol.identity import VERSION, WORDS_MAX, Identity
+from mgd.protocol.registers import Register
 
-IDENTITY_WORDS_MAX = 256
 SIZE_MIN = 4
 """Words below which a request is not cut: its frame would hardly become shorter."""
 GOOD_REPLIES = 32
@@ -134,7 +133,7 @@ class Link:
         """
         try:
             size = self.read(Space.IDENTITY, 0, 4)[3]
-            words = self.read(Space.IDENTITY, 0, min(size, IDENTITY_WORDS_MAX))
+            words = self.read(Space.IDENTITY, 0, min(size, WORDS_MAX))
             return Identity.from_words(words)
         except (ValueError, IndexError) as error:
             if isinstance(error, UserError):

@@ -6,7 +6,7 @@ from mgd.golden_model.errors import UserError
 from mgd.host.link.board_link import Link
 from mgd.host.link.transfer import RefusedError
 from mgd.host.link.transport import BAUD, PortError, RateError, SerialTransport
-from mgd.protocol.link_protocol import Space
+from mgd.protocol.framing import Space
 
 BAUDS = (BAUD, 2_000_000, 1_000_000, 921_600, 500_000, 460_800, 230_400, 115_200)
 """Rates to try, the usual one first: a board counts what it hears at a wrong rate as damage."""

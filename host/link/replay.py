@@ -7,10 +7,10 @@ from collections import deque
 from pathlib import Path
 
 from mgd.golden_model.errors import UserError
-from mgd.host.link.framing import decode
 from mgd.host.link.recording import FAILED, SENT, Event, read_recording
 from mgd.host.link.transport import PortError, Transport
-from mgd.protocol.link_protocol import FLAG, REQUEST_HEADER, Op, Register, Space
+from mgd.protocol.framing import FLAG, REQUEST_HEADER, Op, Space, decode
+from mgd.protocol.registers import Register
 
 
 class ReplayError(UserError):
@@ -146,8 +146,8 @@ def describe_request(frame: bytes) -> str:
     _seq, op, space, count = body[:4]
     address = int.from_bytes(body[4:7], "little")
     place = f"{address:#x}"
-    if space == Space.REGISTERS and address in list(Register):
-        place = Register(address).name
+    if space == Space.REGISTERS:
+        place = next((r.name for r in Register if r == address), place)
     names = [
         kind(value).name if value in list(kind) else f"{kind.__name__} {value}"
         for kind, value in ((Op, op), (Space, space))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mgd.golden_model.errors import UserError
-from mgd.protocol.link_protocol import MAX_READ, MAX_WRITE, REPLY_HEADER, SHORTER, Op, Space, Status
+from mgd.protocol.framing import MAX_READ, MAX_WRITE, REPLY_HEADER, SHORTER, Op, Space, Status
 
 LIMITS = {Op.READ: (MAX_READ, 2), Op.WRITE: (MAX_WRITE, 8)}
 """Words of a request, and requests without a reply.  The board has room for one request beside that

@@ -15,8 +15,8 @@ from mgd.golden_model.errors import UserError
 from mgd.host.runs.atomic import write_file
 from mgd.host.runs.progress import CurvePoint, Progress
 from mgd.host.session.state import State
-from mgd.host.task.task import Task
 from mgd.host.task.names import find_task, read_task
+from mgd.host.task.task import Task
 
 NAME = "checkpoint"
 """Of the file in a run folder."""

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from mgd.golden_model.errors import UserError
+from mgd.host.report.curve_plot import draw_curve
 from mgd.host.runs.atomic import write_result
 from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, save
-from mgd.host.report.curve_plot import draw_curve
 from mgd.host.runs.training import RunResult
 
 RUNS = Path("runs")

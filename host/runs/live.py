@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from mgd.host.runs.progress import CurvePoint, Progress
+from mgd.host.runs.training import Reporter
 from mgd.host.session.base import BoardLostError, Session
 from mgd.host.task.task import Task
-from mgd.host.runs.training import Reporter
 
 PROGRESS_SECONDS = 1.0
 """Progress between evaluations is noted no more often than this."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from mgd.golden_model.errors import UserError
+from mgd.host.runs.folder import RUNS
 from mgd.host.runs.live import live_path
 from mgd.host.runs.progress import CurvePoint
-from mgd.host.runs.folder import RUNS
 
 KEYS = (
     "task", "backend", "method", "lanes", "seed", "steps", "accuracy", "target",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +14,11 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.host.data.encoding import Scaling
+from mgd.host.runs.loop import TrainingLoop, interruptible
 from mgd.host.runs.progress import CurvePoint, Progress
-from mgd.host.task.pipelining import check_keeping
 from mgd.host.session.base import BoardLostError, Counters, Session
 from mgd.host.session.state import State
+from mgd.host.task.pipelining import check_keeping
 from mgd.host.task.task import Task
 
 LINK_BOUND = 0.05
@@ -147,7 +146,7 @@ def run_training(
     and what session and keeper raise.
     """
     run = _Run(session, task, reporter or Reporter(), keeper, progress)
-    with interruptible(run.reporter) as interrupted:
+    with interruptible(run.reporter.stopping) as interrupted:
         run.go(interrupted)
     return run.result(interrupted.is_set())
 
@@ -162,9 +161,10 @@ class _Run:
         progress: Progress | None,
     ) -> None:
         self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
-        self.settings = task.settings()
+        self.spec = task.spec
+        self.settings = task.spec.settings
         if keeper is not None:
-            check_keeping(task, keeper.every)
+            check_keeping(self.spec, keeper.every)
         # Asked before the run begins: a checkpoint cannot be had later.
         self.final: UserError | None = None
         """Why the run could not go on from where it stops, if so."""
@@ -191,13 +191,6 @@ class _Run:
             keeper.save(self.kept)
         self.begin = time.perf_counter()
 
-    @property
-    def reached(self) -> int | None:
-        """The step at which the target was reached."""
-        last, target = self.curve[-1], self.task.target
-        there = target is not None and last.step > 0 and last.test_accuracy >= target
-        return last.step if there else None
-
     def go(self, interrupted: threading.Event) -> None:
         """Train until target, last step or interrupt; load again what a board loses."""
         while True:
@@ -215,19 +208,19 @@ class _Run:
 
     def result(self, interrupted: bool) -> RunResult:
         task, session, prepared = self.task, self.session, self.task.prepared
-        stopped = interrupted and self.reached is None and self.step < task.steps
-        now = self.last
+        spec, loop, now = self.spec, self.loop, self.last
+        stopped = interrupted and loop.reached is None and loop.step < loop.last
         return RunResult(
             task=task.name,
             backend=session.backend,
-            method=task.method,
+            method=spec.method,
             lanes=session.lanes,
-            seed=task.seed,
-            steps=self.step,
-            target=task.target,
-            target_reached_at_step=self.reached,
+            seed=spec.seed,
+            steps=loop.step,
+            target=spec.target,
+            target_reached_at_step=loop.reached,
             interrupted=stopped,
-            curve=self.curve,
+            curve=loop.curve,
             counters=replace(
                 self.counters, link_errors=now.link_errors, link_repeats=now.link_repeats
             ),
@@ -246,7 +239,7 @@ class _Run:
 
     def _first_state(self) -> State:
         network = self.session.network
-        weights = initial_weights(network, self.task.seed, self.task.init_gain)
+        weights = initial_weights(network, self.spec.seed, self.spec.init_gain)
         nothing = [np.zeros_like(w) for w in weights] if network.accumulators else []
         return State(0, weights, nothing)
 
@@ -256,85 +249,48 @@ class _Run:
         first = state.take(self.settings)
         session.load_samples(prepared.train, prepared.test, self.settings, first)
         if state.step:
-            session.restore(self.settings, self.task.seed, state)
+            session.restore(self.settings, self.spec.seed, state)
         else:
             session.write_weights(state.weights)
-            session.start(self.settings, self.task.seed)
-        self.step, self.cost_sum = state.step, self.kept.cost_sum
-        self.curve = list(self.kept.curve)
+            session.start(self.settings, self.spec.seed)
+        self.loop = TrainingLoop(
+            session,
+            step=state.step,
+            last=self.spec.steps,
+            eval_every=self.spec.eval_every,
+            target=self.spec.target,
+            cost_sum=self.kept.cost_sum,
+            curve=self.kept.curve,
+            on_progress=self.reporter.progress,
+            evaluated=self.reporter.evaluated,
+            pause_every=self.keeper.every if self.keeper else None,
+            paused=self._keep,
+        )
 
     def _go(self, interrupted: threading.Event) -> None:
-        task, session = self.task, self.session
-        if not self.curve:
-            self._evaluate(None)
-        while self.step < task.steps and self.reached is None:
-            if interrupted.is_set() and self.step == self.curve[-1].step:
-                break
-            due = _following(self.step, task.eval_every)
-            keep = _following(self.step, self.keeper.every) if self.keeper else due
-            until = min(due, keep, task.steps)
-            session.train(until, self.reporter.progress)
-            self.step = until
-            if until in (due, task.steps):
-                before = self.curve[-1].step
-                total = session.counters().cost_sum
-                # Both costs of a step are in the sum, hence the 2.
-                mean = (total - self.cost_sum) / (2 * (until - before) << session.network.cost_frac)
-                self.cost_sum = total
-                self._evaluate(mean)
-            if self.keeper and until == keep and until < task.steps and self.reached is None:
-                self.kept = self._progress()
-                self.keeper.save(self.kept)
-                self.vain_losses = 0
-        self.last, self.counters = self._progress(), session.counters()
+        if not self.loop.curve:
+            self.loop.evaluate_first()
+        self.loop.run(interrupted)
+        self.last, self.counters = self._progress(), self.session.counters()
 
-    def _evaluate(self, train_cost: float | None) -> None:
-        measured, clocks = self.session.evaluate("test"), self.session.counters().train_clocks
-        point = CurvePoint(self.step, train_cost, measured.accuracy, measured.cost, clocks)
-        self.curve.append(point)
-        self.reporter.evaluated(point)
+    def _keep(self) -> None:
+        assert self.keeper is not None
+        self.kept = self._progress()
+        self.keeper.save(self.kept)
+        self.vain_losses = 0
 
     def _progress(self) -> Progress:
         if self.final is None:
             state = self.session.read_state()
         else:
-            state = State(self.step, self.session.read_weights(), [])
+            state = State(self.loop.step, self.session.read_weights(), [])
         counters, earlier = self.session.counters(), self.earlier
         return Progress(
             state=state,
-            curve=tuple(self.curve),
-            cost_sum=self.cost_sum,
+            curve=tuple(self.loop.curve),
+            cost_sum=self.loop.cost_sum,
             wall_seconds=earlier.wall_seconds + time.perf_counter() - self.begin,
             link_errors=earlier.link_errors + counters.link_errors,
             link_repeats=earlier.link_repeats + counters.link_repeats,
             board_losses=self.losses,
         )
-
-
-def _following(step: int, every: int) -> int:
-    """The first multiple of `every` after `step`."""
-    return (step // every + 1) * every
-
-
-@contextmanager
-def interruptible(reporter: Reporter) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual.
-
-    A frame on the link is never cut in half by the first one.  Outside the main thread, where
-    Python delivers no signals, the event is never set.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handler(_number: int, _frame: object) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        reporter.stopping()
-
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

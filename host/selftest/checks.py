@@ -17,7 +17,7 @@ from mgd.host.selftest.training_check import TestRun
 from mgd.host.session.board import BoardSession
 from mgd.host.task.names import builtin_names
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import VERSION, Identity
+from mgd.protocol.identity import VERSION, Identity
 
 
 def self_test(transport: Transport, task: Task | None, backend: str) -> Iterator[Check]:
@@ -86,7 +86,7 @@ def describe(identity: Identity) -> str:
 
 def check_identity(session: BoardSession, task: Task) -> Check:
     """Network, lanes, clock and protocol version; the sizes must be those of the network."""
-    identity, expected = session.identity, session.config.lane_words
+    identity, expected = session.identity, session.layout.lane_words
     measured = {
         "network_of": task.name,
         "digest": f"{identity.digest:016x}",
@@ -104,7 +104,7 @@ def check_identity(session: BoardSession, task: Task) -> Check:
     wrong = []
     if identity.lane_words != expected:
         wrong.append(f"{identity.lane_words} words a lane, the network needs {expected}")
-    if identity.sample_memory < 2 * session.config.record_stride:
+    if identity.sample_memory < 2 * session.layout.record_stride:
         wrong.append("a sample memory that holds no two samples")
     if wrong:
         detail = f"{detail}; it says {' and '.join(wrong)}"

@@ -11,16 +11,16 @@ from mgd.host.link.transport import Transport
 from mgd.host.selftest.check import Check
 from mgd.host.selftest.memory_check import patterns
 from mgd.host.session.board import BoardSession
-from mgd.protocol.link_protocol import (
+from mgd.protocol.framing import (
     CRC_BYTES,
     MAX_READ,
     MAX_WRITE,
     REPLY_HEADER,
     REPLY_TAIL,
     REQUEST_HEADER,
-    Register,
     Space,
 )
+from mgd.protocol.registers import Register
 
 BULK_WORDS = 2048
 BULK_SECONDS = 0.3

@@ -8,7 +8,7 @@ import numpy as np
 
 from mgd.host.selftest.check import Check
 from mgd.host.session.board import BoardSession
-from mgd.protocol.link_protocol import Space
+from mgd.protocol.framing import Space
 
 REMEDY = (
     "run it again: a fault at the same place is the design's or the chip's, at another place the "
@@ -73,7 +73,7 @@ def difference(pattern: str, wrote: np.ndarray, read: np.ndarray) -> Difference 
 
 def check_weights(session: BoardSession) -> Check:
     """Every word of every lane's weight memory."""
-    lanes, words = session.config.lanes, session.config.lane_words
+    lanes, words = session.layout.lanes, session.layout.lane_words
     bits = session.network.weight_bits
     mask = np.uint32((1 << bits) - 1)
     for name, pattern in patterns(lanes * words).items():

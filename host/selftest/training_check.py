@@ -9,11 +9,12 @@ import numpy as np
 
 from mgd.golden_model.seeds import initial_weights
 from mgd.host.selftest.check import Check
-from mgd.host.session.base import Counters, Evaluation, Samples, Session
+from mgd.host.session.base import Counters, Evaluation, Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import Register
+from mgd.protocol.record import Samples
+from mgd.protocol.registers import Register
 
 STEPS = 200
 STEPS_MAX = 5_000
@@ -114,7 +115,7 @@ class TestRun:
         """As many as half of the sample memory holds, SAMPLES at most, one at least."""
         half = self.session.identity.sample_memory // 2
         # One word less: each set starts at an even address.
-        count = max(1, min(SAMPLES, (half - 1) // self.session.config.record_stride))
+        count = max(1, min(SAMPLES, (half - 1) // self.session.layout.record_stride))
         return Samples(samples.codes[:count], samples.labels[:count])
 
     def _clock_hz(self) -> float:

@@ -12,19 +12,7 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.host.session.state import State
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Encoded samples: what the sample memory of a core holds."""
-
-    codes: np.ndarray
-    """Input codes, shape (samples, inputs), integers in the network's sample format."""
-    labels: np.ndarray
-    """Class numbers, shape (samples,)."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
+from mgd.protocol.record import Samples
 
 
 @dataclass(frozen=True)

@@ -17,31 +17,28 @@ from mgd.host.link.board_link import Link
 from mgd.host.link.transfer import RefusedError
 from mgd.host.link.transport import SerialTransport, Transport
 from mgd.host.session import core_memory
-from mgd.host.session.base import BoardLostError, Counters, Evaluation, Samples, Session
+from mgd.host.session.base import BoardLostError, Counters, Evaluation, Session
 from mgd.host.session.sample_store import SampleStore
-from mgd.host.session.state import State, sign_starts
+from mgd.host.session.state import State
 from mgd.host.session.streaming import Streaming
-from mgd.protocol.link_protocol import (
+from mgd.protocol.capabilities import check_core
+from mgd.protocol.core_kinds import layout_of
+from mgd.protocol.framing import Space, Status
+from mgd.protocol.identity import Identity
+from mgd.protocol.record import Samples
+from mgd.protocol.registers import (
     EPOCH_BITS,
     EPOCH_SHIFT,
     FIRST_READABLE,
     REGISTERS,
     Command,
-    Flag,
-    Identity,
     Register,
-    Space,
-    Status,
 )
-from mgd.rtl.capabilities import check_core
-from mgd.rtl.folded.perturbations import FAMILIES
-from mgd.rtl.run_codes import run_codes
-from mgd.rtl.system.top import wired_config
+from mgd.protocol.run_setup import RunSetup, words_of
 
 POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
-FRAME_ERRORS_MASK = 0xFFFF
-"""The board counts them in 16 bits."""
+FRAME_ERRORS_MASK = (1 << Register.FRAME_ERRORS.bits) - 1
 STOP_CLOCKS = 1_000_000_000
 """What an earlier program started is done or stopped by then."""
 CARRY_MARGIN = 1 << 20
@@ -90,7 +87,7 @@ class BoardSession(Session):
         self.identity = self.link.identify()
         check_identity(self.identity, self.network, self.backend)
         self.lanes = self.identity.lanes
-        self.config = wired_config(self.network, self.identity)
+        self.layout = layout_of(self.network, self.identity)
         # The board's counter outlives sessions, and trying baud rates adds to it.
         self._errors_before = self.link.read_register(Register.FRAME_ERRORS)
         self._stop()
@@ -120,23 +117,23 @@ class BoardSession(Session):
     def load_samples(
         self, train: Samples, test: Samples, settings: Settings | None = None, first: int = 0
     ) -> None:
-        stride, memory = self.config.record_stride, self.identity.sample_memory
+        stride, memory = self.layout.record_stride, self.identity.sample_memory
         store = SampleStore(self.link, self.network, stride, memory, train, test)
         store.load(settings.window if settings else None, first)
         self._store = store
 
     def write_weights(self, weights: list[np.ndarray]) -> None:
-        core_memory.write_weights(self.link, self.config, weights)
+        core_memory.write_weights(self.link, self.layout, weights)
 
     def read_weights(self) -> list[np.ndarray]:
         self._run(Command.FLUSH, passes=1)
-        weights = core_memory.read_weights(self.link, self.config)
+        weights = core_memory.read_weights(self.link, self.layout)
         self.look()
         return weights
 
     def check_resumable(self, settings: Settings) -> None:
         super().check_resumable(settings)
-        if self.network.accumulators and not self.config.host_gradient_bits:
+        if self.network.accumulators and not self.layout.host_gradient_bits:
             raise UserError(
                 f"{self.backend}: a spatial core cannot show its accumulators, so a run on it "
                 "cannot go on from its middle; run it again from its first step, at about a step a "
@@ -147,7 +144,7 @@ class BoardSession(Session):
         if self._settings is not None:
             self.check_resumable(self._settings)
         weights = self.read_weights()
-        accumulators = core_memory.read_accumulators(self.link, self.config)
+        accumulators = core_memory.read_accumulators(self.link, self.layout)
         counters = self.counters()
         return State(
             counters.step,
@@ -167,86 +164,46 @@ class BoardSession(Session):
         self.check_resumable(settings)
         self._begin(settings, seed, state)
         self.write_weights(state.weights)
-        core_memory.write_accumulators(self.link, self.config, state.accumulators)
+        core_memory.write_accumulators(self.link, self.layout, state.accumulators)
         self.look()
 
     def _begin(self, settings: Settings, seed: int, state: State) -> None:
         """INIT, so that the next step is that after `state`: all but weights and accumulators."""
         settings.check(self.network)
         self._settings = settings
-        self.config.check(settings)
+        self.layout.check(settings)
         check_core(self.network, settings)
-        self.config.variant.check(settings)
         store, take = self._samples, state.take(settings)
-        # In turn from the one that is due, else by their places in the set.
-        first = 0 if self.config.variant.ordered else take
+        # Samples in turn begin with the one that is due; in another order they keep their places.
+        first = 0 if self.layout.variant.ordered else take
         samples = len(store.sets["train"])
-        told = run_codes(self.network, settings, seed, samples, state.step)
+        setup = RunSetup.of(
+            self.network,
+            settings,
+            seed,
+            state.step,
+            samples,
+            store.train_end,
+            dict(self.layout.fixed),
+        )
         if not store.is_loaded(settings.window, first):
             store.load(settings.window, first)
-        self._before, self._periods = state, {}
+        self._before, self._periods = state, setup.periods
         self._next_rate = settings.next_rate(state.step, self.network)
         self._streaming = None
         if store.ring is not None and store.ring.moves:
             self._streaming = Streaming(
                 self, store, settings.tau_x, state.step, self._clock_limit(passes=2), self.backend
             )
-        family = FAMILIES.get(settings.perturbation)
-        moves = family is None or not family.reads_stretches
-        (layer, start), *others = sign_starts(self.network, settings, seed, state.step, moves)
-        mode = (
-            (Flag.NODES if settings.perturbs_nodes else Flag(0))
-            | (Flag.ANTITHETIC if settings.antithetic else Flag(0))
-            | (Flag.ACCUMULATE if settings.accumulates else Flag(0))
-        )
-        values = {
-            Register.STEP_TARGET: 0,
-            Register.MODE: int(mode),
-            Register.DELTA_EXP: settings.delta_exp,
-            Register.ETA_EXP: settings.eta_exp_at(state.step, self.network),
-            Register.INPUT_SHIFT: settings.input_shift,
-            Register.TAU_X: settings.tau_x,
-            Register.TAU_P: settings.tau_p,
-            Register.TAU_THETA: settings.tau_theta,
-            Register.SEED: start & 0xFFFFFFFF,
-            Register.SEED + 1: start >> 32,
-            Register.TRAIN_END: store.train_end,
-            Register.EVAL_TEST: 0,
-            Register.EVAL_COUNT: 0,
-            Register.SIGN_LAYER: layer,
-        }
-        for register in (Register.TAU_X, Register.TAU_P, Register.TAU_THETA):
-            period = values[register]
-            if over := state.step % period:
-                name = register.name.lower()
-                if settings.update_delay:
-                    raise UserError(
-                        f"step {state.step:,} lies {over:,} steps into a period of {name} = "
-                        f"{period:,}: to end that period training would stop on the way, and make "
-                        "updates that a pipelined core has not made by then; go on from a multiple "
-                        f"of {name}, or with --backend golden"
-                    )
-                if name in dict(self.config.fixed):
-                    raise UserError(
-                        f"step {state.step:,} lies {over:,} steps into a period of {name} = "
-                        f"{period:,}, which is wiring in this core: it can only begin one; go on "
-                        f"from a multiple of it, or on a core without {name} among what is fixed"
-                    )
-                values[register] = period - over
-                self._periods[register] = (state.step - over + period, period)
-        lowest = min(values)
-        self.link.write(
-            Space.REGISTERS, lowest, [values[r] for r in range(lowest, lowest + len(values))]
-        )
+        self.link.write(Space.REGISTERS, setup.first, setup.words())
         self._run(Command.INIT, passes=100)
-        for layer, start in others:
-            self._load(Command.INIT, layer, start)
-        for part, codes in told:
-            self._load(Command.CODES, part, codes)
+        for load in setup.loads:
+            self._load(*load)
 
     def _load(self, command: Command, layer: int, seed: int) -> None:
         """INIT or CODES, with its SIGN_LAYER and SEED."""
-        self.link.write(Space.REGISTERS, Register.SEED, [seed & 0xFFFFFFFF, seed >> 32])
+        words = words_of(Register.SEED, seed)
+        self.link.write(Space.REGISTERS, Register.SEED, list(words.values()))
         self.link.write_register(Register.SIGN_LAYER, layer)
         # Some families of perturbations take a few clocks for every weight of every lane.
         self._run(command, passes=100 + 8 * self.lanes)
@@ -363,7 +320,7 @@ class BoardSession(Session):
 
     def _clock_limit(self, passes: int) -> int:
         """More clocks than so many passes take."""
-        per_pass = 2 * self.config.lane_words + 2 * self.network.layers[0] + 1000
+        per_pass = 2 * self.layout.lane_words + 2 * self.network.layers[0] + 1000
         return CLOCK_MARGIN * (passes + 1) * per_pass + 1_000_000
 
     def look(self) -> tuple[bool, int]:

@@ -5,44 +5,41 @@ from __future__ import annotations
 import numpy as np
 
 from mgd.host.link.board_link import Link
-from mgd.protocol.link_protocol import Space
-from mgd.rtl.folded.config import CoreLayout
-
-WORD_BITS = 32
-LANE_SHIFT = 16
-"""A lane's number in an address."""
+from mgd.protocol.framing import LANE_SHIFT, Space
+from mgd.protocol.layout.base import CoreLayout
+from mgd.protocol.registers import WORD_BITS
 
 
-def write_weights(link: Link, config: CoreLayout, weights: list[np.ndarray]) -> None:
+def write_weights(link: Link, layout: CoreLayout, weights: list[np.ndarray]) -> None:
     """Per layer an integer array (nodes, fan_in + 1)."""
-    rows = enumerate(config.to_lanes(weights))
+    rows = enumerate(layout.to_lanes(weights))
     link.write_blocks(Space.WEIGHTS, [(lane << LANE_SHIFT, _words(row)) for lane, row in rows])
 
 
-def read_weights(link: Link, config: CoreLayout) -> list[np.ndarray]:
+def read_weights(link: Link, layout: CoreLayout) -> list[np.ndarray]:
     """Inverse of write_weights; int64."""
-    return config.from_lanes(
-        _signed(_read(link, config, Space.WEIGHTS), config.network.weight_bits)
+    return layout.from_lanes(
+        _signed(_read(link, layout, Space.WEIGHTS), layout.network.weight_bits)
     )
 
 
-def read_accumulators(link: Link, config: CoreLayout) -> list[np.ndarray]:
+def read_accumulators(link: Link, layout: CoreLayout) -> list[np.ndarray]:
     """Per layer an int64 array (nodes, fan_in + 1); empty where there are none to access."""
-    bits = config.host_gradient_bits
+    bits = layout.host_gradient_bits
     if not bits:
         return []
-    memory = _read(link, config, Space.ACCUMULATORS)
+    memory = _read(link, layout, Space.ACCUMULATORS)
     if bits > WORD_BITS:
-        memory |= _read(link, config, Space.ACCUMULATORS_HIGH) << WORD_BITS
-    return config.from_lanes(_signed(memory, bits))
+        memory |= _read(link, layout, Space.ACCUMULATORS_HIGH) << WORD_BITS
+    return layout.from_lanes(_signed(memory, bits))
 
 
-def write_accumulators(link: Link, config: CoreLayout, accumulators: list[np.ndarray]) -> None:
+def write_accumulators(link: Link, layout: CoreLayout, accumulators: list[np.ndarray]) -> None:
     """Inverse of read_accumulators, for a core whose accumulators were cleared."""
     if not accumulators:
         return
-    wide = config.host_gradient_bits > WORD_BITS
-    rows = list(enumerate(config.to_lanes(accumulators)))
+    wide = layout.host_gradient_bits > WORD_BITS
+    rows = list(enumerate(layout.to_lanes(accumulators)))
     if not wide:
         blocks = [(lane << LANE_SHIFT, _words(row)) for lane, row in rows]
         link.write_blocks(Space.ACCUMULATORS, blocks)
@@ -69,10 +66,10 @@ def _words(row: np.ndarray) -> list[int]:
     return [int(value) % (1 << WORD_BITS) for value in row]
 
 
-def _read(link: Link, config: CoreLayout, space: Space) -> np.ndarray:
-    count = config.lane_words
-    words = link.read_blocks(space, [(lane << LANE_SHIFT, count) for lane in range(config.lanes)])
-    return np.array(words, dtype=np.int64).reshape(config.lanes, count)
+def _read(link: Link, layout: CoreLayout, space: Space) -> np.ndarray:
+    count = layout.lane_words
+    words = link.read_blocks(space, [(lane << LANE_SHIFT, count) for lane in range(layout.lanes)])
+    return np.array(words, dtype=np.int64).reshape(layout.lanes, count)
 
 
 def _signed(memory: np.ndarray, bits: int) -> np.ndarray:

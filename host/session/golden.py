@@ -11,8 +11,9 @@ from mgd.golden_model.forward import evaluate
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.host.session.base import Counters, Evaluation, Samples, Session
+from mgd.host.session.base import Counters, Evaluation, Session
 from mgd.host.session.state import State
+from mgd.protocol.record import Samples
 
 PROGRESS_SECONDS = 0.1
 EVALUATED_AT_ONCE = 4096

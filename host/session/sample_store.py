@@ -15,11 +15,10 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.host.data.packed import PackedRecords, PackedSamples
-from mgd.host.data.records import paired, sample_records
 from mgd.host.link.board_link import Link
-from mgd.host.session.base import Samples
 from mgd.host.session.sample_ring import Change, SampleRing
-from mgd.protocol.link_protocol import Space
+from mgd.protocol.framing import Space
+from mgd.protocol.record import Samples, paired, sample_records
 
 BATCH_WORDS = 2048
 """Of 32 bits, sent at once while the core trains: 35 ms at 3 Mbaud, many times a round trip."""

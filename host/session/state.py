@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgd.golden_model.network import ROUND_BITS, Network
-from mgd.golden_model.seeds import start_state
 from mgd.golden_model.settings import Settings
-from mgd.golden_model.signs.sequence import start_states_at
 
 
 @dataclass(frozen=True)
@@ -36,20 +33,3 @@ class State:
         """Number of the sample, counted through the run, that is in use, or is next if a new one
         is due."""
         return self.step // settings.tau_x
-
-
-def sign_starts(
-    network: Network, settings: Settings, seed: int, step: int, moves: bool = True
-) -> list[tuple[int, int]]:
-    """(first layer, start state) of each loading of the sign streams that `step` steps leave.
-
-    Each one loads the layers from its first on, and the rounding stream; network.depth as first
-    layer is the rounding stream alone.  moves: whether draws move the neurons' stretches on.
-    """
-    states = start_states_at(
-        start_state(seed),
-        settings.learning.widths_of(network.layers),
-        draws=step // settings.tau_p if moves else 0,
-        random_bits=ROUND_BITS * step,
-    )
-    return [(k, state) for k, state in enumerate(states) if k == 0 or state != states[k - 1]]

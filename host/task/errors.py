@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -67,7 +68,7 @@ def _line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         name, words = LIMITS[kind]
         return f"{value}: must be {words} {context[name]}{_both_limits(sections, key, model)}"
     if kind == "literal_error":
-        hint = near(str(error["input"]), context["expected"].replace("'", "").split(" or "))
+        hint = near(str(error["input"]), re.findall("'([^']*)'", context["expected"]))
         return f"{value}: must be {context['expected']}{hint}"
     if kind == "string_pattern_mismatch":
         return f"{value}: must be 1 to 64 letters, digits, '_', '.' or '-', as it names a folder"

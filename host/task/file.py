@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from mgd.golden_model.network import ACT_FRAC, DELTA_EXP_MAX, TAU_MAX
-from mgd.golden_model.perturbations import FAMILIES
-from mgd.golden_model.samples.window import RESIDENT_MAX
-from mgd.golden_model.settings import STEPS_MAX
+from mgd.golden_model.declaration import Declaration, declarations
+from mgd.golden_model.limits import TAU_MAX
+from mgd.golden_model.network import Network
+from mgd.golden_model.run_spec import CoreSpec, RunSpec
+from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
 from mgd.host.task.errors import near
-from mgd.protocol.link_protocol import FIXABLE
+from mgd.host.task.keys import key_type, section
+from mgd.protocol.fixed_settings import FIXABLE
 
-Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
-Steps = Annotated[int, Field(ge=1, le=STEPS_MAX)]
+NETWORK, CORE = declarations(Network), declarations(CoreSpec)
+TRAINING: dict[str, Declaration] = declarations(Settings) | declarations(RunSpec)
+"""All that is declared of a run, by name."""
+PER_METHOD = {name: known for name, known in TRAINING.items() if known.per_method}
+"""The keys of [training], [training.wp] and [training.np]."""
+
+Method = key_type(TRAINING["method"])
+Seed = key_type(TRAINING["seed"])
+Kind = key_type(CORE["kind"])
+Lanes = key_type(CORE["lanes"])
+Schedule = Literal[SEQUENTIAL, PIPELINED]
 
 
 def _auto_or_bool(value: object) -> object:
     if value is True or value is False or value == "auto":
         return value
     raise ValueError('must be true, false or "auto"')
-
-
-def _family(value: str) -> str:
-    if value in FAMILIES:
-        return value
-    raise ValueError(f"must be one of {', '.join(FAMILIES)}{near(value, FAMILIES)}")
 
 
 def _fixable(value: str) -> str:
@@ -74,82 +79,54 @@ class DataSection(Section):
     """CSV only; the last column by default."""
 
 
-class NetworkSection(Section):
+_NetworkKeys: Any = section(
+    "_NetworkKeys",
+    Section,
+    (NETWORK[name] for name in ("hidden", "output", "cost", "smoothing_exp")),
+    __name__,
+)
+_NumbersKeys: Any = section(
+    "_NumbersKeys",
+    Section,
+    (
+        *(NETWORK[n] for n in ("weight_bits", "pre_frac", "cost_frac")),
+        *(NETWORK[n] for n in ("sample_bits", "sample_signed")),
+        TRAINING["input_shift"],
+    ),
+    __name__,
+)
+
+
+class NetworkSection(_NetworkKeys):
+    """The keys that golden_model.network.Network declares, and those of other units here."""
+
     layers: list[int]
-    hidden: str = "tanh"
-    output: str = "tanh"
-    cost: str = "mse"
-    smoothing_exp: int = 0
     target_low: float = Field(default=-1.0, ge=-2, lt=2)
     target_high: float = Field(default=1.0, ge=-2, lt=2)
 
 
-class NumbersSection(Section):
-    """The widths; golden_model.network.Network checks them."""
-
-    weight_bits: int = 16
-    pre_frac: int = 12
-    cost_frac: int = 12
-    sample_bits: int | None = None
-    sample_signed: bool | None = None
-    input_shift: Annotated[int, Field(ge=0, le=ACT_FRAC)] | None = None
+class NumbersSection(_NumbersKeys):
+    """The widths, as golden_model.network.Network declares them."""
 
 
-class MethodSection(Section):
-    """[training.wp] and [training.np]: what differs from [training] for one method."""
-
-    difference: Literal["antithetic", "forward", "highpass"] | None = None
-    rounding: Literal["auto", "stochastic", "residual"] | None = None
-    delta_exp: Annotated[int, Field(ge=1, le=DELTA_EXP_MAX)] | None = None
-    eta_exp: Annotated[int, Field(ge=0, le=31)] | None = None
-    norm: Annotated[float, Field(gt=0)] | None = None
-    """Length of the whole perturbation, in place of delta_exp: m of McCaughan et al. 2023."""
-    perturbation: Annotated[str, AfterValidator(_family)] | None = None
-    scope: Literal["network", "layer"] | None = None
-    trainable: list[bool] | None = None
-    """A flag per layer of weights."""
-    gate_zeros: bool | None = None
-    skip_zeros: bool | None = None
-    optimizer: Literal["sgd", "adam"] | None = None
-    momentum_exp: Annotated[int, Field(ge=0, le=16)] | None = None
-    decay_exp: Annotated[int, Field(ge=0, le=31)] | None = None
-    halve_every: Annotated[int, Field(ge=0, le=STEPS_MAX)] | None = None
-    warmup_exp: Annotated[int, Field(ge=0, le=31)] | None = None
-    warmup_every: Steps | None = None
-    highpass_exp: Annotated[int, Field(ge=1, le=16)] | None = None
-    sample_order: Literal["cycle", "epoch", "random"] | None = None
-    resident: Annotated[int, Field(ge=0, le=RESIDENT_MAX)] | None = None
-    """Training samples in the core's memory at a time; 0: all of them."""
-    passes: Annotated[int, Field(ge=1, le=RESIDENT_MAX)] | None = None
-    """Passes over a resident sample."""
-    accumulate: Literal["weights", "nodes"] | None = None
-    """What sums up over tau_theta steps: each weight, or each node while its sample stays."""
-    adam_mean_exp: Annotated[int, Field(ge=0, le=16)] | None = None
-    adam_square_exp: Annotated[int, Field(ge=0, le=16)] | None = None
-    tau_x: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
-    tau_p: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
-    tau_theta: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
-    steps: Steps | None = None
-    target: Annotated[float, Field(gt=0, le=1)] | None = None
-    eval_every: Steps | None = None
-    init_gain: Annotated[float, Field(gt=0, le=8)] | None = None
+MethodSection: Any = section("MethodSection", Section, PER_METHOD.values(), __name__)
+"""[training.wp] and [training.np]: what differs from [training] for one method."""
 
 
 class TrainingSection(MethodSection):
-    method: Literal["wp", "np"] = "np"
-    seed: Seed = 1
+    method: Method | None = None
+    seed: Seed | None = None
     wp: MethodSection = MethodSection()
     np: MethodSection = MethodSection()
 
 
 class CoreSection(Section):
-    kind: Literal["folded", "spatial"] = "folded"
-    """folded: the network in turns on a few lanes.  spatial: a circuit for every synapse."""
-    schedule: Literal["sequential", "pipelined"] = "sequential"
+    kind: Kind | None = None
+    schedule: Schedule = SEQUENTIAL
     """sequential: a step is measured with the weights that the update before it has made.
     pipelined, of a spatial core: a step never waits, and sees updates some 30 steps late."""
-    lanes: Annotated[int, Field(ge=1, le=256)] | None = None
-    """The link addresses a lane in 8 bits.  8, or the widest layer's nodes if that has fewer."""
+    lanes: Lanes | None = None
+    """8, or the widest layer's nodes if that has fewer."""
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
     tau_theta_max: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     fixed: list[Fixable] = []
@@ -169,9 +146,9 @@ class TaskFile(Section):
 class Overrides(MethodSection):
     """What the command line or a program may change in a task that is already loaded."""
 
-    method: Literal["wp", "np"] | None = None
-    core: Literal["folded", "spatial"] | None = None
-    schedule: Literal["sequential", "pipelined"] | None = None
+    method: Method | None = None
+    core: Kind | None = None
+    schedule: Schedule | None = None
     seed: Seed | None = None
-    lanes: Annotated[int, Field(ge=1, le=256)] | None = None
+    lanes: Lanes | None = None
     fixed: list[Fixable] | None = None

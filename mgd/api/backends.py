@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,58 +13,11 @@ from mgd.host.link.transport import Transport
 from mgd.host.session.base import Session
 from mgd.host.task.errors import near
 from mgd.host.task.task import Task
+from mgd.protocol.capabilities import check_core
 
 BACKENDS = ("sim", "golden")
 REPLAY = "replay:"
 """Before the name of a recording that stands in for a board."""
-
-
-class ReplayedSession:
-    """A session on a recording; leaving its `with` checks that all of it was replayed.
-
-    Everything else is the session's own.
-    """
-
-    def __init__(self, session: Session, recording: Any) -> None:
-        self._session = session
-        self._recording = recording
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def __enter__(self) -> ReplayedSession:
-        return self
-
-    def __exit__(self, kind: type | None, *_exc: object) -> None:
-        self._session.close()
-        if kind is None:
-            self._recording.check_finished()
-
-
-class SimulatedSession:
-    """A session on a simulated board that it started; closing it ends the simulation too.
-
-    Everything but close() and the context manager is the session's own.
-    """
-
-    def __init__(self, board: Any, session: Session) -> None:
-        self._board = board
-        self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def close(self) -> None:
-        try:
-            self._session.close()
-        finally:
-            self._board.close()
-
-    def __enter__(self) -> SimulatedSession:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
 
 def say(line: str) -> None:
@@ -76,10 +28,8 @@ def say(line: str) -> None:
 
 def for_core(task: Task) -> Task:
     """`task`; raises UserError where it asks for what no core has yet."""
-    from mgd.rtl.capabilities import check_core
-
     try:
-        check_core(task.network(), task.settings())
+        check_core(task.spec.network, task.spec.settings)
     except UserError as error:
         raise UserError(f"{task.origin}: {error}") from None
     return task
@@ -91,7 +41,7 @@ def sample_words(task: Task) -> int:
     Of a task with a resident window that is the window, and as much for samples to evaluate.
     """
     # A test set that is the training set (xor) is written twice all the same.
-    record, resident = task.core_config().record_stride, task.settings().resident
+    record, resident = task.core_layout().record_stride, task.spec.settings.resident
     counts = [len(samples) for samples in task.datasets()]
     if resident:
         counts = [min(count, resident) for count in counts]
@@ -139,34 +89,34 @@ def open_session(
     if backend == "golden":
         from mgd.host.session.golden import GoldenSession
 
-        return GoldenSession(task.network(), task.lanes)
+        return GoldenSession(task.spec.network, task.lanes)
     for_core(task)
-    from mgd.host.session.board import BoardSession
-
-    network = task.network()
+    network = task.spec.network
     if backend.startswith(REPLAY):
         from mgd.host.link.replay import ReplayTransport
+        from mgd.host.session.attached import ReplayedSession
 
         recording = ReplayTransport(Path(backend.removeprefix(REPLAY)))
-        session = BoardSession(recording, network, backend)
-        return ReplayedSession(session, recording)  # type: ignore[return-value]
+        return ReplayedSession(recording, network, backend)
     if backend != "sim":
         check_port(backend)
         from mgd.host.link.ports import open_port
+        from mgd.host.session.board import BoardSession
 
         return BoardSession(_recorded(open_port(backend, baud), record), network, backend)
     from mgd.boards.simulated import board as simulated
     from mgd.host.link.transport import SerialTransport
+    from mgd.host.session.attached import SimulatedSession
+    from mgd.rtl.core_kinds import config_for
 
     words = sample_words(task) if memory is None else memory
-    board = simulated.start(task.core_config(), words, notify=say)
+    board = simulated.start(config_for(task.core_layout()), words, notify=say)
     try:
         transport = _recorded(SerialTransport(board.port), record)
-        simulation = BoardSession(transport, network, backend="sim")
+        return SimulatedSession(board, transport, network)
     except BaseException:
         board.close()
         raise
-    return SimulatedSession(board, simulation)  # type: ignore[return-value]
 
 
 def _recorded(transport: Transport, record: Path | None) -> Transport:

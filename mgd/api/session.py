@@ -15,10 +15,11 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.reference.network import float_inputs, float_weights
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
+from mgd.host.runs.loop import TrainingLoop, interruptible
 from mgd.host.runs.progress import CurvePoint
-from mgd.host.runs.training import Reporter, interruptible
-from mgd.host.session.base import Counters, Evaluation, Samples, Session
+from mgd.host.session.base import Counters, Evaluation, Session
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
 
 Callback = Callable[[CurvePoint], Any]
 
@@ -185,27 +186,21 @@ class TrainingSession:
         once, after which the session can only be closed.  Returns the points of this call.
         """
         changes = {"steps": steps, "target": target, "eval_every": eval_every}
-        plan = self.task.with_overrides(**changes)  # checks types and limits
+        spec = self.task.with_overrides(**changes).spec  # checks types and limits
         counters = self._core.counters()
-        step, cost_sum = counters.step, counters.cost_sum
-        last = plan.steps if steps is None else step + steps
-        points: list[CurvePoint] = []
-        with interruptible(Reporter()) as interrupted:
-            while step < last and not interrupted.is_set():
-                until = min(step + plan.eval_every, last)
-                self._core.train(until)
-                total = self._core.counters().cost_sum
-                # Both costs of a step are in the sum, hence the 2.
-                mean = (total - cost_sum) / (2 * (until - step) << self.network.cost_frac)
-                step, cost_sum = until, total
-                test = self._core.evaluate("test")
-                clocks = self._core.counters().train_clocks
-                points.append(CurvePoint(step, mean, test.accuracy, test.cost, clocks))
-                if callback is not None and callback(points[-1]) is True:
-                    break
-                if plan.target is not None and test.accuracy >= plan.target:
-                    break
-        return points
+        loop = TrainingLoop(
+            self._core,
+            step=counters.step,
+            last=spec.steps if steps is None else counters.step + steps,
+            eval_every=spec.eval_every,
+            target=spec.target,
+            origin=counters.step,
+            cost_sum=counters.cost_sum,
+            evaluated=callback,
+        )
+        with interruptible() as interrupted:
+            loop.run(interrupted)
+        return loop.curve
 
     def evaluate(self, on: str = "test") -> Evaluation:
         """Accuracy and mean cost on the "test" or "train" samples, with the weights of now."""

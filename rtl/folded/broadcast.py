@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_BITS, SHIFT_MIN
+from mgd.golden_model.update.shift import update_shift
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.arithmetic import saturated
 from mgd.rtl.lib.delay import delayed
@@ -67,11 +68,9 @@ class Broadcast(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, net = self.config, self.config.network
-        # S from the exponents, as in golden_model.settings.Settings.shift: a constant if both are.
+        # A constant where both exponents are.
         domain = m.d.comb if cfg.fixed_rate else m.d.sync
-        domain += self.shift.eq(
-            self.eta_exp - self.delta_exp + (net.cost_frac + 1 - net.weight_frac)
-        )
+        domain += self.shift.eq(update_shift(net, self.eta_exp, self.delta_exp))
         # (D·x << ROUND_BITS) >> (S + ACT_FRAC); S >= SHIFT_MIN makes it a plain right shift, of
         # `least` bits and `amount` more.
         least = SHIFT_MIN + ACT_FRAC - ROUND_BITS

@@ -1,33 +1,19 @@
-"""How a network is laid out in a folded core: what a lane holds, and where.
-
-Lane p computes the neurons p, p+P, p+2P, … of every layer, one group of P neurons at a time.
-A group is one sweep over the inputs of its layer, the bias last.
-"""
+"""How a folded core is built, and the widths of its signals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
-import numpy as np
 from amaranth import Shape, unsigned
 
-from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
 from mgd.golden_model.perturbations import FAMILIES
 from mgd.golden_model.perturbations.waves import Waves, phase_bits
 from mgd.golden_model.settings import METHODS, Settings
-from mgd.protocol.build_options import FIELDS, PLAIN, Variant, shown
-from mgd.rtl.fixed_settings import (
-    Fixed,
-    check_fixed,
-    check_settings,
-    fixed_of_words,
-    fixed_words,
-    longest,
-)
+from mgd.protocol.fixed_settings import longest
+from mgd.protocol.layout.folded import FoldedLayout
 from mgd.rtl.units.activation import has_table
 from mgd.rtl.units.activations import KINDS, Tabulated
 
@@ -41,49 +27,13 @@ def change_bits(network: Network) -> int:
     return network.weight_bits + 2
 
 
-class CoreLayout(Protocol):
-    """What host and link must know of a core, whichever it is."""
-
-    @property
-    def network(self) -> Network: ...
-
-    @property
-    def lanes(self) -> int: ...
-
-    @property
-    def lane_words(self) -> int: ...
-
-    @property
-    def host_gradient_bits(self) -> int:
-        """Width of the accumulators that the host may access; 0 where it may access none."""
-        ...
-
-    @property
-    def record_stride(self) -> int: ...
-
-    @property
-    def variant(self) -> Variant: ...
-
-    @property
-    def fixed(self) -> Fixed: ...
-
-    @property
-    def wiring(self) -> tuple[int, ...]: ...
-
-    def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray: ...
-
-    def from_lanes(self, memory: np.ndarray) -> list[np.ndarray]: ...
-
-
 @dataclass(frozen=True)
-class CoreConfig:
-    """A network and the number of lanes it is folded onto.
+class CoreConfig(FoldedLayout):
+    """A folded core's layout, its DSP blocks and registers, and the widths that follow.
 
-    Raises UserError where the lanes are out of range, or where what is to be fixed cannot be.
+    Raises UserError as FoldedLayout does.
     """
 
-    network: Network
-    lanes: int = 8
     shared_dsps: int = 4
     """DSP blocks that the lanes leave to the other units: two for the broadcast if there are two
     or more, then one for the cost (or the shared tables) and one for the activation: so they save
@@ -101,47 +51,7 @@ class CoreConfig:
     table_memory: bool = False
     """The activation's tables, which the cost may share, are in block RAM, else in logic."""
 
-    fixed: Fixed = ()
-    """Settings (protocol.link_protocol.FIXABLE) that are wiring: (name, value) of each; see
-    fixed_settings. What only another value needs is not built."""
-
-    variant: Variant = PLAIN
-    """Which of the family of methods it is built for."""
-
-    def __post_init__(self) -> None:
-        self.variant.layers(self.network)
-        widest = max(self.network.layers[1:])
-        if not 1 <= self.lanes <= 256:
-            raise UserError(f"lanes = {self.lanes}: must be between 1 and 256")
-        if self.lanes > widest:
-            raise UserError(
-                f"lanes = {self.lanes}: the widest layer of {self.network.describe()} has {widest} "
-                "neurons, more lanes would never work; lower lanes"
-            )
-        if self.fixed and self.variant != PLAIN:
-            names = ", ".join(name for name, _ in self.fixed)
-            other = next(
-                f.name for f in FIELDS if getattr(self.variant, f.name) != getattr(PLAIN, f.name)
-            )
-            raise UserError(
-                f"fixed = {names} with {other} = {shown(getattr(self.variant, other))}: a core "
-                "that is built for that has no setting fixed; leave fixed out"
-            )
-        if self.variant.value_frac and not self.network.accumulators:
-            raise UserError(
-                f"perturbation = {self.variant.perturbation!r} on a core without accumulators: its "
-                "values are parts of a sign, which whole weight units do not have; set "
-                "accumulators = true in the task's [core] section"
-            )
-        for name in ("momentum_exp", "decay_exp"):
-            if not self.network.accumulators and (value := getattr(self.variant, name)):
-                raise UserError(
-                    f"{name} = {value} without accumulators: it works on what they hold; "
-                    "set accumulators = true in the task's [core] section"
-                )
-        check_fixed(self.fixed)
-
-    # -- what is wiring ---------------------------------------------------------------------
+    # -- fixed settings ---------------------------------------------------------------------
 
     @cached_property
     def _is_fixed(self) -> dict[str, str | int]:
@@ -171,28 +81,12 @@ class CoreConfig:
         """The largest value of a time constant, of `most` where it is a register."""
         return longest(self.fixed, name, most)
 
-    def check(self, settings: Settings) -> None:
-        """Raise UserError where the core that is built cannot take these settings."""
-        check_settings(self.fixed, settings)
-        if settings.update_delay:
-            raise UserError(
-                f"updates that are {settings.update_delay} steps late (schedule = 'pipelined') on "
-                "a folded core: it makes each update in the sweep of the next step; use core = "
-                "'spatial', or schedule = 'sequential'"
-            )
-
-    @property
-    def wiring(self) -> tuple[int, ...]:
-        """What the host must know besides network and lanes: nothing, or a number for each of
-        protocol.link_protocol.FIXABLE."""
-        return fixed_words(self.fixed)
-
     @classmethod
-    def wired(
-        cls, network: Network, lanes: int, wiring: Sequence[int], variant: Variant = PLAIN
-    ) -> CoreConfig:
-        """The inverse of `wiring`: the core that a board says it holds."""
-        return cls(network, lanes, fixed=fixed_of_words(wiring), variant=variant)
+    def of_layout(cls, layout: FoldedLayout, **options: Any) -> CoreConfig:
+        """The core with this layout; options: the other fields."""
+        if isinstance(layout, cls):
+            return layout
+        return cls(**{f.name: getattr(layout, f.name) for f in fields(FoldedLayout)}, **options)
 
     # -- DSP blocks beside the lanes' ----------------------------------------------------------
 
@@ -235,29 +129,6 @@ class CoreConfig:
     def activation_dsp(self) -> bool:
         return self.shared_dsps >= 4
 
-    # -- weights ----------------------------------------------------------------------------
-
-    @cached_property
-    def groups(self) -> tuple[int, ...]:
-        """Groups of neurons per layer of weights."""
-        return tuple(-(-n // self.lanes) for n in self.network.layers[1:])
-
-    @cached_property
-    def first_group(self) -> tuple[int, ...]:
-        """Number of each layer's first group, counted through the whole network."""
-        return tuple(sum(self.groups[:k]) for k in range(self.network.depth))
-
-    @cached_property
-    def first_word(self) -> tuple[int, ...]:
-        """Address in a lane's weight memory of each layer's first weight."""
-        sizes = [g * (f + 1) for g, f in zip(self.groups, self.network.layers, strict=False)]
-        return tuple(sum(sizes[:k]) for k in range(self.network.depth))
-
-    @property
-    def lane_words(self) -> int:
-        """Weights per lane."""
-        return sum(g * (f + 1) for g, f in zip(self.groups, self.network.layers, strict=False))
-
     @cached_property
     def phase_bits(self) -> int:
         """Bits of the phase that each weight has beside it; 0 where the perturbation is no wave."""
@@ -265,10 +136,6 @@ class CoreConfig:
             return 0
         settings = Settings(method="wp", trainable=self.variant.trainable)
         return max(phase_bits(n.total) for n in settings.numbering(self.network) if n is not None)
-
-    def active(self, layer: int, group: int) -> int:
-        """Lanes that hold a neuron in this group of this layer."""
-        return min(self.lanes, self.network.layers[layer + 1] - group * self.lanes)
 
     @cached_property
     def group_table(self) -> tuple[dict[str, int], ...]:
@@ -288,50 +155,9 @@ class CoreConfig:
             for group in range(groups)
         )
 
-    def to_lanes(self, weights: list[np.ndarray]) -> np.ndarray:
-        """Weights per layer (nodes, fan_in+1) to the lanes' memories (lanes, lane_words)."""
-        memory = np.zeros((self.lanes, self.lane_words), dtype=np.int64)
-        for layer, w in enumerate(weights):
-            nodes, width = w.shape
-            padded = np.zeros((self.groups[layer] * self.lanes, width), dtype=np.int64)
-            padded[:nodes] = w
-            by_group = padded.reshape(self.groups[layer], self.lanes, width)
-            start = self.first_word[layer]
-            stop = start + self.groups[layer] * width
-            memory[:, start:stop] = by_group.transpose(1, 0, 2).reshape(self.lanes, -1)
-        return memory
-
-    def from_lanes(self, memory: np.ndarray) -> list[np.ndarray]:
-        """Inverse of to_lanes."""
-        weights = []
-        for layer, nodes in enumerate(self.network.layers[1:]):
-            width = self.network.layers[layer] + 1
-            start = self.first_word[layer]
-            stop = start + self.groups[layer] * width
-            by_group = memory[:, start:stop].reshape(self.lanes, self.groups[layer], width)
-            weights.append(by_group.transpose(1, 0, 2).reshape(-1, width)[:nodes])
-        return weights
-
-    def place(self, lane: int, word: int) -> tuple[int, int, int]:
-        """(layer, node, input) of a weight, each from 0."""
-        net = self.network
-        layer = max(k for k in range(net.depth) if self.first_word[k] <= word)
-        group, position = divmod(word - self.first_word[layer], net.layers[layer] + 1)
-        return layer, group * self.lanes + lane, position
-
-    @property
-    def record_stride(self) -> int:
-        """16-bit words from one sample's record to the next."""
-        return self.network.sample_words
-
     @property
     def gradient_bits(self) -> int:
         """Width of an accumulator; 0 where there is none."""
-        return self.network.gradient_bits
-
-    @property
-    def host_gradient_bits(self) -> int:
-        """Width of the accumulators that the host may access: all of them."""
         return self.network.gradient_bits
 
     @property

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC, ONE, SHIFT_MIN
+from mgd.protocol.run_codes import PERTURBATION
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector, tag_layout
-from mgd.rtl.folded.config import CoreConfig, CoreLayout
+from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.input_gate import Gate
 from mgd.rtl.folded.lane import SUM_CONTROL, Lane
 from mgd.rtl.folded.nonzero_inputs import LitInputs
 from mgd.rtl.folded.perturbations import FAMILIES, Family
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import (
+from mgd.rtl.folded.step_control import Schedule, cost_sum_shape, with_wiring
+from mgd.rtl.folded.sweeper import Sweeper
+from mgd.rtl.interface import (
     CLOCK_BITS,
     COMMAND_SHAPE,
     SETTINGS_LAYOUT,
     STEP_BITS,
-    Schedule,
-    cost_sum_shape,
     evaluation_layout,
-    with_wiring,
+    weight_request_layout,
+    weight_shape,
 )
-from mgd.rtl.folded.sweeper import Sweeper
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.magnitude import ONE_FOLD, scaled
 from mgd.rtl.lib.piecewise import SharedTables
 from mgd.rtl.memory.loader import Loader
 from mgd.rtl.memory.sample_order import SampleOrder, request_layout
 from mgd.rtl.memory.samples import WORD_BITS
-from mgd.rtl.run_codes import PERTURBATION
 from mgd.rtl.units.activation import Activation
 from mgd.rtl.units.costs import cost_unit, result_layout
-
-
-def weight_request_layout(config: CoreLayout) -> data.StructLayout:
-    """Host access to one weight or accumulator: which lane and word, and the data of a write."""
-    return data.StructLayout(
-        {
-            "lane": range(max(config.lanes, 2)),
-            "word": range(max(config.lane_words, 2)),
-            "accumulator": 1,
-            "write": 1,
-            "data": weight_shape(config),
-        }
-    )
-
-
-def weight_shape(config: CoreLayout) -> Shape:
-    """Weights and accumulators on their way to or from the host."""
-    return signed(max(config.network.weight_bits, config.host_gradient_bits))
 
 
 def probe_layout(config: CoreConfig) -> data.StructLayout:
@@ -81,7 +63,7 @@ def probe_layout(config: CoreConfig) -> data.StructLayout:
 class FoldedCore(wiring.Component):
     """Trains and evaluates one network; equals golden_model.trainer.Trainer bit for bit.
 
-    Streams: `command` (protocol.link_protocol.Command codes), `sample_request`/`record` (to a
+    Streams: `command` (protocol.registers.Command codes), `sample_request`/`record` (to a
     rtl.memory.samples.SampleMemory or any other source of records), `evaluation` (one result per
     evaluated sample), `weight_request`/`weight_reply` (host access while not busy: a weight is
     answered 17 clocks and one per lane before its own later, 0 in the bits above it, an accumulator

@@ -47,7 +47,7 @@ class Lane(wiring.Component):
     before the first group.  `sum` has what rounds it half up to a pre-activation in it already, and
     leaves out CoreConfig.sum_cut low bits.  `shift` loads an output register from the next lane's
     (`chain_*`).  A core that perturbs nodes alone has no sign sum: sign_sum is the last token's
-    sign, 1 for −1.0.  Where the perturbation has values between 0 and 1 (Variant.value_frac),
+    sign, 1 for −1.0.  Where the perturbation has values between 0 and 1 (BuildOptions.value_frac),
     `share` comes multiplied by their magnitude, and so does `value_x`, which the sign sum takes in
     the place of x.
 

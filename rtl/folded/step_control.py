@@ -6,99 +6,34 @@ shows: an update is applied in the sweep that follows it (the next step's, or a 
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.golden_model.network import DELTA_EXP_MAX, ROUND_BITS, TAU_MAX, Network
-from mgd.golden_model.settings import STEPS_MAX, Settings
-from mgd.golden_model.signs.sequence import STATE_BITS
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.fixed_settings import wired
-from mgd.rtl.folded.config import CoreConfig, CoreLayout
+from mgd.golden_model.network import ROUND_BITS, TAU_MAX
+from mgd.protocol.fixed_settings import constant_fields
+from mgd.protocol.registers import Command
+from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.layer_select import Layers
+from mgd.rtl.interface import (
+    CLOCK_BITS,
+    COMMAND_SHAPE,
+    SETTINGS_LAYOUT,
+    STEP_BITS,
+    evaluation_layout,
+    with_constants,
+)
 from mgd.rtl.lib.arithmetic import as_signed
 from mgd.rtl.lib.counter import accumulated
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.units.costs import result_layout
 from mgd.rtl.units.highpass import HighPass
 
-STEP_BITS = STEPS_MAX.bit_length()
-CLOCK_BITS = 48
-"""A run's steps and clocks; 48 bits of clocks are 32 days at 100 MHz."""
-
-COMMAND_SHAPE = data.StructLayout({"code": range(max(Command) + 1)})
-
-SETTINGS_LAYOUT = data.StructLayout(
-    {
-        "nodes": 1,
-        "antithetic": 1,
-        "accumulates": 1,
-        "delta_exp": range(DELTA_EXP_MAX + 1),
-        "eta_exp": 5,
-        "input_shift": 4,
-        "tau_x": TAU_MAX.bit_length(),
-        "tau_p": TAU_MAX.bit_length(),
-        "tau_theta": TAU_MAX.bit_length(),
-        "step_target": STEP_BITS,
-        "eval_count": 24,
-        "seed": STATE_BITS,
-        "sign_layer": 8,
-    }
-)
-"""Run-time registers (golden_model.settings.Settings).  Change them only while idle, but for
-step_target: see Schedule.  The seed and sign_layer are looked at in INIT and CODES only.  A time
-constant that is changed holds for the period under way as well, which must not have lasted longer
-yet."""
-
-
-def register_fields(settings: Settings) -> dict[str, int]:
-    """The fields of SETTINGS_LAYOUT that `settings` decides, in a step without a schedule of the
-    learning rate (Settings.eta_exp_at)."""
-    return {
-        "nodes": int(settings.perturbs_nodes),
-        "antithetic": int(settings.antithetic),
-        "accumulates": int(settings.accumulates),
-        "delta_exp": settings.delta_exp,
-        "eta_exp": settings.eta_exp,
-        "input_shift": settings.input_shift,
-        "tau_x": settings.tau_x,
-        "tau_p": settings.tau_p,
-        "tau_theta": settings.tau_theta,
-    }
-
 
 def with_wiring(m: Module, settings, config: CoreConfig):
     """`settings`, those that are fixed in this core as constants."""
-    fields = {"method": "nodes", "difference": "antithetic", "rounding": "accumulates"}
-    values = {"nodes": "np", "antithetic": "antithetic", "accumulates": "residual"}
     constants = {"antithetic": 0} if config.variant.continuous else {}
-    for name, value in config.fixed:
-        field = fields.get(name, name)
-        constants[field] = int(value == values[field]) if field in values else int(value)
-    return wired(m, settings, constants)
-
-
-def packed_fields(layout: data.StructLayout, **fields: int) -> int:
-    """The packed vector of a struct port with these fields; the others are 0."""
-    value = 0
-    for name, field in fields.items():
-        place = layout[name]
-        value |= (int(field) & ((1 << place.width) - 1)) << place.offset
-    return value
-
-
-def evaluation_layout(config: CoreLayout) -> data.StructLayout:
-    """One evaluated sample: its cost (2^-cost_frac), its class, and whether that is right."""
-    net = config.network
-    return data.StructLayout(
-        {"cost": unsigned(net.cost_bits), "category": range(net.classes), "correct": 1}
-    )
-
-
-def cost_sum_bits(network: Network) -> int:
-    """Width of the training cost summed over a run, two passes a step."""
-    return network.cost_bits + 1 + STEP_BITS
+    return with_constants(m, settings, constants | constant_fields(config.fixed))
 
 
 def cost_sum_shape(config: CoreConfig) -> Shape:

@@ -10,13 +10,13 @@ from amaranth import Shape, signed
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.imperfections import ImperfectHardware, Imperfections, largest_noise
 from mgd.golden_model.network import signed_bits
-from mgd.protocol.build_options import Variant, shown
+from mgd.protocol.build_options import BuildOptions, shown
 from mgd.rtl.folded.config import CoreConfig
 
 PERTURBATIONS = ("random", "sequential", "walsh", "square")
 """Those that imperfections were verified with."""
 VARIANT_FIELDS = ("perturbation", "scope", "trainable", "sample_order")
-"""Of Variant's fields those that imperfections were verified with."""
+"""Of BuildOptions's fields those that imperfections were verified with."""
 
 
 NONE = Imperfections()
@@ -84,7 +84,7 @@ class ImperfectConfig(CoreConfig):
         return signed_bits(-bound, bound) if deviation else 0
 
 
-def _check(variant: Variant) -> None:
+def _check(variant: BuildOptions) -> None:
     plain = type(variant)()
     for field in fields(variant):
         value, verified = getattr(variant, field.name), field.name in VARIANT_FIELDS

@@ -6,24 +6,15 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.golden_model.errors import UserError
-from mgd.golden_model.network import Network
-from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS, words_window
-from mgd.golden_model.seeds import start_state
+from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS
 from mgd.golden_model.signs.sequence import STATE_BITS
+from mgd.protocol.run_codes import COUNTS_BITS, PLACE_BITS, SAMPLE_COUNTS, SAMPLE_WINDOW
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.signs import following
+from mgd.rtl.folded.signs import next_bit
 from mgd.rtl.memory.samples import ADDRESS_BITS, ADDRESSED, REQUEST
 
-PLACE_BITS = 16
-"""Of a sample's place among the training samples."""
-SAMPLES_MAX = 1 << PLACE_BITS
-COUNTS, WINDOW = PARTS = (1, 2)
-"""What SIGN_LAYER says of the two numbers that the host gives."""
-
-COUNTS_LAYOUT = data.StructLayout(
-    {"count": PLACE_BITS + 1, "place": PLACE_BITS, "low": PLACE_BITS, "half": 4}
-)
+COUNTS_LAYOUT = data.StructLayout(COUNTS_BITS)
+"""The number that CODES brings for SAMPLE_COUNTS."""
 
 
 def request_layout(config: CoreConfig) -> data.StructLayout:
@@ -31,38 +22,16 @@ def request_layout(config: CoreConfig) -> data.StructLayout:
     return ADDRESSED if config.variant.ordered else REQUEST
 
 
-def codes(kind: str, network: Network, seed: int, count: int, taken: int) -> list[int]:
-    """What the host gives for each of PARTS: 61 bits, before the take number `taken` of a run
-    over `count` training samples.  Raises UserError for more than SAMPLES_MAX."""
-    if count > SAMPLES_MAX:
-        raise UserError(
-            f"sample_order = {kind!r} with {count:,} training samples: a core numbers "
-            f"{SAMPLES_MAX:,}; train on fewer, use --backend golden or sample_order = 'cycle'"
-        )
-    epochs, place = divmod(taken, count)
-    words = taken if kind == RANDOM else KEYS * epochs
-    bits = (count - 1).bit_length()
-    counts = COUNTS_LAYOUT.const(
-        {
-            "count": count,
-            "place": place,
-            "low": (1 << bits) - 1,
-            "half": (bits + 1) // 2,
-        }
-    )
-    return [counts.as_bits(), words_window(network, start_state(seed), words)]
-
-
 class SampleOrder(wiring.Component):
     """Equals golden_model.samples.order.SampleOrder of kind "epoch" or "random".
 
     Stands between a core that asks for samples, `i`, and the memory that has them, `o`: a
     training sample's request leaves with the address of its record, which is `stride` words long.
-    `load` takes `data`, what codes() has for `part`; with WINDOW, the last of them, the first
-    place is looked for.  From then on one is looked for when the one before was taken.  It takes
-    50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first place of an
-    epoch, and for each permuted place, of which there are fewer than two on average, 42 and as many
-    more as the number of samples has bits.
+    `load` takes `data`, the number of protocol.run_codes for `part`; with SAMPLE_WINDOW, the last
+    of them, the first place is looked for.  From then on one is looked for when the one before was
+    taken.  It takes 50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first
+    place of an epoch, and for each permuted place, of which there are fewer than two on average, 42
+    and as many more as the number of samples has bits.
 
     Cost: all is done a bit at a time, with one adder of ADDRESS_BITS.
     """
@@ -113,7 +82,7 @@ class SampleOrder(wiring.Component):
             with m.State("DRAW"):
                 m.d.sync += turn.eq(turn + 1)
                 with m.If(~begin):
-                    m.d.sync += window.eq(Cat(window[1:], following(window)))
+                    m.d.sync += window.eq(Cat(window[1:], next_bit(window)))
                 if self.kind == RANDOM:
                     self._draw_place(m, s, window[0], total, x, turn)
                 else:
@@ -127,9 +96,9 @@ class SampleOrder(wiring.Component):
                     m.d.sync += ready.eq(~begin)
                     m.next = "READY"
         # What is under way then goes on to its end, with the numbers that it finds.
-        with m.If(self.load & (part == COUNTS)):
+        with m.If(self.load & (part == SAMPLE_COUNTS)):
             m.d.sync += s.eq(self.data)
-        with m.If(self.load & (part == WINDOW)):
+        with m.If(self.load & (part == SAMPLE_WINDOW)):
             m.d.sync += [window.eq(self.data), begin.eq(1), ready.eq(0)]
         return m
 

@@ -9,15 +9,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from mgd.golden_model.network import ONE, ROUND_BITS
-from mgd.rtl.fixed_settings import wired
-from mgd.rtl.folded.core import weight_request_layout
-from mgd.rtl.folded.step_control import (
+from mgd.rtl.interface import (
     CLOCK_BITS,
     COMMAND_SHAPE,
     SETTINGS_LAYOUT,
     STEP_BITS,
     cost_sum_bits,
     evaluation_layout,
+    weight_request_layout,
+    with_constants,
 )
 from mgd.rtl.lib.adder_tree import add_tree, tree_latency
 from mgd.rtl.lib.delay import delayed
@@ -103,7 +103,7 @@ class SpatialCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, net, at = self.config, self.config.network, self.timing
-        s = wired(m, self.settings, cfg.constants) if cfg.fixed else self.settings
+        s = with_constants(m, self.settings, cfg.constants) if cfg.fixed else self.settings
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
         # The others are neither perturbed nor changed, which takes what both need away.

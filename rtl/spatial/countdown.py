@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
 
-from mgd.rtl.folded.step_control import STEP_BITS
+from mgd.rtl.interface import STEP_BITS
 
 NIBBLE = 4
 """Low bits of the count that are looked at in the clock in which they are right."""

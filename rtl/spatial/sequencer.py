@@ -11,8 +11,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import TAU_MAX
-from mgd.protocol.link_protocol import Command
-from mgd.rtl.folded.step_control import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
+from mgd.protocol.registers import Command
+from mgd.rtl.interface import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
 from mgd.rtl.lib.counter import accumulated
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.countdown import Left
@@ -29,6 +29,28 @@ TOKEN_LAYOUT = data.StructLayout(
 )
 """What enters the network in a clock: a perturbed step, a pass for C0, an evaluated sample, or
 nothing.  ends_draw: the next step has other signs; ends_window: the weights change behind it."""
+
+
+class State:
+    """Registers of the sequencer that several of its parts read.
+
+    Those of two bits are a register twice, with the same value: bit 0 for tokens, bit 1 for
+    samples.  The path from here into the sample memory and back is long enough without that of the
+    tokens.
+    """
+
+    def __init__(self, flight: int) -> None:
+        self.training, self.evaluating, self.any_left, self.waiting, self.has_sample = (
+            Signal(2, name=name, attrs={"keep": 1})
+            for name in ("training", "evaluating", "any_left", "waiting", "has_sample")
+        )
+        """any_left: steps or samples are to come; waiting: for the update behind a window."""
+        self.idle = Signal(init=1)
+        """No command is carried out: a register of its own, because its routes are long."""
+        self.quiet = Signal(range(flight + 1), reset_less=True)
+        """Clocks until the network is empty."""
+        self.empty = Signal()
+        """quiet was 1 or 0 a clock ago."""
 
 
 class Sequencer(wiring.Component):
@@ -81,168 +103,196 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cfg, net, s = self.config, self.config.network, self.settings
-        # Samples and tokens each have copies of their own: the way from here into the sample memory
-        # and back is long enough without that of the tokens.
-        training, evaluating, any_left, waiting, has_sample = (
-            Signal(2, name=name, attrs={"keep": 1})
-            for name in ("training", "evaluating", "any_left", "waiting", "has_sample")
+        s, state = self.settings, State(self.flight)
+        countdown = Left(m, s.step_target, self.step, s.eval_count)
+        sample, captures, releases = (
+            Signal(self.sample.shape(), reset_less=True),
+            Signal(),
+            Signal(),
         )
-        """any_left: steps or samples are to come; waiting: for the update behind a window."""
-        left = Left(m, s.step_target, self.step, s.eval_count)
-        idle = Signal(init=1)
-        """The state is IDLE: a register, as it reaches far."""
-        quiet = Signal(range(self.flight + 1), reset_less=True)
-        """Clocks until the network is empty."""
-        empty = Signal()
+        self._samples(m, state, sample, captures, releases)
+        # `renews`: the next token needs the planes again, of a new sample or for new weights.
+        renews, may_enter = Signal(), Signal(init=self.config.planes == 1)
+        self._planes(m, state, sample, renews | captures, may_enter)
+        ready = Signal()
+        m.d.comb += ready.eq(
+            state.has_sample[0] & ~state.waiting[0] & may_enter & state.any_left[0]
+        )
+        self._tokens(m, state, ready, may_enter, renews, releases)
+        self._counts(m, state, ready, countdown)
+        self._commands(m, state, countdown)
+        return m
 
-        next_phase, first_phase = Signal(), Signal()
-        ends_sample, ends_draw, ends_window = (
+    def _samples(self, m: Module, state: State, sample, captures, releases) -> None:
+        """`captures`: the sample in use is replaced by the next record, if there is one.
+        `releases`: this clock's token is the last one of its sample."""
+        m.d.comb += [
+            captures.eq(
+                (state.training[1] | state.evaluating[1]) & (~state.has_sample[1] | releases)
+            ),
+            self.record.ready.eq(captures),
+            self.sample.eq(sample),
+        ]
+        with m.If(captures):
+            m.d.sync += [
+                sample.eq(self.record.payload),
+                state.has_sample.eq(self.record.valid.replicate(2)),
+            ]
+        with m.If(state.idle):
+            m.d.sync += state.has_sample.eq(0)
+
+    def _planes(self, m: Module, state: State, sample, restarts, may_enter) -> None:
+        """The planes of the sample's codes, the highest first.
+
+        may_enter: the last one enters in this clock, or has entered.  It is a register, because a
+        token follows from it in the same clock.
+        """
+        bits, inputs = self.config.planes, self.config.network.layers[0]
+        plane = Signal(range(max(bits, 2)), init=bits - 1)
+        prepared, prepares = Signal(), Signal()
+        """prepared: W·x of this sample is on its way already."""
+        m.d.comb += [
+            prepares.eq(state.has_sample[0] & ~prepared & ~state.waiting[0]),
+            self.plane_first.eq(prepares & (plane == bits - 1)),
+            self.plane_last.eq(prepares & (plane == 0)),
+        ]
+        codes = [sample.codes[j] for j in range(inputs)]
+        planes = [Cat(*(code[k] for code in codes)) for k in range(bits)]
+        m.d.comb += self.plane.eq(_selected(planes, plane))
+        if bits == 1:
+            return
+        with m.If(prepares):
+            m.d.sync += plane.eq(Mux(plane == 0, bits - 1, plane - 1))
+            with m.If(plane == 0):
+                m.d.sync += prepared.eq(1)
+            with m.If(plane == 1):
+                m.d.sync += may_enter.eq(1)
+        with m.If(restarts):
+            m.d.sync += [prepared.eq(0), plane.eq(bits - 1), may_enter.eq(0)]
+
+    def _periods(self, m: Module, next_phase, first_phase) -> list:
+        """Whether the step to come is the last one of its sample, of its draw and of its window."""
+        cfg, s = self.config, self.settings
+        tau_theta_max = TAU_MAX if cfg.network.accumulators else 1
+        return [
             Const(1)
             if cfg.longest(name, most) == 1
             else _phase(m, getattr(s, name), name, cfg.longest(name, most), next_phase, first_phase)
             for name, most in (
                 *(("tau_x", TAU_MAX), ("tau_p", TAU_MAX)),
-                ("tau_theta", TAU_MAX if net.accumulators else 1),
+                ("tau_theta", tau_theta_max),
             )
-        )
-
-        # The sample in use, and the planes of its codes.
-        sample = Signal(record_layout(cfg), reset_less=True)
-        takes, drops = Signal(), Signal()
-        m.d.comb += [
-            takes.eq((training[1] | evaluating[1]) & (~has_sample[1] | drops)),
-            self.record.ready.eq(takes),
-            self.sample.eq(sample),
         ]
-        with m.If(takes):
-            m.d.sync += [
-                sample.eq(self.record.payload),
-                has_sample.eq(self.record.valid.replicate(2)),
-            ]
-        bits = cfg.planes
-        plane = Signal(range(max(bits, 2)), init=bits - 1)
-        prepared = Signal()
-        """W·x of this sample is under way already."""
-        prepares, ready, renews = Signal(), Signal(), Signal()
-        may_enter = Signal(init=bits == 1)
-        """Its last plane enters, or has: in a register, as a token follows from it."""
-        codes = [sample.codes[j] for j in range(net.layers[0])]
-        m.d.comb += [
-            prepares.eq(has_sample[0] & ~prepared & ~waiting[0]),
-            self.plane_first.eq(prepares & (plane == bits - 1)),
-            self.plane_last.eq(prepares & (plane == 0)),
-            ready.eq(has_sample[0] & ~waiting[0] & may_enter & any_left[0]),
-        ]
-        planes = [Cat(*(code[k] for code in codes)) for k in range(bits)]
-        m.d.comb += self.plane.eq(_chosen(planes, plane))
-        if bits > 1:
-            with m.If(prepares):
-                m.d.sync += plane.eq(Mux(plane == 0, bits - 1, plane - 1))
-                with m.If(plane == 0):
-                    m.d.sync += prepared.eq(1)
-                with m.If(plane == 1):
-                    m.d.sync += may_enter.eq(1)
-            with m.If(renews | takes):
-                m.d.sync += [prepared.eq(0), plane.eq(bits - 1), may_enter.eq(0)]
 
-        # C0 is measured again after whatever changed it.
+    def _tokens(self, m: Module, state: State, ready, may_enter, renews, releases) -> None:
+        """A token for every clock in which one is `ready`: an evaluated sample, a pass for C0 where
+        that is out of date, else a step."""
+        cfg, token = self.config, self.token
         needs_baseline = Signal()
-        token = self.token
+        ends_sample, ends_draw, ends_window = self._periods(m, token.step, self.start)
         m.d.comb += [
-            token.evaluation.eq(evaluating[0] & ready),
-            token.baseline.eq(training[0] & ready & needs_baseline),
-            token.step.eq(training[0] & ready & ~needs_baseline),
+            token.evaluation.eq(state.evaluating[0] & ready),
+            token.baseline.eq(state.training[0] & ready & needs_baseline),
+            token.step.eq(state.training[0] & ready & ~needs_baseline),
             token.ends_draw.eq(token.step & ends_draw),
             token.ends_window.eq(token.step & ends_window),
-            next_phase.eq(token.step),
-            # Of a sample that is there: token.evaluation | (token.step & ends_sample).
-            drops.eq(
-                (any_left[1] & ~waiting[1] & may_enter)
-                & (evaluating[1] | (ends_sample & ~needs_baseline))
-            ),
             self.next_sample.eq(token.step & ends_sample),
+            # token.evaluation | (token.step & ends_sample) if there is a sample: `captures` looks
+            # at that itself, so it is left out of this path, which is long.
+            releases.eq(
+                (state.any_left[1] & ~state.waiting[1] & may_enter)
+                & (state.evaluating[1] | (ends_sample & ~needs_baseline))
+            ),
+            # A pipelined core has one plane: an update never makes it enter again.
             renews.eq((0 if cfg.pipelined else self.changed) | self.weights_written | self.begin),
         ]
         with m.If(token.ends_window):
-            m.d.sync += waiting.eq(0 if cfg.pipelined else 3)
+            m.d.sync += state.waiting.eq(0 if cfg.pipelined else 3)
         with m.If(self.changed):
-            m.d.sync += waiting.eq(0)
+            m.d.sync += state.waiting.eq(0)
         if not cfg.antithetic:
             with m.If(token.baseline):
                 m.d.sync += needs_baseline.eq(0)
-            # A sample that was in use before this command began is not a new one.
-            with m.If(self.changed | self.weights_written | self.next_sample | first_phase):
+            # C0 is out of date with new weights and a new sample.  A sample that was in use before
+            # this command began is not a new one.
+            with m.If(self.changed | self.weights_written | self.next_sample | self.start):
                 m.d.sync += needs_baseline.eq(1)
-        goes = token.step | token.evaluation
-        with m.If(goes):
-            m.d.sync += any_left.eq((~left.last).replicate(2))
-        left.follow(m, goes)
+
+    def _counts(self, m: Module, state: State, ready, countdown: Left) -> None:
+        """Steps, clocks, those that are to come, and when the network is empty."""
+        token, counted = self.token, Signal()
+        m.d.comb += counted.eq(token.step | token.evaluation)
+        with m.If(counted):
+            m.d.sync += state.any_left.eq((~countdown.last).replicate(2))
+        countdown.follow(m, counted)
         with m.If(token.step):
             m.d.sync += self.step.eq(self.step + 1)
+        quiet = state.quiet
         with m.If(ready):
-            m.d.sync += [quiet.eq(self.flight), empty.eq(0)]
+            m.d.sync += [quiet.eq(self.flight), state.empty.eq(0)]
         with m.Else():
-            m.d.sync += empty.eq(~quiet[1:].any())
+            m.d.sync += state.empty.eq(~quiet[1:].any())
             with m.If(quiet != 0):
                 m.d.sync += quiet.eq(quiet - 1)
-        train_clocks = accumulated(m, CLOCK_BITS, 1, enable=training[0], clear=self.start)
+        train_clocks = accumulated(m, CLOCK_BITS, 1, enable=state.training[0], clear=self.start)
         m.d.comb += self.train_clocks.eq(train_clocks)
-
-        m.d.comb += self.evaluate.eq(evaluating[0])
-        # These go far, so they are registers: `start` is high in the first clock of START, `begin`
-        # in BEGIN, `stop` a clock behind RUN.
-        m.d.sync += [self.start.eq(0), self.begin.eq(0), self.stop.eq(0)]
-        m.d.comb += [
-            self.command.ready.eq(idle),
-            self.busy.eq(~idle),
-            self.restart_train.eq(self.start),
-            first_phase.eq(self.start),
-        ]
         with m.If(self.start):
             m.d.sync += self.step.eq(0)
-        with m.If(idle):
-            m.d.sync += has_sample.eq(0)
+
+    def _commands(self, m: Module, state: State, countdown: Left) -> None:
+        """The state machine of the commands."""
+        training, evaluating, any_left = state.training, state.evaluating, state.any_left
+        m.d.comb += [
+            self.evaluate.eq(evaluating[0]),
+            self.command.ready.eq(state.idle),
+            self.busy.eq(~state.idle),
+            self.restart_train.eq(self.start),
+        ]
+        # Registers, because their routes are long: `start` is high in the first clock of START,
+        # `begin` in BEGIN, `stop` a clock behind RUN.
+        m.d.sync += [self.start.eq(0), self.begin.eq(0), self.stop.eq(0)]
         with m.FSM():
             code = self.command.payload.code
             with m.State("IDLE"), m.If(self.command.valid), m.Switch(code):
                 with m.Case(Command.INIT):
-                    m.d.sync += [self.start.eq(1), idle.eq(0)]
+                    m.d.sync += [self.start.eq(1), state.idle.eq(0)]
                     m.next = "START"
                 with m.Case(Command.TRAIN):
-                    m.d.sync += idle.eq(0)
+                    m.d.sync += state.idle.eq(0)
                     m.next = "TRAIN"
                 with m.Case(Command.EVALUATE):
-                    m.d.sync += idle.eq(0)
+                    m.d.sync += state.idle.eq(0)
                     m.next = "EVALUATE"
             with m.State("TRAIN"):
                 m.d.sync += [
-                    training.eq((~left.none).replicate(2)),
-                    any_left.eq((~left.none).replicate(2)),
-                    self.begin.eq(~left.none),
+                    training.eq((~countdown.none).replicate(2)),
+                    any_left.eq((~countdown.none).replicate(2)),
+                    self.begin.eq(~countdown.none),
                 ]
                 m.next = "BEGIN"
             with m.State("EVALUATE"):
                 m.d.sync += [
-                    evaluating.eq(left.any_asked.replicate(2)),
-                    any_left.eq(left.any_asked.replicate(2)),
-                    self.begin.eq(left.any_asked),
+                    evaluating.eq(countdown.any_asked.replicate(2)),
+                    any_left.eq(countdown.any_asked.replicate(2)),
+                    self.begin.eq(countdown.any_asked),
                 ]
                 m.next = "BEGIN"
             with m.State("START"), m.If(~self.starting & ~self.start):
-                m.d.sync += idle.eq(1)
+                m.d.sync += state.idle.eq(1)
                 m.next = "IDLE"
             with m.State("BEGIN"):
-                left.begin(m, training[0])
-                m.d.sync += [quiet.eq(self.flight), empty.eq(0)]
+                countdown.begin(m, training[0])
+                m.d.sync += [state.quiet.eq(self.flight), state.empty.eq(0)]
                 m.next = "RUN"
             with m.State("RUN"):
-                with m.If(training[0] & left.none):
+                with m.If(training[0] & countdown.none):
                     m.d.sync += any_left.eq(0)
-                with m.If(~any_left[0] & empty):
-                    m.d.sync += [self.stop.eq(1), training.eq(0), evaluating.eq(0), idle.eq(1)]
+                with m.If(~any_left[0] & state.empty):
+                    m.d.sync += [
+                        *(self.stop.eq(1), state.idle.eq(1)),
+                        *(training.eq(0), evaluating.eq(0)),
+                    ]
                     m.next = "IDLE"
-        return m
 
 
 def _phase(m: Module, period, name: str, longest: int, following, first):
@@ -266,7 +316,7 @@ def _phase(m: Module, period, name: str, longest: int, following, first):
     return ends
 
 
-def _chosen(values, number):
+def _selected(values, number):
     result = values[0]
     for k, value in enumerate(values[1:], start=1):
         result = Mux(number == k, value, result)

@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS, DELTA_EXP_MAX, ONE, ROUND_BITS
+from mgd.golden_model.update.shift import update_shift
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
@@ -97,7 +98,7 @@ class Shares(wiring.Component):
         m = Module()
         cfg, net = self.config, self.config.network
         shift, align = Signal(signed(7)), Signal(range(max(cfg.align_max, 1) + 1))
-        m.d.sync += shift.eq(self.eta_exp - self.delta_exp + (net.cost_frac + 1 - net.weight_frac))
+        m.d.sync += shift.eq(update_shift(net, self.eta_exp, self.delta_exp))
         if net.accumulators and cfg.align_max:
             m.d.comb += align.eq(cfg.shift_high - shift)
         valid = delayed(m, self.valid, self.random_after(cfg))

@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.rtl.folded.core import weight_request_layout
+from mgd.rtl.interface import weight_request_layout
 from mgd.rtl.spatial.config import SpatialConfig
 
 TURN = 5

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import Network
-from mgd.protocol.link_protocol import (
+from mgd.protocol.framing import Space, Status
+from mgd.protocol.identity import Identity
+from mgd.protocol.layout.base import CoreLayout
+from mgd.protocol.registers import (
+    CLOCK_BITS,
     EPOCH_BITS,
     EPOCH_SHIFT,
+    EVAL_COUNT_BITS,
     FIRST_READABLE,
     REGISTERS,
-    Flag,
-    Identity,
+    Mode,
     Register,
-    Space,
-    Status,
+    Role,
 )
-from mgd.rtl.folded.config import CoreLayout
-from mgd.rtl.folded.core import weight_request_layout, weight_shape
-from mgd.rtl.folded.step_control import (
-    CLOCK_BITS,
+from mgd.rtl.interface import (
     COMMAND_SHAPE,
     SETTINGS_LAYOUT,
-    STEP_BITS,
     cost_sum_bits,
     evaluation_layout,
+    weight_request_layout,
+    weight_shape,
 )
 from mgd.rtl.lib.counter import accumulated
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.system.bus import WORD_BITS as WORD
 from mgd.rtl.system.bus import BusSignature
-from mgd.rtl.system.frame_receiver import ERROR_BITS
 
 
 def status_layout(config: CoreLayout) -> data.StructLayout:
-    """What the core and the link report, as read through the registers."""
-    return data.StructLayout(
-        {
-            "busy": 1,
-            "step": STEP_BITS,
-            "cost_sum": cost_sum_bits(config.network),
-            "train_clocks": CLOCK_BITS,
-            "weight_saturations": 32,
-            "activation_saturations": 32,
-            "frame_errors": ERROR_BITS,
-        }
-    )
+    """The reports of core and link, as read through the registers."""
+    widths: dict[str, int] = {r.field: r.bits for r in Register if r.role is Role.REPORT}
+    return data.StructLayout({"busy": 1, **widths, "cost_sum": cost_sum_bits(config.network)})
 
 
 class Control(wiring.Component):
-    """Maps protocol.link_protocol's spaces onto a core and a sample memory.
+    """Maps the spaces and registers of protocol/ onto a core and a sample memory.
 
     Three clocks to the acknowledge of a write, to read three more than the sample memory's
     `sample_latency`, to access a weight or an accumulator four more than the core takes.
@@ -76,7 +69,7 @@ class Control(wiring.Component):
             config.lane_words,
             sample_memory,
             clock_hz,
-            config.wiring,
+            config.constant_words,
             config.variant.word(),
         )
         super().__init__(
@@ -235,48 +228,30 @@ class Control(wiring.Component):
 
     def _writable_registers(self, m: Module, write: Signal, epoch: Signal) -> None:
         """Registers of their fields' widths, which take the bus's data where `write` is high."""
-        s, address, value = self.settings, self.bus.address, self.bus.write_data
-        mode, low = Signal(len(Flag), name="mode"), Signal(WORD, name="seed_low")
-        high = Signal(len(s.seed) - WORD, name="seed_high")
-        registers: dict[int, Signal] = {
-            Register.MODE: mode,
-            Register.SEED: low,
-            Register.SEED + 1: high,
-            Register.EPOCH: epoch,
+        address, value = self.bus.address, self.bus.write_data
+        mode = Signal(Register.MODE.bits)
+        ports: dict[Register, Any] = {
+            register: getattr(self.settings, register.field)
+            for register in Register
+            if register.role in (Role.SETTING, Role.RUN) and register is not Register.MODE
         }
-        m.d.comb += [
-            s.nodes.eq((mode & Flag.NODES).any()),
-            s.antithetic.eq((mode & Flag.ANTITHETIC).any()),
-            s.accumulates.eq((mode & Flag.ACCUMULATE).any()),
-            s.seed.eq(Cat(low, high)),
-        ]
-        for register, port in {
-            Register.STEP_TARGET: s.step_target,
-            Register.DELTA_EXP: s.delta_exp,
-            Register.ETA_EXP: s.eta_exp,
-            Register.INPUT_SHIFT: s.input_shift,
-            Register.TAU_X: s.tau_x,
-            Register.TAU_P: s.tau_p,
-            Register.TAU_THETA: s.tau_theta,
-            Register.TRAIN_END: self.train_end,
-            Register.EVAL_TEST: self.eval_test,
-            Register.EVAL_COUNT: s.eval_count,
-            Register.SIGN_LAYER: s.sign_layer,
-        }.items():
-            registers[register] = Signal(len(port), name=register.name.lower())
-            m.d.comb += port.eq(registers[register])
+        ports |= {r: getattr(self, r.field) for r in Register if r.role is Role.SAMPLES}
+        ports |= {Register.MODE: mode, Register.EPOCH: epoch}
+        m.d.comb += [getattr(self.settings, bit.field).eq((mode & bit.value).any()) for bit in Mode]
+        kept = {r: Signal(len(port), name=f"{r.field}_register") for r, port in ports.items()}
+        m.d.comb += [port.eq(kept[register]) for register, port in ports.items()]
         with m.If(write), m.Switch(address[: (FIRST_READABLE - 1).bit_length()]):
-            for number, signal in registers.items():
-                with m.Case(int(number)):
-                    m.d.sync += signal.eq(value)
+            for register, signal in kept.items():
+                for word in range(register.words):
+                    with m.Case(register + word):
+                        m.d.sync += signal[word * WORD : (word + 1) * WORD].eq(value)
             with m.Case(int(Register.COMMAND)):
                 m.d.sync += [self.command.payload.code.eq(value), self.command.valid.eq(1)]
 
-    def _readable_registers(self, m: Module, status_word) -> dict:
-        """What is counted here, and what the core reports, by address."""
-        s, e = self.status, self.evaluation.payload
-        count_bits = len(self.settings.eval_count)
-        correct = Signal(count_bits)
+    def _readable_registers(self, m: Module, status_word) -> dict[int, Value]:
+        """The word at each address: counts kept here, and the reports of core and link."""
+        e = self.evaluation.payload
+        correct = Signal(EVAL_COUNT_BITS)
         m.d.comb += self.evaluation.ready.eq(1)
         # A clock late: nothing is evaluated as soon as that.
         begins = delayed(m, self.command.valid & self.command.ready, 1)
@@ -285,23 +260,17 @@ class Control(wiring.Component):
             m.d.sync += correct.eq(0)
         with m.Elif(counts):
             m.d.sync += correct.eq(correct + 1)
-        cost_bits = len(e.cost) + count_bits
+        cost_bits = len(e.cost) + EVAL_COUNT_BITS
         cost = accumulated(m, cost_bits, e.cost, enable=self.evaluation.valid, clear=begins)
-        clocks = accumulated(m, CLOCK_BITS, 1)
-
-        registers: dict = {}
-        for register, value in (
-            (Register.STATUS, status_word),
-            (Register.STEP, s.step),
-            (Register.EVAL_CORRECT, correct),
-            (Register.EVAL_COST, cost),
-            (Register.COST_SUM, s.cost_sum),
-            (Register.CLOCKS, clocks),
-            (Register.TRAIN_CLOCKS, s.train_clocks),
-            (Register.WEIGHT_SATURATIONS, s.weight_saturations),
-            (Register.ACTIVATION_SATURATIONS, s.activation_saturations),
-            (Register.FRAME_ERRORS, s.frame_errors),
-        ):
-            for k in range(0, len(value), WORD):
-                registers[register + k // WORD] = value[k : k + WORD]
-        return registers
+        values = {r: getattr(self.status, r.field) for r in Register if r.role is Role.REPORT}
+        values |= {
+            Register.STATUS: status_word,
+            Register.EVAL_CORRECT: correct,
+            Register.EVAL_COST: cost,
+            Register.CLOCKS: accumulated(m, CLOCK_BITS, 1),
+        }
+        return {
+            register + k // WORD: values[register][k : k + WORD]
+            for register in sorted(values)
+            for k in range(0, len(values[register]), WORD)
+        }

@@ -4,18 +4,12 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.protocol.link_protocol import (
-    CRC_BYTES,
-    ESCAPE,
-    ESCAPE_XOR,
-    FLAG,
-    FRAME_MAX,
-    REQUEST_HEADER,
-)
+from mgd.protocol.framing import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG, FRAME_MAX, REQUEST_HEADER
+from mgd.protocol.registers import Register
 from mgd.rtl.lib.crc32 import RESIDUE, SerialCRC32
 
 FRAME_MIN = REQUEST_HEADER + CRC_BYTES
-ERROR_BITS = 16
+ERROR_BITS = Register.FRAME_ERRORS.bits
 
 
 class FrameReceiver(wiring.Component):

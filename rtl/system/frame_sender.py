@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.protocol.link_protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
+from mgd.protocol.framing import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
 from mgd.rtl.lib.crc32 import SerialCRC32
 
 

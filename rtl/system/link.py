@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.protocol.link_protocol import REPLY_HEADER, Op, Space, Status
+from mgd.protocol.framing import REPLY_HEADER, Op, Space, Status
 from mgd.rtl.lib.one_hot import OneHot
 from mgd.rtl.system.bus import BusSignature
 from mgd.rtl.system.frame_receiver import ERROR_BITS, FrameReceiver

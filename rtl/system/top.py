@@ -8,10 +8,7 @@ from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from mgd.golden_model.network import Network
-from mgd.protocol.build_options import Variant
-from mgd.protocol.link_protocol import FIXABLE, WIRING, Identity
-from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.core_kinds import AnyConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.folded.core import probe_layout as folded_probe_layout
 from mgd.rtl.memory.samples import SampleMemory
@@ -21,21 +18,6 @@ from mgd.rtl.spatial.record_memory import RecordMemory
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link
 from mgd.rtl.system.uart import UARTReceiver, UARTTransmitter
-
-AnyConfig = CoreConfig | SpatialConfig
-"""What decides which core is built."""
-
-
-def wired_config(network: Network, identity: Identity) -> AnyConfig:
-    """The core that a board says it holds, of a network that it says it holds.
-
-    What is wiring in a spatial core only, WIRING, comes first in its record; a folded core's has
-    FIXABLE or nothing.
-    """
-    variant = Variant.from_word(identity.variant, network.depth)
-    if len(identity.wiring) in (len(WIRING), len(WIRING) + len(FIXABLE)):
-        return SpatialConfig.wired(network, identity.wiring, variant)
-    return CoreConfig.wired(network, identity.lanes, identity.wiring, variant)
 
 
 def probe_layout(config: AnyConfig) -> data.StructLayout:

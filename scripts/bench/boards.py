@@ -17,7 +17,7 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL
 from mgd.host.runs.folder import check_json
 from mgd.host.task.task import Task
-from mgd.rtl.spatial.config import FIXABLE
+from mgd.protocol.layout.spatial import FIXABLE
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.commands.build import Printer, task_design
 from mgd.scripts.common.checkout import ROOT, in_checkout

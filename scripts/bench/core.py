@@ -13,8 +13,8 @@ from mgd.boards.simulated import board as simulated
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights, words
 from mgd.golden_model.settings import Settings
-from mgd.host.session.base import Samples
 from mgd.host.session.board import BoardSession
+from mgd.protocol.record import Samples
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.bench.group import json_option, record
 

@@ -25,7 +25,7 @@ from mgd.boards.registry import find_board
 from mgd.golden_model.network import Network
 from mgd.host.runs.folder import check_json, write_json
 from mgd.host.task.task import Task
-from mgd.rtl.fixed_settings import Fixed, fixed_settings
+from mgd.protocol.fixed_settings import Fixed, fixed_settings
 from mgd.scripts.bench.group import json_option, record
 
 BOARDS = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}

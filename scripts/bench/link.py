@@ -15,7 +15,9 @@ from mgd.golden_model.seeds import words
 from mgd.host.link.board_link import Link
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.registers import Register
+from mgd.rtl.core_kinds import config_for
 from mgd.scripts.bench.group import json_option, record
 
 BITS_PER_BYTE = 10
@@ -44,7 +46,7 @@ def measure(link: Link, transfer: Callable[[], object]) -> int:
 
 def transfers(session: BoardSession) -> list[tuple[str, Callable[[], object], int]]:
     """Name, what to do and its words: samples and weights both ways, with random bits."""
-    link, config = session.link, session.config
+    link, config = session.link, session.layout
     random = (words(session.identity.sample_memory // 2, SEED, "data") >> np.uint64(32)).tolist()
     lanes = [
         (lane << 16, [word & 0x7FFF for word in random[: config.lane_words]])
@@ -73,7 +75,7 @@ def link(task_name: str, json_file: Path | None) -> None:
     """
     task = Task.load(task_name)
     network = task.network()
-    board = simulated.start(task.core_config(), sample_words(task), notify=say)
+    board = simulated.start(config_for(task.core_layout()), sample_words(task), notify=say)
     rows: list[dict[str, Any]] = []
     try:
         with BoardSession(board.port, network, backend="sim") as session:

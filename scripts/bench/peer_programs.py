@@ -7,21 +7,22 @@ antithetic difference with a new sample, new signs and an update in every step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mgd.golden_model.costs.base import real_targets
+from mgd.golden_model.declaration import Place, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.reference import network as reference
 from mgd.golden_model.seeds import initial_weights, permutation
-from mgd.golden_model.settings import FIRST_VARIANT, Settings
+from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.host.session.base import Samples
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
 
 
 def draws_at_once(signs: int) -> int:
@@ -46,9 +47,9 @@ def _unknown(network: Network, settings: Settings) -> list[tuple[str, Any]]:
     """(field, value) for all that the peers do not implement."""
     found = [(name, getattr(network, name)) for name in KNOWN]
     return [(name, value) for name, value in found if value not in KNOWN[name]] + [
-        (field.name, getattr(settings, field.name))
-        for field in fields(settings)[FIRST_VARIANT:]
-        if getattr(settings, field.name) != field.default
+        (name, value)
+        for name, known in declarations(settings).items()
+        if known.place is not Place.REGISTER and (value := getattr(settings, name)) != known.default
     ]
 
 

@@ -14,6 +14,7 @@ from mgd.boards.simulated import board as simulated
 from mgd.golden_model.seeds import initial_weights
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.scripts.bench.group import json_option, record
 
 PAIRS = 5
@@ -34,7 +35,7 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
     network, words = task.network(), sample_words(task)
     program = bare.build(network, task.lanes, words, task.settings())
     train, test = task.datasets()
-    board = simulated.start(task.core_config(), words)
+    board = simulated.start(config_for(task.core_layout()), words)
     rows = []
     try:
         with BoardSession(board.port, network, backend="sim") as session:

@@ -17,6 +17,7 @@ from mgd.golden_model.seeds import initial_weights, permutation
 from mgd.golden_model.settings import METHODS, PIPELINED, SEQUENTIAL, Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.timing import Timing
 from mgd.scripts.bench.group import json_option, record
@@ -112,7 +113,7 @@ def loaded(
     task = Task.load(case.task).with_overrides(
         core=way.core, schedule=way.schedule, method=method, tau_theta=tau_theta, tau_p=tau_p
     )
-    return task.with_overrides(eta_exp=task.plan().eta_exp + rate)
+    return task.with_overrides(eta_exp=task.spec.settings.eta_exp + rate)
 
 
 def targets_of(case: Case) -> tuple[float, ...]:
@@ -122,7 +123,7 @@ def targets_of(case: Case) -> tuple[float, ...]:
 def last_way(task: Task) -> int:
     """Clocks in which a run's last update reaches the weights, where the clocks of a step do not
     hold them."""
-    config = task.core_config()
+    config = config_for(task.core_layout())
     if isinstance(config, SpatialConfig) and config.pipelined:
         return Timing.of(config).weights
     return 0

@@ -18,7 +18,7 @@ from mgd.boards.flow.timing_closure import SEEDS, Options
 from mgd.boards.registry import find_board
 from mgd.golden_model.errors import UserError
 from mgd.host.task.task import Task
-from mgd.rtl.fixed_settings import NAMED
+from mgd.protocol.fixed_settings import NAMED
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.scripts.common.build_folder import check_build_folder, write_build
 from mgd.scripts.common.clocks import measured_clocks
@@ -155,7 +155,7 @@ def task_design(board: Board, task: Task, lanes: int | None, baud: int | None) -
     if task.core == "spatial":
         config = spatial_config(board, network, task.settings(), task.fixed)
         return spatial_design(board, config, wanted, baud)
-    return make_design(board, network, lanes, wanted, baud, task.fixed, task.variant)
+    return make_design(board, network, lanes, wanted, baud, task.fixed, task.core_layout().variant)
 
 
 def core_name(design: Design) -> str:

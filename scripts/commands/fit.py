@@ -81,7 +81,7 @@ def table(
     for board in boards:
         fitted = False
         for count in lanes or default_lanes(task):
-            fit = assess(board, network, count, wanted, task.fixed, task.variant)
+            fit = assess(board, network, count, wanted, task.fixed, task.core_layout().variant)
             rows.append((fit, clock_of(board, task.name, count, builds)))
             if lanes is None and fitted and fit.verdict == NO:
                 break

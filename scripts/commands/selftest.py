@@ -16,6 +16,7 @@ from mgd.host.runs.folder import check_json, package_version, write_json
 from mgd.host.selftest.check import CHECKS, Check
 from mgd.host.selftest.checks import self_test
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 
 SIM_TASK = "xor"
 SIM_SAMPLE_WORDS = 1024
@@ -83,7 +84,7 @@ def _opened(port: str, baud: int | None, task: Task | None) -> Iterator[Transpor
 
     assert task is not None
     words = max(SIM_SAMPLE_WORDS, sample_words(task))
-    board = simulated.start(task.core_config(), words, notify=say)
+    board = simulated.start(config_for(task.core_layout()), words, notify=say)
     try:
         transport = open_port(board.port)
         try:

@@ -26,6 +26,7 @@ from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.pipelining import keeping_period
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 
 STEPS = 200
 RATE_EXPONENTS = (-5.0, -2.0)
@@ -76,7 +77,7 @@ class _Soak:
         silence = self.random.choice((0.0, 0.002))
         events = self.random.choices(EVENTS, k=self.random.randint(0, EVENTS_MAX))
         self.due = sorted((self.random.randrange(FRAMES), event) for event in events)
-        period = keeping_period(task)
+        period = keeping_period(task.spec)
         self.frames = 0
         self.disk_full = False
         self.round = Round(
@@ -188,7 +189,7 @@ def soak(task_name: str, rounds: int, steps: int, seed: int | None, json_file: P
     first = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     expected = run_training(GoldenSession(task.network()), task)
     done: list[Round] = []
-    board = simulated.start(task.core_config(), sample_words(task), notify=say)
+    board = simulated.start(config_for(task.core_layout()), sample_words(task), notify=say)
     try:
         for number in range(rounds):
             one = _Soak(task, board, first + number)

@@ -125,7 +125,7 @@ def train(
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
     if every is not None:
-        check_keeping(task, every)
+        check_keeping(task.spec, every)
         folder = make_folder(planned)
         checkpoint = Checkpoint.of(task, backend, every, None)
         return _kept(task, baud, folder, checkpoint, record)
@@ -169,7 +169,7 @@ def resume(
         checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
     )
     if checkpoint.every is not None:
-        check_keeping(task, checkpoint.every)
+        check_keeping(task.spec, checkpoint.every)
     return _kept(task, baud, run, checkpoint, record)
 
 

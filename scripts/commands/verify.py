@@ -18,6 +18,7 @@ from mgd.host.runs.folder import check_json, package_version, write_json
 from mgd.host.session.board import BoardSession
 from mgd.host.task.pipelining import schedule_text
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.lockstep import Lockstep, MismatchError
 from mgd.scripts.commands.verify_netlist import FAMILIES, Comparison, compare, prepared
 from mgd.scripts.common.fix_option import fix_option
@@ -148,7 +149,7 @@ def _lockstep(task: Task) -> Lockstep:
         [w[None] for w in weights],
         [task.seed],
     )
-    return Lockstep(task.core_config(), trainer)
+    return Lockstep(config_for(task.core_layout()), trainer)
 
 
 def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:

@@ -20,9 +20,10 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.host.session.base import Samples, Session
+from mgd.host.session.base import Session
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
 from mgd.rtl.lockstep import MismatchError
 
 FAMILIES = tuple(netlist.FAMILIES)
@@ -64,7 +65,7 @@ class Comparison:
 def prepared(task: Task, family: str, comparison: Comparison, notify: Notify) -> Path:
     """The board with the netlist as a program.  Raises UserError, see boards.netlist.board."""
     train, test = few(task)
-    words = (len(train) + len(test)) * task.core_config().record_stride
+    words = (len(train) + len(test)) * task.core_layout().record_stride
     begin = time.perf_counter()
     if task.core == "spatial":
         design = netlist.spatial_design_for(
@@ -73,7 +74,7 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: Notify) ->
     else:
         design = netlist.design_for(
             *(family, task.network(), task.lanes, words + words % 2),
-            *(task.fixed, task.variant),
+            *(task.fixed, task.core_layout().variant),
         )
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()

@@ -10,12 +10,12 @@ from mgd.api.backends import say
 from mgd.boards.estimate.fit import average_clocks
 from mgd.boards.simulated import board as simulated
 from mgd.golden_model.seeds import initial_weights
-from mgd.host.session.base import Samples
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
+from mgd.rtl.core_kinds import AnyConfig, config_for
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.timing import clocks_per_step
-from mgd.rtl.system.top import AnyConfig
 
 SAMPLES = 32
 STEPS = 1024
@@ -25,7 +25,7 @@ STEPS = 1024
 def reckoned_clocks(task: Task) -> float:
     """Clocks per step of the task's core, where nothing waits; with skip_zeros the mean over its
     first samples."""
-    config = task.core_config()
+    config = config_for(task.core_layout())
     if isinstance(config, SpatialConfig):
         return clocks_per_step(config, task.settings())
     return average_clocks(config, task.settings(), looked_at(task))

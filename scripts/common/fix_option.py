@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mgd.protocol.link_protocol import FIXABLE
+from mgd.protocol.fixed_settings import FIXABLE
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str] | None:

@@ -154,7 +154,7 @@ def noise(
     """
     check_results(json_file, plot_file)
     task = Task.load(task_name).with_overrides(method=method)
-    exps = list(dict.fromkeys(delta_exps)) or [task.plan().delta_exp]
+    exps = list(dict.fromkeys(delta_exps)) or [task.spec.settings.delta_exp]
     numbers = list(range(1, seeds + 1))
     title = (
         f"{task.name} ({task.network().describe()}), {task.method}, {steps:,} steps, {seeds} seeds"

@@ -14,7 +14,8 @@ from mgd.api.backends import say
 from mgd.boards.estimate.fit import average_clocks
 from mgd.golden_model.errors import UserError
 from mgd.host.task.task import Task
-from mgd.rtl.capabilities import missing
+from mgd.protocol.capabilities import missing
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.common.clocks import looked_at
@@ -45,7 +46,7 @@ def clocks_per_step(task: Task) -> float | None:
     """Of the task's folded core, reckoned; None where no such core can train it."""
     network, settings = task.network(), task.settings()
     try:
-        config = task.with_overrides(core="folded").core_config()
+        config = config_for(task.with_overrides(core="folded").core_layout())
     except UserError:
         return None
     if not isinstance(config, CoreConfig) or missing(network, settings):

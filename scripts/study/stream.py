@@ -12,7 +12,7 @@ from mgd.api.backends import say
 from mgd.golden_model.errors import UserError
 from mgd.host.link.transport import BAUD
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import CRC_BYTES, MAX_WRITE, REQUEST_HEADER
+from mgd.protocol.framing import CRC_BYTES, MAX_WRITE, REQUEST_HEADER
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.common.clocks import reckoned_clocks
 from mgd.scripts.study.plot import COLOURS, check_results, figure, plot_option
@@ -35,7 +35,7 @@ def speed(task: Task, baud: int, hertz: float) -> dict[str, Any]:
     core = reckoned_clocks(task) / hertz
     link = 0.0
     if 0 < settings.resident < len(task.datasets()[0]):
-        sample = wire_bytes(task.core_config().record_stride) * BITS_PER_BYTE / baud
+        sample = wire_bytes(task.core_layout().record_stride) * BITS_PER_BYTE / baud
         link = sample / (settings.passes * settings.tau_x)
     return {
         "core_seconds_per_step": core,

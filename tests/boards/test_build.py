@@ -28,7 +28,7 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.task import Task
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.scripts.cli import main
 from mgd.scripts.commands.build import finished_report, task_design
 from mgd.scripts.common.build_folder import check_build_folder, write_build
@@ -559,5 +559,5 @@ def test_a_board_is_built_for_its_tasks_variant(tmp_path, board, key):
     (tmp_path / "mine.toml").write_text(text)
     task = Task.load(tmp_path / "mine.toml")
     config = task_design(find_board(board), task, None, None).config
-    assert config.variant == task.core_config().variant == Variant.of(task.settings())
-    assert config.variant != Variant()
+    assert config.variant == task.core_layout().variant == BuildOptions.of(task.settings())
+    assert config.variant != BuildOptions()

@@ -33,7 +33,8 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.task import Task
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.step_clocks import step_clocks
 from mgd.scripts.bench.fit import BOARDS, CASES, Case, fitted, synthesised
@@ -180,8 +181,8 @@ def test_phases_take_memory():
     network = Network((64, 32, 10), cost="cross_entropy")
     for name, blocks in (("icebreaker", 13), ("ulx3s-25f", 3)):
         board = find_board(name)
-        waves = core_config(board, network, 8, variant=Variant(perturbation="square"))
-        plain = core_blocks(board, replace(waves, variant=Variant()))
+        waves = core_config(board, network, 8, variant=BuildOptions(perturbation="square"))
+        plain = core_blocks(board, replace(waves, variant=BuildOptions()))
         assert core_blocks(board, waves) == plain + blocks
     board = find_board("icebreaker")
     with pytest.raises(UserError, match="block RAMs"):
@@ -263,7 +264,7 @@ def test_what_would_help(cells):
         f"no: 1,220 logic cells too many (+23%); would fit: {', '.join(helps)}"
     )
     # What a variant needs is no help, and it has nothing fixed.
-    variant = Variant(momentum_exp=2)
+    variant = BuildOptions(momentum_exp=2)
     helps = remedies(assess(board, network, 3, 16, (), variant), boards, Settings())
     assert helps[0] == "2 lanes"
     assert helps[1] in known_boards()
@@ -290,7 +291,7 @@ def test_average_clocks(tau_x, tau_theta):
     antithetic = replace(settings, difference="antithetic")
     assert average_clocks(config, antithetic) == step_clocks(config)
     continuous = replace(settings, difference="highpass")
-    config = replace(config, variant=Variant.of(continuous))
+    config = replace(config, variant=BuildOptions.of(continuous))
     assert average_clocks(config, continuous) == step_clocks(config, passes=1)
 
 
@@ -305,7 +306,7 @@ def test_average_clocks_where_inputs_are_skipped(tau_x, tau_theta, difference, r
         "wp", difference, rounding, tau_x=tau_x, tau_theta=tau_theta, skip_zeros=True
     )
     network = Network((20, 6, 2), accumulators=True, tau_theta_max=8)
-    config = CoreConfig(network, 2, variant=Variant.of(settings))
+    config = CoreConfig(network, 2, variant=BuildOptions.of(settings))
     codes = np.random.default_rng(5).integers(0, 2, (5, 20))
     steps, total = 5 * tau_x * tau_theta, 0
     for t in range(steps, 2 * steps):
@@ -325,7 +326,9 @@ def test_the_command_looks_at_samples():
     found = {}
     for skips in (False, True):
         task = Task.load("digits").with_overrides(skip_zeros=skips)
-        found[skips] = average_clocks(task.core_config(), task.settings(), looked_at(task))
+        found[skips] = average_clocks(
+            config_for(task.core_layout()), task.settings(), looked_at(task)
+        )
     assert looked_at(Task.load("digits")) is None
     assert 300 < found[True] < 0.85 * found[False] == 0.85 * 430
 

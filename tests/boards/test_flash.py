@@ -379,7 +379,7 @@ def test_boot_loader_that_leaves_before_the_last_status(bench):
 
 def test_udev_rules():
     rules = mgd("--udev").stdout
-    assert rules == (ROOT / "boards" / "udev" / "60-mgd-fpga.rules").read_text()
+    assert rules == (ROOT / "boards" / "flash" / "udev" / "60-mgd-fpga.rules").read_text()
     for device in ("0403:6010", "0403:6015", "1209:5af0", "10c4:ea60", "1a86:7523", "0403:6001"):
         vendor, product = device.split(":")
         assert f'ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}"' in rules
@@ -392,7 +392,7 @@ def test_udev_rules():
 
 def test_udev_rules_are_packaged():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "udev/*.rules" in project["tool"]["setuptools"]["package-data"]["boards"]
+    assert "udev/*.rules" in project["tool"]["setuptools"]["package-data"]["mgd.boards.flash"]
 
 
 def test_every_board_names_its_file():

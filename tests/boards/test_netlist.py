@@ -14,12 +14,12 @@ import re
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.verify
 from mgd.boards.netlist import board as netlist
 from mgd.boards.netlist import text as netlist_text
 from mgd.golden_model.errors import UserError
 from mgd.rtl.lockstep import MismatchError
 from mgd.scripts.cli import main
+from mgd.scripts.commands import verify as verify_module
 from mgd.scripts.commands import verify_netlist
 from tests.support.simulation import XOR
 
@@ -85,7 +85,7 @@ def test_faults_in_the_netlist_are_found(program):
 
 
 def test_the_command_says_what_it_compared(program, monkeypatch, tmp_path):
-    monkeypatch.setattr(mgd.scripts.commands.verify, "prepared", lambda *_: program)
+    monkeypatch.setattr(verify_module, "prepared", lambda *_: program)
     monkeypatch.chdir(tmp_path)
     arguments = ["verify", "xor", "--netlist", "ice40", "--steps", "6", "--json", "v.json"]
     result = CliRunner().invoke(main, arguments)
@@ -99,7 +99,7 @@ def test_the_command_says_what_it_compared(program, monkeypatch, tmp_path):
 
 
 def test_the_command_says_where_a_netlist_differs(program, monkeypatch):
-    monkeypatch.setattr(mgd.scripts.commands.verify, "prepared", lambda *_: program)
+    monkeypatch.setattr(verify_module, "prepared", lambda *_: program)
     trainer = verify_netlist.Trainer.train
 
     def wrong(self, until):

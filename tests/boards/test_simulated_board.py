@@ -18,7 +18,8 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.host.link.board_link import Link
 from mgd.host.link.transport import SerialTransport
 from mgd.host.session.board import BoardSession
-from mgd.protocol.link_protocol import Register
+from mgd.protocol.registers import Register
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import probe_layout
 from tests.support.simulation import WAIT_SECONDS, XOR, built, mgd, refused, start_board, table_task
@@ -26,7 +27,7 @@ from tests.support.simulation import WAIT_SECONDS, XOR, built, mgd, refused, sta
 
 def start() -> simulated.SimulatedBoard:
     """Builds, too."""
-    return simulated.start(XOR.core_config(), sample_words(XOR))
+    return simulated.start(config_for(XOR.core_layout()), sample_words(XOR))
 
 
 @pytest.fixture
@@ -166,10 +167,10 @@ def test_a_board_is_compiled_once(tmp_path, monkeypatch):
     monkeypatch.setattr(verilator, "runtime", lambda: runtime)
     monkeypatch.setenv("MGD_CACHE", str(tmp_path))
     build = simulated.build
-    first = build(XOR.core_config(), sample_words(XOR))
+    first = build(config_for(XOR.core_layout()), sample_words(XOR))
     made = first.stat().st_mtime_ns
     assert first.parent == tmp_path / "boards"
-    assert build(XOR.core_config(), sample_words(XOR)) == first
+    assert build(config_for(XOR.core_layout()), sample_words(XOR)) == first
     assert first.stat().st_mtime_ns == made
     assert not list(first.parent.glob("building-*"))
 
@@ -256,7 +257,7 @@ def test_lanes_that_do_not_fit_are_refused_before_any_build(tmp_path, monkeypatc
 
 
 def test_the_program_alone_prints_its_port():
-    program = built(XOR.core_config(), sample_words(XOR))
+    program = built(config_for(XOR.core_layout()), sample_words(XOR))
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"/dev/")

@@ -12,7 +12,7 @@ from mgd.boards.estimate.spatial_resources import dsp_counts, spatial_config, sp
 from mgd.boards.netlist.board import board_text
 from mgd.boards.registry import find_board
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import FIXABLE
+from mgd.protocol.fixed_settings import FIXABLE
 from mgd.scripts.bench.boards import case_of
 from tests.support.paths import ROOT
 

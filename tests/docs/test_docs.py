@@ -78,7 +78,9 @@ def test_names_in_the_architecture_exist():
     """`Lane.update_latency` and the like: a class, and a name in the file that defines it."""
     names = set(re.findall(r"`([A-Z]\w+)\.(\w+)`", ARCHITECTURE.read_text(encoding="utf-8")))
     assert names
-    sources = [p.read_text() for d in ("rtl", "golden_model") for p in (ROOT / d).rglob("*.py")]
+    sources = [
+        p.read_text() for d in ("rtl", "protocol", "golden_model") for p in (ROOT / d).rglob("*.py")
+    ]
     for kind, name in names:
         (source,) = [
             text for text in sources if f"\nclass {kind}(" in text or f"\nclass {kind}:" in text

@@ -1,5 +1,4 @@
-"""docs/protocol.md says what protocol.link_protocol defines, and its example is what the host
-sends."""
+"""docs/protocol.md agrees with protocol/, and its example is what the host sends."""
 
 from __future__ import annotations
 
@@ -9,24 +8,21 @@ from enum import IntEnum
 import pytest
 
 from mgd.host.link.board_link import Link
-from mgd.protocol.build_options import FIELDS, Mask, shown
-from mgd.protocol.link_protocol import (
+from mgd.protocol.build_options import FIELDS, Mask
+from mgd.protocol.framing import (
     ESCAPE,
     ESCAPE_XOR,
-    FIRST_READABLE,
     FLAG,
     FRAME_MAX,
-    MAGIC,
     MAX_READ,
     MAX_WRITE,
-    VERSION,
-    Command,
-    Flag,
     Op,
-    Register,
     Space,
     Status,
 )
+from mgd.protocol.identity import MAGIC, VERSION
+from mgd.protocol.registers import FIRST_READABLE, REGISTERS, Access, Command, Register
+from mgd.protocol.tables import TABLES
 from tests.support.fake_board import FakeBoard
 from tests.support.paths import ROOT
 
@@ -60,19 +56,19 @@ def test_tables_hold_every_value(first: str, kind: type[IntEnum]):
     assert [(row[0], int(row[1])) for row in table(first)] == [(e.name, e.value) for e in kind]
 
 
-def test_access_and_width_of_registers():
-    rows = table("register")
-    for row in rows:
-        assert row[2] == ("read" if int(row[1]) >= FIRST_READABLE else "write"), row[0]
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_those_of_the_declarations(name: str):
+    (found,) = re.findall(f"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", TEXT, re.DOTALL)
+    assert found == TABLES[name](), "write it anew: python -m mgd.scripts.protocol_tables"
+
+
+def test_registers_do_not_overlap():
+    taken = [register + k for register in Register for k in range(register.words)]
+    assert len(taken) == len(set(taken))
+    assert max(taken) < REGISTERS
+    for register in Register:
+        assert (register.access is Access.READ) == (register >= FIRST_READABLE), register.name
     assert f"below address {FIRST_READABLE} can only be written" in TEXT
-    (mode,) = (row[3] for row in rows if row[0] == "MODE")
-    assert mode == ", ".join(f"{flag.name} = {flag.value}" for flag in Flag)
-    addresses = [int(row[1]) for row in rows]
-    for row, address in zip(rows, addresses, strict=True):
-        if "two words" in row[3]:
-            assert address + 1 not in addresses, row[0]
-        elif row[0] not in ("EVAL_COUNT", "FRAME_ERRORS"):  # behind these is nothing
-            assert address + 1 in addresses, row[0]
 
 
 def test_spaces_and_constants():
@@ -86,23 +82,13 @@ def test_spaces_and_constants():
     assert f"A reply of {MAX_READ} words has {4 * MAX_READ + 9:,} bytes" in TEXT
 
 
-def test_what_a_core_was_built_for():
-    rows = re.findall(r"^\| (\d+)(?: to (\d+))? \| (\w+): (.*) \|$", TEXT, re.MULTILINE)
-    told = {name: (int(low), int(high or low), text) for low, high, name, text in rows}
-    assert told.keys() == {"accumulators", *(field.name for field in FIELDS)}
+def test_build_options_share_no_bit():
+    taken = [0]  # accumulators
     for field in FIELDS:
-        low, high, text = told[field.name]
-        assert (low, high) == (field.shift, field.shift + field.bits - 1), field.name
-        assert isinstance(field, Mask) or len(field.values) <= 1 << field.bits
-        if isinstance(field.values, range):
-            first, last = field.values[0], field.values[-1]
-            less = f", less {first}" if first else ""
-            assert text == f"{first} to {last}{less}", field.name
-        elif not isinstance(field, Mask):
-            values = re.findall(r"(\d+) ([\w ]+)", text)
-            assert values == [(str(k), shown(v).strip("'")) for k, v in enumerate(field.values)], (
-                field.name
-            )
+        taken += range(field.shift, field.shift + field.bits)
+        assert isinstance(field, Mask) or len(field.values) <= 1 << field.bits, field.name
+    assert len(taken) == len(set(taken))
+    assert max(taken) < 32
 
 
 def test_the_example_is_what_host_and_board_say():

@@ -13,8 +13,8 @@ from mgd.golden_model.reference.trainer import FloatTrainer
 from mgd.golden_model.seeds import initial_weights, permutation
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.host.session.base import Samples
 from mgd.host.session.golden import GoldenSession
+from mgd.protocol.record import Samples
 from tests.support.oracle import Oracle
 
 SAMPLES = 7

@@ -22,7 +22,7 @@ from mgd.golden_model.network import (
     signed_bits,
 )
 from mgd.golden_model.perturbations.sine import SINE
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 
 NETWORKS = {
@@ -163,7 +163,9 @@ def test_shares_and_accumulators_fit(net):
 def test_values_of_a_sine_fit(net):
     """Largest level times the worst share and the worst inputs of a neuron, all in one phase."""
     most = int(max(SINE))
-    config = CoreConfig(replace(net, accumulators=True), 1, variant=Variant(perturbation="sine"))
+    config = CoreConfig(
+        replace(net, accumulators=True), 1, variant=BuildOptions(perturbation="sine")
+    )
     worst = 4 * net.cost_bound + 1
     inputs = max(net.layers[k] * net.input_bound(k) + ONE for k in range(net.depth))
     for sign in (-1, 1):

@@ -15,10 +15,12 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.trainer import Trainer
-from mgd.host.session.base import Samples
 from mgd.host.session.board import BoardSession, check_identity
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import Identity, Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.identity import Identity
+from mgd.protocol.record import Samples
+from mgd.protocol.registers import Register
 from mgd.rtl.folded.config import CoreConfig
 from tests.support.fake_board import FakeBoard
 from tests.support.simulation import mgd, refused, start_board, table_task

@@ -18,7 +18,8 @@ from mgd.host.runs.progress import Progress
 from mgd.host.runs.training import Keeper, Reporter, RunResult, run_training
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
-from mgd.protocol.link_protocol import Op, Register, Space
+from mgd.protocol.framing import Op, Space
+from mgd.protocol.registers import Register
 from tests.support.fake_board import FakeBoard, encode
 from tests.support.simulation import XOR, mgd, refused, start_board, table_task
 

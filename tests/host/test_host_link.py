@@ -11,16 +11,9 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.host.link.board_link import Link
 from mgd.host.link.transfer import RefusedError
-from mgd.protocol.link_protocol import (
-    MAX_READ,
-    MAX_WRITE,
-    VERSION,
-    Identity,
-    Op,
-    Register,
-    Space,
-    Status,
-)
+from mgd.protocol.framing import MAX_READ, MAX_WRITE, Op, Space, Status
+from mgd.protocol.identity import VERSION, Identity
+from mgd.protocol.registers import Register
 from tests.support.fake_board import FakeBoard, encode
 
 TIMEOUT_S = 0.02

@@ -9,19 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import mgd.host.data.datasets
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights, permutation
 from mgd.golden_model.trainer import Trainer
+from mgd.host.data import datasets as datasets_module
 from mgd.host.data import idx
 from mgd.host.data.conversion import data_folder
 from mgd.host.data.packed import PackedSamples, RecordFormat
-from mgd.host.data.records import sample_records
 from mgd.host.runs.training import run_training
-from mgd.host.session.base import Samples
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples, sample_records
 from tests.support.paths import ROOT
 
 IMAGES, TESTS, SIDE = 30, 12, 3
@@ -107,7 +106,7 @@ def test_codes_are_the_upper_bits_of_pixels(folder, arrays, bits):
 
 def test_what_is_converted_is_mapped_and_the_same(folder, cache, monkeypatch):
     plain = task(folder).prepared
-    monkeypatch.setattr(mgd.host.data.datasets, "LARGE", 0)
+    monkeypatch.setattr(datasets_module, "LARGE", 0)
     first, second = task(folder).prepared, task(folder).prepared
     monkeypatch.setattr(idx, "read", lambda _path: pytest.fail("read again"))
     third = task(folder).prepared
@@ -132,7 +131,7 @@ def test_a_trainer_takes_mapped_samples(folder, cache, monkeypatch):
     one = task(folder)
     runs = []
     for large in (1 << 30, 0):
-        monkeypatch.setattr(mgd.host.data.datasets, "LARGE", large)
+        monkeypatch.setattr(datasets_module, "LARGE", large)
         train, _ = task(folder).datasets()
         weights = [w[None] for w in initial_weights(one.network(), 1)]
         runs.append(Trainer(one.network(), one.settings(), train.codes, train.labels, weights, [1]))
@@ -143,7 +142,7 @@ def test_a_trainer_takes_mapped_samples(folder, cache, monkeypatch):
 
 
 def test_other_contents_and_other_formats_are_other_conversions(folder, cache, monkeypatch, arrays):
-    monkeypatch.setattr(mgd.host.data.datasets, "LARGE", 0)
+    monkeypatch.setattr(datasets_module, "LARGE", 0)
     task(folder).datasets()
     digest = task(folder).config_digest()
     task(folder, TOML + "numbers = { sample_bits = 4 }\n").datasets()
@@ -160,7 +159,7 @@ def test_some_of_the_test_set(folder, cache, monkeypatch):
     whole, text = task(folder).datasets()[1], TOML.replace('"set/"', '"set/", test_samples = 5')
     picked = np.sort(permutation(TESTS, 0, "split")[:5])
     for large in (1 << 30, 0):
-        monkeypatch.setattr(mgd.host.data.datasets, "LARGE", large)
+        monkeypatch.setattr(datasets_module, "LARGE", large)
         train, test = task(folder, text).datasets()
         assert (len(train), len(test)) == (IMAGES, 5)
         np.testing.assert_array_equal(test.codes[:], whole.codes[picked])
@@ -177,7 +176,7 @@ def test_a_large_table_is_converted_with_its_scaling(tmp_path, cache, monkeypatc
     np.savez(tmp_path / "t.npz", x=x, y=y)
     text = TOML.replace("set/", "t.npz")
     plain = Task.parse(text, "t.toml", tmp_path).prepared
-    monkeypatch.setattr(mgd.host.data.datasets, "LARGE", 0)
+    monkeypatch.setattr(datasets_module, "LARGE", 0)
     kept = [Task.parse(text, "t.toml", tmp_path).prepared for _ in range(2)]
     for prepared in kept:
         np.testing.assert_array_equal(prepared.train.codes[:], plain.train.codes)
@@ -190,7 +189,7 @@ def test_a_large_table_is_converted_with_its_scaling(tmp_path, cache, monkeypatc
 
 
 def test_a_damaged_conversion_is_removed(folder, cache, monkeypatch):
-    monkeypatch.setattr(mgd.host.data.datasets, "LARGE", 0)
+    monkeypatch.setattr(datasets_module, "LARGE", 0)
     task(folder).datasets()
     (kept,) = data_folder().iterdir()
     (kept / "train.npy").write_bytes(b"x")
@@ -203,7 +202,7 @@ def test_a_damaged_conversion_is_removed(folder, cache, monkeypatch):
 def test_no_room_for_a_conversion(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(mgd.host.data.datasets, "LARGE", 0)
+    monkeypatch.setattr(datasets_module, "LARGE", 0)
     with pytest.raises(UserError, match="set MGD_CACHE to another folder") as error:
         task(folder).datasets()
     assert "\n" not in str(error.value)

@@ -26,6 +26,7 @@ from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.pipelining import keeping_period
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.timing import Timing, update_delay
 from mgd.scripts.cli import main
 from mgd.scripts.commands.build import core_name, task_design
@@ -56,7 +57,12 @@ def test_updates_are_late_by_what_the_core_needs():
     assert (plain.schedule, task.schedule) == ("sequential", "pipelined")
     assert plain.settings().update_delay == 0
     late = task.settings().update_delay
-    assert late == Timing.of(task.core_config()).delay == task.core_config().update_delay > 0
+    assert (
+        late
+        == Timing.of(config_for(task.core_layout())).delay
+        == config_for(task.core_layout()).update_delay
+        > 0
+    )
     assert task.settings() == replace(plain.settings(), update_delay=late)
     assert late == update_delay(task.network(), plain.settings())
     assert plain.with_overrides(**BOTH).settings() == task.settings()
@@ -72,7 +78,7 @@ def test_accumulators_are_what_the_tasks_own_method_needs():
     assert (task.network().accumulators, task.network().tau_theta_max) == (False, 1)
     with pytest.raises(UserError, match=r"tau_theta = 50 with schedule = 'pipelined'"):
         task.with_overrides(method="wp")
-    assert task.with_overrides(method="wp", tau_theta=1).core_config().pipelined
+    assert config_for(task.with_overrides(method="wp", tau_theta=1).core_layout()).pipelined
 
 
 @pytest.mark.parametrize(
@@ -264,9 +270,9 @@ def test_checkpoints_change_nothing(task):
 
 def test_checkpoints_are_where_training_ends_anyhow(task):
     slow = task.with_overrides(tau_x=4, tau_p=3)
-    assert keeping_period(task) == 30
-    assert keeping_period(slow) == 60
-    assert keeping_period(task.with_overrides(schedule="sequential")) == 1
+    assert keeping_period(task.spec) == 30
+    assert keeping_period(slow.spec) == 60
+    assert keeping_period(task.with_overrides(schedule="sequential").spec) == 1
     session = GoldenSession(slow.network())
     with pytest.raises(UserError, match="--checkpoint-every 30 with schedule = 'pip") as error:
         run_training(session, slow, keeper=Keeper(30, lambda _: None))

@@ -14,7 +14,7 @@ import pytest
 from mgd.host.link import ports
 from mgd.host.link.ports import BAUDS, NoAnswerError, open_port
 from mgd.host.link.transport import PortError, SerialTransport
-from mgd.protocol.link_protocol import Space
+from mgd.protocol.framing import Space
 from tests.support.fake_board import FakeBoard
 
 

@@ -17,7 +17,8 @@ from mgd.host.link.recorder import RecordingTransport
 from mgd.host.link.recording import RecordingWriter, read_recording
 from mgd.host.link.replay import ReplayError, ReplayTransport
 from mgd.host.link.transport import PortError, Transport
-from mgd.protocol.link_protocol import Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.registers import Register
 from tests.support.fake_board import FakeBoard
 from tests.support.simulation import XOR, mgd, refused
 

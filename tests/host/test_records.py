@@ -1,11 +1,10 @@
-"""host.data.records: the words of a sample record, worked by hand and unpacked again."""
+"""protocol.record: the words of a sample record, worked by hand and unpacked again."""
 
 import numpy as np
 import pytest
 
 from mgd.golden_model.network import Network
-from mgd.host.data.records import paired, sample_records
-from mgd.host.session.base import Samples
+from mgd.protocol.record import Samples, paired, sample_records
 
 
 def unpack(words: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]:

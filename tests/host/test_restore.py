@@ -14,7 +14,8 @@ from mgd.host.session.base import BoardLostError, Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.registers import Register
 from tests.support.simulation import TABLE_TOML, start_board, table_task
 
 SEED = 3

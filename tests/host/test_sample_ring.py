@@ -11,13 +11,12 @@ import pytest
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.samples.window import SampleWindow
-from mgd.host.data.records import paired, sample_records
 from mgd.host.link.board_link import Link
-from mgd.host.session.base import Samples
 from mgd.host.session.sample_ring import SampleRing
 from mgd.host.session.sample_store import SampleStore
 from mgd.host.session.streaming import Streaming
-from mgd.protocol.link_protocol import Space
+from mgd.protocol.framing import Space
+from mgd.protocol.record import Samples, paired, sample_records
 from tests.support.fake_board import FakeBoard
 
 NETWORK = Network((5, 3), sample_bits=8)

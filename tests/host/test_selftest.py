@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import mgd.host.selftest.checks
 from mgd.golden_model.errors import UserError
 from mgd.host.link.board_link import Link
 from mgd.host.link.transport import PortError
+from mgd.host.selftest import checks as checks_module
 from mgd.host.selftest import link_speed, training_check
 from mgd.host.selftest.check import CHECKS
 from mgd.host.selftest.checks import check_identity, self_test
@@ -31,7 +31,9 @@ from mgd.host.selftest.memory_check import (
 )
 from mgd.host.selftest.training_check import TestRun
 from mgd.host.session.golden import GoldenSession
-from mgd.protocol.link_protocol import Identity, Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.identity import Identity
+from mgd.protocol.registers import Register
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from tests.support.simulation import XOR, mgd, start_board, table_task
@@ -128,8 +130,8 @@ def session(task):
 @pytest.fixture
 def run_self_test(session, task, monkeypatch):
     """self_test on the stand-in: {name: check}."""
-    monkeypatch.setattr(mgd.host.selftest.checks, "Link", lambda transport: transport)
-    monkeypatch.setattr(mgd.host.selftest.checks, "BoardSession", lambda *_: session)
+    monkeypatch.setattr(checks_module, "Link", lambda transport: transport)
+    monkeypatch.setattr(checks_module, "BoardSession", lambda *_: session)
     return lambda: {check.name: check for check in self_test(session.link, task, "fake")}
 
 
@@ -188,7 +190,7 @@ def test_stuck_weight_bit(session, bit, value):
     assert not check.passed
     assert check.detail.startswith("lane 1 word 4 (address 0x010004): wrote 0x")
     assert check.detail.endswith(
-        f"1 of {session.config.lanes * session.config.lane_words} words differ, in bit {bit}"
+        f"1 of {session.layout.lanes * session.layout.lane_words} words differ, in bit {bit}"
     )
     assert check.measured["address"] == lane << 16 | word
     assert check.remedy
@@ -361,7 +363,7 @@ def test_record_that_contradicts_the_network(session, task):
     assert check_identity(session, task).passed
     session.identity = replace(session.identity, lane_words=999)
     assert "999 words a lane" in check_identity(session, task).detail
-    session.identity = replace(session.identity, lane_words=session.config.lane_words)
+    session.identity = replace(session.identity, lane_words=session.layout.lane_words)
     session.identity = replace(session.identity, sample_memory=2)
     assert not check_identity(session, task).passed
 

@@ -20,7 +20,8 @@ from mgd.host.session.base import Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import Register
+from mgd.protocol.registers import Register
+from mgd.rtl.core_kinds import config_for
 from tests.support.simulation import built, mgd, refused, table_task
 
 SEED = 6
@@ -35,7 +36,7 @@ def task(tmp_path_factory) -> Task:
 
 
 def start(task: Task, lanes: int | None = None) -> simulated.SimulatedBoard:
-    config = task.with_overrides(lanes=lanes).core_config()
+    config = config_for(task.with_overrides(lanes=lanes).core_layout())
     return simulated.run(built(config, (RESIDENT + ROOM) * config.record_stride))
 
 
@@ -69,7 +70,7 @@ def test_board_and_golden_model_are_the_same(task, boards, board):
     with BoardSession(boards[board].port, task.network(), "sim") as session:
         for number, (tau_x, passes) in enumerate(itertools.product((1, 3), (1, 2, 6))):
             settings = replace(task.settings(), tau_x=tau_x, passes=passes)
-            if not session.identity.wiring:
+            if not session.identity.constants:
                 settings = replace(
                     settings,
                     method="np" if number % 2 else "wp",

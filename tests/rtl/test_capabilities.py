@@ -9,16 +9,21 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.golden_model.costs import COSTS
+from mgd.golden_model.declaration import Place, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import FIRST_VARIANT, PERTURBATIONS, Settings
+from mgd.golden_model.settings import PERTURBATIONS, Settings
 from mgd.host.task.task import Task
-from mgd.protocol.build_options import FIELDS, Variant
-from mgd.protocol.link_protocol import Identity
-from mgd.rtl.capabilities import REGISTERS, check_core, missing
+from mgd.protocol.build_options import FIELDS, BuildOptions
+from mgd.protocol.capabilities import CHOICES, check_core, missing
+from mgd.protocol.identity import Identity
+from mgd.protocol.registers import settings_in_registers
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.perturbations import FAMILIES
+from mgd.rtl.units.activations import KINDS
+from mgd.rtl.units.costs import UNITS
 from mgd.scripts.cli import main
 from mgd.scripts.commands.verify_netlist import runs
 from tests.support.simulation import XOR_TOML
@@ -96,8 +101,8 @@ def test_every_command_that_needs_a_core_refuses(here, command):
 def test_what_a_core_has():
     network = Network((2, 2, 1))
     check_core(network, Settings("wp", "forward", delta_exp=3, tau_x=7, tau_p=2, input_shift=14))
-    names = list(Settings.__dataclass_fields__)
-    assert set(names[:FIRST_VARIANT]) == REGISTERS
+    registers = {n for n, known in declarations(Settings).items() if known.place is Place.REGISTER}
+    assert registers == set(settings_in_registers())
     check_core(network, Settings(halve_every=3, warmup_exp=4, warmup_every=7))
     check_core(network, Settings(scope="layer", trainable=(False, True)))
     adam = Settings(rounding="residual", gate_zeros=True, optimizer="adam")
@@ -106,41 +111,47 @@ def test_what_a_core_has():
         check_core(network, adam)
 
 
+def test_every_choice_has_gates():
+    assert set(CHOICES["hidden"]) == set(CHOICES["output"]) == set(KINDS)
+    assert set(CHOICES["cost"]) == set(UNITS)
+    assert set(CHOICES["perturbation"]) == {"random", *FAMILIES}
+
+
 VARIANTS = [
-    Variant(),
-    Variant(scope="layer"),
-    Variant(trainable=(True, False)),
-    Variant("layer", (False, True)),
-    *(Variant(perturbation=name) for name in FAMILIES),
-    *(Variant(sample_order=name) for name in ORDERS),
-    Variant("layer", (True, False), sample_order="epoch"),
-    Variant("network", (False, True), "sequential"),
-    Variant(gate_zeros=True),
-    Variant("layer", (False, True), gate_zeros=True),
-    Variant(skip_zeros=True),
-    Variant("layer", (False, True), gate_zeros=True, skip_zeros=True),
-    Variant(momentum_exp=3),
-    Variant(decay_exp=10),
-    Variant("layer", (False, True), momentum_exp=16, decay_exp=31),
-    Variant(difference="highpass", highpass_exp=1),
-    Variant(difference="highpass", highpass_exp=16),
-    Variant("network", (False, True), "walsh", "random", 2, 9, "highpass", 2),
+    BuildOptions(),
+    BuildOptions(scope="layer"),
+    BuildOptions(trainable=(True, False)),
+    BuildOptions("layer", (False, True)),
+    *(BuildOptions(perturbation=name) for name in FAMILIES),
+    *(BuildOptions(sample_order=name) for name in ORDERS),
+    BuildOptions("layer", (True, False), sample_order="epoch"),
+    BuildOptions("network", (False, True), "sequential"),
+    BuildOptions(gate_zeros=True),
+    BuildOptions("layer", (False, True), gate_zeros=True),
+    BuildOptions(skip_zeros=True),
+    BuildOptions("layer", (False, True), gate_zeros=True, skip_zeros=True),
+    BuildOptions(momentum_exp=3),
+    BuildOptions(decay_exp=10),
+    BuildOptions("layer", (False, True), momentum_exp=16, decay_exp=31),
+    BuildOptions(difference="highpass", highpass_exp=1),
+    BuildOptions(difference="highpass", highpass_exp=16),
+    BuildOptions("network", (False, True), "walsh", "random", 2, 9, "highpass", 2),
 ]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_board_tells_what_it_was_built_for(variant):
     network = Network((2, 2, 1), accumulators=True)
-    words = Identity.of(network, 1, 9, 10, 1, variant=variant.word()).words()
+    words = Identity.of(network, 1, 9, 10, 1, options=variant.word()).words()
     told = Identity.from_words(words)
     assert told.accumulators
-    assert Variant.from_word(told.variant, network.depth) == variant
+    assert BuildOptions.from_word(told.options, network.depth) == variant
     for other in VARIANTS:
         fields = {field.name: getattr(other, field.name) for field in FIELDS}
         if not other.continuous:
             fields |= {"difference": "forward", "highpass_exp": 7}
         settings = Settings(rounding="residual", **fields)
-        assert Variant.of(settings) == other
+        assert BuildOptions.of(settings) == other
         if other == variant:
             variant.check(settings)
             continue
@@ -153,11 +164,11 @@ def test_what_no_board_can_be():
     with pytest.raises(UserError, match="perturbation = 'sequential' with scope = 'layer'"):
         check_core(Network((2, 2, 1)), Settings(perturbation="sequential", scope="layer"))
     with pytest.raises(UserError, match="perturbation = 'sine' on a core without accumulators"):
-        CoreConfig(Network((2, 2, 1)), 1, variant=Variant(perturbation="sine"))
+        CoreConfig(Network((2, 2, 1)), 1, variant=BuildOptions(perturbation="sine"))
     with pytest.raises(UserError, match="perturbation number 7, this program knows"):
-        Variant.from_word(7 << 4, 2)
-    with pytest.raises(UserError, match=r"this program does not know \(bits 0x100000000 of"):
-        Variant.from_word(1 << 32 | 1 << 1, 2)
+        BuildOptions.from_word(7 << 4, 2)
+    with pytest.raises(UserError, match=r"this program does not know \(bits 0x100000000\)"):
+        BuildOptions.from_word(1 << 32 | 1 << 1, 2)
     assert {"random", *FAMILIES} == set(PERTURBATIONS)  # of the golden model
 
 
@@ -167,10 +178,10 @@ def test_what_a_folded_core_has(here, key, shown):
     (here / "my.toml").write_text(TOML + key + "\n")
     task = Task.load("my.toml")
     assert missing(task.network(), task.settings()) == []
-    config = task.core_config()
+    config = config_for(task.core_layout())
     for settings, _ in runs(task, 9):
         config.variant.check(settings)
-    assert Variant.from_word(config.variant.word(), 2) == config.variant != Variant()
+    assert BuildOptions.from_word(config.variant.word(), 2) == config.variant != BuildOptions()
     for options, part in (
         (["--core", "spatial"], f"{shown} with core = 'spatial'"),
         (["--fix", "method"], f"fixed = method with {shown}"),
@@ -185,12 +196,12 @@ def test_what_a_folded_core_has(here, key, shown):
 
 
 def test_the_mask_of_a_variant():
-    assert Variant.of(Settings(trainable=(True, True))) == Variant()
-    assert Variant(trainable=(False, True)).layers(Network((2, 2, 1))) == [1]
+    assert BuildOptions.of(Settings(trainable=(True, True))) == BuildOptions()
+    assert BuildOptions(trainable=(False, True)).layers(Network((2, 2, 1))) == [1]
     deep = Network((1,) * 10)
-    assert Variant().layers(deep) == list(range(9))
+    assert BuildOptions().layers(deep) == list(range(9))
     with pytest.raises(UserError, match="trainable with 9 layers of weights: a board can tell"):
-        Variant(trainable=(False,) + (True,) * 8).layers(deep)
+        BuildOptions(trainable=(False,) + (True,) * 8).layers(deep)
 
 
 @pytest.mark.parametrize(

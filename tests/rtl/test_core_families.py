@@ -12,7 +12,8 @@ from mgd.golden_model import perturbations as golden
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.run_codes import perturbation_code
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.perturbations import FAMILIES
 from mgd.rtl.folded.signs import SignGenerator
@@ -59,7 +60,7 @@ def values(config: CoreConfig, draw: list, nodes: bool, token: tuple[int, int]) 
 @pytest.mark.parametrize(("lanes", "begin"), [(1, 0), (2, 1), (3, 1000), (5, 123456789)])
 def test_values(name, method, trainable, lanes, begin):
     settings = Settings(method, rounding="residual", perturbation=name, trainable=trainable)
-    variant = Variant.of(settings)
+    variant = BuildOptions.of(settings)
     config = CoreConfig(NETWORK, lanes, variant=variant)
     nodes = settings.perturbs_nodes
     m = Module()
@@ -84,7 +85,7 @@ def test_values(name, method, trainable, lanes, begin):
         ctx.set(unit.nodes, nodes)
         ctx.set(generator.seed, start_state(SEED))
         await until_ready(ctx, generator.start, generator.ready)
-        ctx.set(unit.data, unit.codes(NETWORK, settings, SEED, begin))
+        ctx.set(unit.data, perturbation_code(NETWORK, settings, SEED, begin))
         await until_ready(ctx, unit.load, unit.ready)
         clock, now = 0, None
         for sweep in range(SWEEPS):
@@ -145,7 +146,7 @@ def test_sums_of_a_sine_fill_their_width():
     settings = Settings(
         "wp", rounding="residual", delta_exp=4, eta_exp=9, input_shift=14, perturbation="sine"
     )
-    bench = CoreBench(CoreConfig(network, 2, variant=Variant.of(settings)))
+    bench = CoreBench(CoreConfig(network, 2, variant=BuildOptions.of(settings)))
     bench.run([settings], seed=SEED, steps=3 * 32)
     assert bench.values_compared > 3 * 32 * network.parameters
 
@@ -175,6 +176,6 @@ def test_a_core_at_the_ends_of_a_sine(weight_bits, method, delta_exp, eta_exp):
         input_shift=13,
         perturbation="sine",
     )
-    bench = CoreBench(CoreConfig(network, 2, variant=Variant.of(settings)))
+    bench = CoreBench(CoreConfig(network, 2, variant=BuildOptions.of(settings)))
     bench.run([settings], seed=SEED, steps=12)
     assert bench.values_compared > 12 * network.parameters

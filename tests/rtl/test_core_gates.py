@@ -6,7 +6,7 @@ import pytest
 
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from tests.support.core_bench import CoreBench
 
@@ -31,6 +31,6 @@ def runs(scope: str) -> list[Settings]:
 @pytest.mark.parametrize("scope", ["network", "layer"])
 def test_gates(scope):
     settings = runs(scope)
-    bench = CoreBench(CoreConfig(RELU, 3, variant=Variant.of(settings[0])))
+    bench = CoreBench(CoreConfig(RELU, 3, variant=BuildOptions.of(settings[0])))
     bench.run(settings, SEED, STEPS)
     assert bench.values_compared > len(settings) * STEPS * (2 + RELU.parameters)

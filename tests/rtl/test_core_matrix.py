@@ -18,8 +18,8 @@ from mgd.golden_model.costs import COSTS
 from mgd.golden_model.network import ACTIVATIONS, ONE, Network
 from mgd.golden_model.samples.order import ORDERS
 from mgd.golden_model.settings import PERTURBATIONS, Settings
-from mgd.protocol.build_options import Variant
-from mgd.rtl.capabilities import missing
+from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.capabilities import missing
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.spatial.config import SpatialConfig
 from tests.support.core_bench import CoreBench
@@ -189,6 +189,6 @@ def test_row(number):
         lanes = int(random.integers(1, max(network.layers[1:]) + 1))
         build = build_of(random)
         print(f"on {lanes} lanes with {build}")
-        bench = CoreBench(CoreConfig(network, lanes, variant=Variant.of(runs[0]), **build))
+        bench = CoreBench(CoreConfig(network, lanes, variant=BuildOptions.of(runs[0]), **build))
     bench.run(runs, seed=SEED + number, steps=STEPS)
     assert bench.values_compared > len(runs) * STEPS * (2 + network.parameters)

@@ -6,7 +6,7 @@ import pytest
 
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from tests.support.core_bench import CoreBench
 
@@ -43,7 +43,7 @@ NETWORKS: dict[str, tuple[dict, int, bool]] = {
 
 def run(fields: dict, lanes: int, settings: list[Settings], **build) -> None:
     network = Network(**fields, sample_bits=1)
-    variant = Variant.of(settings[0])
+    variant = BuildOptions.of(settings[0])
     bench = CoreBench(CoreConfig(network, lanes, variant=variant, **build))
     bench.run(settings, SEED, STEPS)
     rest = sum((f + 1) * n for f, n in zip(network.layers[1:], network.layers[2:], strict=False))

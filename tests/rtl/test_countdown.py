@@ -8,7 +8,7 @@ import pytest
 from amaranth import Module, Signal
 from amaranth.sim import Simulator
 
-from mgd.rtl.folded.step_control import STEP_BITS
+from mgd.rtl.interface import STEP_BITS
 from mgd.rtl.spatial.countdown import NIBBLE, Left
 
 HALF = 1 << STEP_BITS // 2

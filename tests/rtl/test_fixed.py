@@ -15,8 +15,9 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import FIXABLE, Identity
-from mgd.rtl.fixed_settings import fixed_settings
+from mgd.protocol.fixed_settings import FIXABLE, fixed_settings
+from mgd.protocol.identity import Identity
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from tests.support import simulation  # noqa: F401  sets the cache
@@ -28,10 +29,10 @@ SETTINGS = Settings(difference="forward", eta_exp=6, tau_x=300, input_shift=3)
 def test_the_identity_says_what_is_fixed():
     for names in ((), ("method",), ("difference", "tau_x"), FIXABLE):
         config = CoreConfig(NETWORK, 3, fixed=fixed_settings(SETTINGS, names))
-        identity = Identity.of(NETWORK, 3, config.lane_words, 64, 1, config.wiring)
+        identity = Identity.of(NETWORK, 3, config.lane_words, 64, 1, config.constant_words)
         told = Identity.from_words(identity.words())
-        assert CoreConfig.wired(NETWORK, 3, told.wiring) == config
-        assert len(told.wiring) == (len(FIXABLE) if names else 0)
+        assert CoreConfig.of_identity(NETWORK, told) == config
+        assert len(told.constants) == (len(FIXABLE) if names else 0)
 
 
 def test_a_core_has_what_is_not_fixed():
@@ -94,7 +95,7 @@ def test_fewer_cells_are_estimated():
 def test_a_task_names_what_is_fixed():
     task = Task.load("xor").with_overrides(fixed=["difference", "method"])
     assert task.fixed == (("method", "np"), ("difference", "antithetic"))
-    config = task.with_overrides(method="wp").core_config()
+    config = config_for(task.with_overrides(method="wp").core_layout())
     assert isinstance(config, CoreConfig)
     assert config.methods == ("wp",)
     with pytest.raises(UserError, match=r"fixed.*methd.*did you mean 'method'"):

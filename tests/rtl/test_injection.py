@@ -17,8 +17,8 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.imperfections import Imperfections
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import Variant
-from mgd.rtl.fixed_settings import DIFFERENCES, fixed_settings
+from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.fixed_settings import DIFFERENCES, fixed_settings
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.imperfect import ImperfectConfig, ImperfectCore
@@ -96,7 +96,7 @@ def test_row(number):
         network,
         int(random.integers(1, max(network.layers[1:]) + 1)),
         **matrix.build_of(random),
-        variant=Variant.of(settings),
+        variant=BuildOptions.of(settings),
     )
     print(f"row {number} of seed {SEED}: {row}, {config}")
     bench = CoreBench(config, faults, SEED + number)
@@ -187,7 +187,7 @@ def test_sums_in_dsp_blocks():
 
 
 @dataclass(frozen=True)
-class LaterVariant(Variant):
+class LaterVariant(BuildOptions):
     momentum_exp: int = 0
 
 
@@ -200,7 +200,7 @@ def test_refused_spatial_core():
 @pytest.mark.parametrize(
     ("variant", "part"),
     [
-        (Variant(perturbation="sine"), "perturbation = 'sine' with imperfections"),
+        (BuildOptions(perturbation="sine"), "perturbation = 'sine' with imperfections"),
         (LaterVariant(momentum_exp=3), "momentum_exp = 3 with imperfections"),
     ],
 )

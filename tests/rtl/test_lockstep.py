@@ -15,10 +15,10 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Step, Trainer
-from mgd.protocol.build_options import Variant
+from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import probe_layout
-from mgd.rtl.folded.step_control import packed_fields
+from mgd.rtl.interface import packed_fields
 from mgd.rtl.lockstep import Lockstep, MismatchError, signed_fields
 
 SEED = 11
@@ -46,7 +46,7 @@ class Core:
     """What a faultless core says, event by event."""
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        self.config = CoreConfig(network, LANES, variant=Variant.of(settings))
+        self.config = CoreConfig(network, LANES, variant=BuildOptions.of(settings))
         self.trainer = new_trainer(network, settings)
 
     def costs(self, record: Step) -> list[int]:

@@ -11,16 +11,30 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.formats import floor_shift, stochastic_round
 from mgd.golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, Network
 from mgd.golden_model.settings import Settings
-from mgd.host.data.records import sample_records
-from mgd.host.session.base import Samples
-from mgd.protocol.link_protocol import FIXABLE, WIRING, Identity
-from mgd.rtl.fixed_settings import fixed_settings
-from mgd.rtl.spatial import config as spatial_config
-from mgd.rtl.spatial.config import PARAMETERS_MAX, SpatialConfig
+from mgd.protocol.fixed_settings import FIXABLE, fixed_settings
+from mgd.protocol.identity import Identity
+from mgd.protocol.layout import spatial
+from mgd.protocol.layout.spatial import CONSTANTS, PARAMETERS_MAX
+from mgd.protocol.record import Samples, sample_records
+from mgd.rtl.spatial.config import SpatialConfig
 from tests.rtl.test_config import numbered
 
 SHAPES = [(2, 2, 1), (3, 1), (7, 13, 3), (5, 4, 3, 2), (1, 1), (1, 1, 9)]
 RESIDUAL = Network((3, 2), accumulators=True, tau_theta_max=5)
+
+
+def read_back(config: SpatialConfig) -> SpatialConfig:
+    """The core that a host reads in this one's identity record."""
+    said = Identity.of(
+        config.network,
+        config.lanes,
+        config.lane_words,
+        sample_memory=64,
+        clock_hz=12_000_000,
+        constants=config.constant_words,
+        options=config.variant.word(),
+    )
+    return SpatialConfig.of_identity(config.network, Identity.from_words(said.words()))
 
 
 def plain(layers: tuple[int, ...]) -> SpatialConfig:
@@ -45,12 +59,12 @@ def test_to_lanes_and_back(layers):
 def test_places(layers):
     config = plain(layers)
     memory, weights = config.to_lanes(numbered(config.network)), numbered(config.network)
-    places = [config.place(0, word) for word in range(config.lane_words)]
+    places = [config.locate_weight(0, word) for word in range(config.lane_words)]
     assert len(set(places)) == config.lane_words
     for word, (layer, node, position) in enumerate(places):
         assert weights[layer][node, position] == memory[0, word]
     with pytest.raises(IndexError):
-        config.place(0, config.lane_words)
+        config.locate_weight(0, config.lane_words)
 
 
 def test_negative_weights():
@@ -65,16 +79,13 @@ def test_nodes_before():
 
 @pytest.mark.parametrize("nodes", [False, True])
 @pytest.mark.parametrize("antithetic", [False, True])
-def test_wiring_there_and_back(nodes, antithetic):
+def test_constants_there_and_back(nodes, antithetic):
     config = SpatialConfig(
         RESIDUAL, nodes, antithetic, 7, shift_low=-3, shift_high=11, update_delay=33
     )
-    assert len(config.wiring) == len(WIRING)
-    assert SpatialConfig.wired(RESIDUAL, config.wiring) == config
+    assert len(config.constant_words) == len(CONSTANTS)
     assert config.passes == (2 if antithetic else 1)
-    # Through what a board says of itself, too.
-    said = Identity.of(RESIDUAL, config.lanes, config.lane_words, 64, 12_000_000, config.wiring)
-    assert SpatialConfig.wired(RESIDUAL, Identity.from_words(said.words()).wiring) == config
+    assert read_back(config) == config
 
 
 def test_what_is_fixed_is_told():
@@ -82,7 +93,7 @@ def test_what_is_fixed_is_told():
     fixed = fixed_settings(settings, FIXABLE)
     config = SpatialConfig.of(RESIDUAL, settings, fixed)
     # The method, the difference and the rounding are wiring in any case.
-    assert config.fixed == tuple(pair for pair in fixed if pair[0] in spatial_config.FIXABLE)
+    assert config.fixed == tuple(pair for pair in fixed if pair[0] in spatial.FIXABLE)
     assert config.constants == {
         "delta_exp": settings.delta_exp,
         "eta_exp": 9,
@@ -91,9 +102,7 @@ def test_what_is_fixed_is_told():
         "tau_theta": 5,
     }
     assert (config.longest("tau_x", 99), config.longest("tau_p", 99)) == (30, settings.tau_p)
-    assert SpatialConfig.wired(RESIDUAL, config.wiring) == config
-    said = Identity.of(RESIDUAL, config.lanes, config.lane_words, 64, 12_000_000, config.wiring)
-    assert SpatialConfig.wired(RESIDUAL, Identity.from_words(said.words()).wiring) == config
+    assert read_back(config) == config
     config.check(settings)
     text = refused(config.check, dataclasses.replace(settings, tau_x=31))
     assert text.startswith("tau_x = 31: this core was built for 30")
@@ -195,9 +204,9 @@ def test_variants():
     with pytest.raises(UserError, match="perturbation = 'sequential' with core = 'spatial'"):
         SpatialConfig.of(RESIDUAL, dataclasses.replace(BUILT, perturbation="sequential"))
     frozen = dataclasses.replace(BUILT, trainable=(True, False))
-    config = SpatialConfig.of(RESIDUAL, frozen)
+    config = SpatialConfig.of(dataclasses.replace(RESIDUAL, layers=(*RESIDUAL.layers, 2)), frozen)
     config.check(frozen)
-    assert SpatialConfig.wired(RESIDUAL, config.wiring, config.variant) == config
+    assert read_back(config) == config
     with pytest.raises(UserError, match=r"trainable = \[\]: this core was built for \[true, false"):
         config.check(BUILT)
 

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.verify
 from mgd.boards.simulated import board as simulated
 from mgd.boards.simulated.verilator import compiled
 from mgd.boards.tools import to_verilog
@@ -29,14 +28,17 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.host.link.board_link import RefusedError
-from mgd.host.session.base import Samples
 from mgd.host.session.board import BoardSession
 from mgd.host.session.state import State
-from mgd.protocol.link_protocol import Command, Register, Space
+from mgd.protocol.framing import Space
+from mgd.protocol.layout.spatial import SpatialLayout
+from mgd.protocol.record import Samples
+from mgd.protocol.registers import Command, Register
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.timing import Timing, clocks_per_step, update_delay, window_clocks
 from mgd.rtl.system.top import Top
 from mgd.scripts.cli import main
+from mgd.scripts.commands import verify as verify_module
 from tests.support.simulation import table_task
 
 SEED = 3
@@ -155,8 +157,8 @@ def board(config: SpatialConfig) -> Iterator[BoardSession]:
     running = simulated.run(fast_build(config, (TRAIN + TEST) * config.record_stride))
     try:
         with BoardSession(running.port, config.network, backend="sim") as session:
-            assert isinstance(session.config, SpatialConfig)
-            assert session.config.wiring == config.wiring, "what the board says of itself"
+            assert isinstance(session.layout, SpatialLayout)
+            assert session.layout.constant_words == config.constant_words, "in the record"
             yield session
     finally:
         running.close()
@@ -209,9 +211,9 @@ class Both:
 
     def write(self, layer: int, node: int, place: int, value: int) -> None:
         """One weight, by the host: C0 is then measured again."""
-        config, trainer = self.session.config, self.trainer
+        config, trainer = self.session.layout, self.trainer
         words = range(config.lane_words)
-        (word,) = (w for w in words if config.place(0, w) == (layer, node, place))
+        (word,) = (w for w in words if config.locate_weight(0, w) == (layer, node, place))
         self.session.link.write(Space.WEIGHTS, word, [value & 0xFFFFFFFF])
         trainer.weights[layer][0, node, place] = value
         trainer.weights_written()
@@ -351,7 +353,7 @@ def test_verify(tmp_path, monkeypatch):
     assert values["values_compared"] == 31 * (2 + 2 * parameters) + baselines + parameters + 5
     assert (values["steps"], values["mismatches"]) == (31, 0)
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Spilled)
+    monkeypatch.setattr(verify_module, "Trainer", Spilled)
     assert CliRunner().invoke(main, arguments).exit_code == 1
     first = json.loads(Path("v.json").read_text())["first_difference"]
     assert (first["step"], first["value"]) == (4, "accumulator")

@@ -12,10 +12,9 @@ from amaranth.sim import Simulator
 
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-from mgd.host.data.records import sample_records
-from mgd.host.session.base import Samples
-from mgd.protocol.build_options import Variant
-from mgd.protocol.link_protocol import Command
+from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.record import Samples, sample_records
+from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.folded.step_clocks import step_clocks
@@ -138,7 +137,7 @@ def test_variants_with_products_in_logic(fields, memory_register):
         3,
         shared_dsps=0,
         memory_register=memory_register,
-        variant=Variant.of(settings),
+        variant=BuildOptions.of(settings),
     )
     starts = starts_of_steps(config, settings, 5)
     found = {b - a for a, b in itertools.pairwise(starts[1:])}
@@ -147,7 +146,7 @@ def test_variants_with_products_in_logic(fields, memory_register):
 
 @pytest.mark.parametrize("trainable", [(), (True, False, True)])
 def test_a_step_of_parts(trainable):
-    variant = Variant("layer", trainable)
+    variant = BuildOptions("layer", trainable)
     config = CoreConfig(Network((9, 4, 3, 2), **CE), 2, variant=variant)
     starts = starts_of_steps(config, Settings(scope="layer", trainable=trainable), 5)
     found = {b - a for a, b in itertools.pairwise(starts[1:])}
@@ -156,7 +155,7 @@ def test_a_step_of_parts(trainable):
 
 @pytest.mark.parametrize(("layers", "lanes"), [((24, 40, 9), 5), ((9, 2, 1), 2), ((20, 1, 1), 1)])
 def test_values_between_0_and_1(layers, lanes):
-    config = CoreConfig(Network(layers, **WIDE), lanes, variant=Variant(perturbation="sine"))
+    config = CoreConfig(Network(layers, **WIDE), lanes, variant=BuildOptions(perturbation="sine"))
     settings = Settings(rounding="residual", perturbation="sine", tau_x=2)
     starts = starts_of_steps(config, settings, 5)
     found = {b - a for a, b in itertools.pairwise(starts[1:])}
@@ -169,7 +168,7 @@ def test_values_between_0_and_1(layers, lanes):
 )
 def test_the_continuous_form(layers, options):
     settings = Settings(difference="highpass", tau_x=2)
-    config = CoreConfig(Network(layers, **options), 2, variant=Variant.of(settings))
+    config = CoreConfig(Network(layers, **options), 2, variant=BuildOptions.of(settings))
     starts = starts_of_steps(config, settings, 5)
     found = {b - a for a, b in itertools.pairwise(starts[1:])}
     assert found == {step_clocks(config)}
@@ -178,7 +177,7 @@ def test_the_continuous_form(layers, options):
 @pytest.mark.parametrize("layers", [(9, 2, 1), (20, 17, 3)])
 def test_weights_that_decay(layers):
     settings = Settings(rounding="residual", decay_exp=5, tau_theta=2)
-    config = CoreConfig(Network(layers, **WIDE), 2, variant=Variant.of(settings))
+    config = CoreConfig(Network(layers, **WIDE), 2, variant=BuildOptions.of(settings))
     starts = starts_of_steps(config, settings, 5)
     found = {b - a for a, b in itertools.pairwise(starts[1:])}
     assert found == {step_clocks(config)} != {step_clocks(CoreConfig(config.network, 2))}
@@ -212,7 +211,7 @@ SKIPPING = [
 @pytest.mark.parametrize(("layers", "lanes", "options", "tau_x"), SKIPPING)
 def test_inputs_that_are_skipped(layers, lanes, options, tau_x, lit):
     settings = Settings("wp", tau_x=tau_x, skip_zeros=True)
-    config = CoreConfig(Network(layers, **options), lanes, variant=Variant.of(settings))
+    config = CoreConfig(Network(layers, **options), lanes, variant=BuildOptions.of(settings))
     random = np.random.default_rng(layers[0])
     codes = (random.random((2, layers[0])) < lit).astype(np.int64)
     starts = starts_of_steps(config, settings, 7, codes)

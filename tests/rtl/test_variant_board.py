@@ -16,6 +16,7 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.trainer import Trainer
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.scripts.cli import main
 from tests.rtl.test_spatial_core import fast_build
 from tests.support.simulation import table_task
@@ -65,11 +66,11 @@ def test_verify(case):
     # The same board refuses what it was not built for.
     task = Task.load("mine.toml").with_overrides(lanes=3)
     plain = Task.load("table.toml").with_overrides(lanes=3)
-    config = task.core_config()
+    config = config_for(task.core_layout())
     board = simulated.run(fast_build(config, 2 * 40 * config.record_stride))
     try:
         with BoardSession(board.port, task.network(), backend="sim") as session:
-            assert session.config.variant == config.variant
+            assert session.layout.variant == config.variant
             session.load_samples(*task.datasets())
             with pytest.raises(UserError, match=f"{OTHER[case]}: this core was built for"):
                 session.start(plain.settings(), 1)

@@ -13,8 +13,8 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.reference import network as reference
 from mgd.golden_model.settings import Settings
-from mgd.host.session.base import Samples
 from mgd.host.task.task import Task
+from mgd.protocol.record import Samples
 from mgd.scripts.bench import peers as bench_peers
 from mgd.scripts.bench import peers_fpga, peers_native, peers_torch
 from mgd.scripts.bench.peer_programs import GoldenPeer, NotInstalledError, NumpyPeer, Problem

@@ -7,9 +7,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.train
 from mgd.golden_model.errors import UserError
 from mgd.scripts.cli import main
+from mgd.scripts.commands import train as train_command
 from tests.support.fake_session import FakeSession
 from tests.support.paths import ROOT
 
@@ -34,7 +34,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text(CSV)
     (tmp_path / "my.toml").write_text(TOML)
     monkeypatch.setattr(
-        mgd.scripts.commands.train, "open_session", lambda task, *_: FakeSession(task.network(), 20)
+        train_command, "open_session", lambda task, *_: FakeSession(task.network(), 20)
     )
     return tmp_path
 
@@ -165,7 +165,7 @@ def test_an_error_of_the_session_leaves_nothing_and_closes_it(here, monkeypatch)
         session.on_train = fail
         return session
 
-    monkeypatch.setattr(mgd.scripts.commands.train, "open_session", broken)
+    monkeypatch.setattr(train_command, "open_session", broken)
     assert "the board is silent" in refused("train", "my.toml", "--out", "out")
     assert sessions[0].closed
     assert not (here / "out").exists()
@@ -175,7 +175,7 @@ def test_interrupt_is_one_line_and_130(here, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mgd.scripts.commands.train, "open_session", interrupted)
+    monkeypatch.setattr(train_command, "open_session", interrupted)
     result = mgd("train", "my.toml")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr

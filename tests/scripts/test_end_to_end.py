@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgd.api.backends import SimulatedSession, open_session
+from mgd.api.backends import open_session
 from mgd.boards.simulated import board as simulated
+from mgd.boards.simulated.board import SimulatedBoard
 from mgd.golden_model.errors import UserError
 from mgd.host.runs.training import run_training
+from mgd.host.session.attached import SimulatedSession
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
 from tests.support.simulation import (
@@ -148,7 +150,8 @@ def test_a_closed_session_has_ended_its_board(monkeypatch):
     monkeypatch.setattr(simulated, "build", built)
     session = open_session(XOR, "sim")
     assert isinstance(session, SimulatedSession)
-    process = session._board.process
+    assert isinstance(session.board, SimulatedBoard)
+    process = session.board.process
     assert process.poll() is None
     session.close()
     session.close()

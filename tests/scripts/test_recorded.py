@@ -41,7 +41,7 @@ def test_schedules_are_told_apart():
     del waiting["schedule"]
     assert serves(waiting, task(**asked))
     assert case_of(waiting).loaded().schedule == "sequential"
-    assert case_of(pipelined).loaded().core_config().pipelined
+    assert case_of(pipelined).loaded().core_layout().pipelined
     assert core_text(pipelined) == "spatial, wp antithetic, pipelined"
     assert core_text(waiting) == "spatial, wp antithetic, tau_theta 1"
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.soak
+from mgd.scripts.commands import soak as soak_module
 from mgd.scripts.commands.soak import soak
 
 SEED = 107
@@ -38,14 +38,14 @@ def test_rounds_come_out_right(run, tmp_path):
 
 
 def test_wrong_weights_are_told(run, monkeypatch):
-    real = mgd.scripts.commands.soak.run_training
+    real = soak_module.run_training
 
     def off_by_one(*arguments, **more):
         result = real(*arguments, **more)
         result.weights[0][0, 0] += bool(more)  # not in the undisturbed run
         return result
 
-    monkeypatch.setattr(mgd.scripts.commands.soak, "run_training", off_by_one)
+    monkeypatch.setattr(soak_module, "run_training", off_by_one)
     result = CliRunner().invoke(
         soak, ["xor", "--rounds", "1", "--seed", "7", "--steps", "8"], standalone_mode=False
     )

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.step_clocks import step_clocks
 from mgd.scripts.cli import main
 from mgd.scripts.common.clocks import reckoned_clocks
@@ -57,7 +58,7 @@ def test_rows_are_runs_of_the_variants(tmp_path):
 
 def test_clocks_that_depend_on_the_sample():
     task = varied(Task.load("nist7x7_easy"), "skip_zeros = true")
-    every = step_clocks(task.core_config())
+    every = step_clocks(config_for(task.core_layout()))
     assert 0.6 * every < clocks_per_step(task) < 0.85 * every
     assert clocks_per_step(varied(task, "optimizer = 'adam'")) is None, "no core has it"
 

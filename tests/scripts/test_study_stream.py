@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.host.task.task import Task
-from mgd.protocol.link_protocol import CRC_BYTES, MAX_WRITE, REQUEST_HEADER
+from mgd.protocol.framing import CRC_BYTES, MAX_WRITE, REQUEST_HEADER
 from mgd.scripts.cli import main
 from mgd.scripts.study.runs import first_steps, runs
 from mgd.scripts.study.stream import wire_bytes

@@ -12,6 +12,7 @@ import mgd.scripts.bench.time_to_train as bench
 from mgd.golden_model.seeds import initial_weights, permutation
 from mgd.golden_model.trainer import Trainer
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.timing import Timing
 from mgd.scripts.bench.time_to_train_plot import draw
 from mgd.scripts.cli import main
@@ -66,7 +67,7 @@ def test_clocks_and_the_way_of_the_last_update():
         assert (row["solved"], row["steps"]) == ([1.0, 0.0], [120.0, None])
     late = rows[PIPELINED.name]
     task = bench.loaded(CASE, "np", PIPELINED)
-    config = task.core_config()
+    config = config_for(task.core_layout())
     assert late["clocks_per_step"] == 1
     assert late["clocks"] == [120 + Timing.of(config).weights, None]  # type: ignore[arg-type]
     assert late["update_delay"] == task.settings().update_delay > 0

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import mgd.scripts.commands.verify
 from mgd.boards.simulated import board as simulated
 from mgd.golden_model.costs.mse import COST
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.trainer import Trainer
 from mgd.host.task.names import find_task, read_task
 from mgd.scripts.cli import main
+from mgd.scripts.commands import verify as verify_module
 from tests.support.simulation import XOR, built, mgd, refused, table_task
 
 KEYS = {
@@ -77,7 +77,7 @@ def test_every_value_of_every_step_is_compared(here):
 
 def test_accumulators_and_a_trace_read_in_pieces(here, monkeypatch):
     task = table_task(here)
-    monkeypatch.setattr(mgd.scripts.commands.verify, "CHUNK_EVENTS", 200)
+    monkeypatch.setattr(verify_module, "CHUNK_EVENTS", 200)
     result = verify("table.toml", "--steps", 31, "--lanes", 3, "--seed", 6, "--json", "v.json")
     assert result.exit_code == 0, result.output
     values = json.loads((here / "v.json").read_text())
@@ -136,9 +136,9 @@ def differs(*args: object) -> tuple[dict, str]:
 
 
 def test_another_seed_differs_at_once(here, monkeypatch):
-    right = mgd.scripts.commands.verify._lockstep
+    right = verify_module._lockstep
     monkeypatch.setattr(
-        mgd.scripts.commands.verify,
+        verify_module,
         "_lockstep",
         lambda task: right(task.with_overrides(seed=task.seed + 1)),
     )
@@ -164,7 +164,7 @@ class Moved(Trainer):
 @pytest.mark.parametrize(("layer", "node", "position"), [(1, 1, 2), (2, 0, 0)])
 def test_one_weight_off_by_one(here, monkeypatch, layer, node, position):
     """Found in the sweep that writes it, though no cost may ever show it."""
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Moved)
+    monkeypatch.setattr(verify_module, "Trainer", Moved)
     monkeypatch.setattr(Moved, "layer", layer - 1)
     monkeypatch.setattr(Moved, "node", node)
     monkeypatch.setattr(Moved, "input", position)
@@ -179,7 +179,7 @@ def test_one_weight_off_by_one(here, monkeypatch, layer, node, position):
 
 
 def test_the_last_step_is_compared_too(here, monkeypatch):
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Moved)
+    monkeypatch.setattr(verify_module, "Trainer", Moved)
     assert verify("xor", "--steps", 7).exit_code == 0
     first, _ = differs("xor", "--steps", 8)
     assert first["step"] == 7
@@ -197,7 +197,7 @@ class Spilled(Trainer):
 
 def test_one_accumulator_off_by_one(here, monkeypatch):
     table_task(here)
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Spilled)
+    monkeypatch.setattr(verify_module, "Trainer", Spilled)
     first, _ = differs("table.toml", "--steps", 10, "--lanes", 3)
     assert (first["step"], first["value"]) == (4, "accumulator")
     assert (first["layer"], first["node"], first["input"]) == (2, 3, 1)
@@ -223,7 +223,7 @@ def test_a_counter_off_by_one(here, monkeypatch, name, value):
             setattr(self, name, getattr(self, name) + (record.number == 2))
             return record
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Miscounted)
+    monkeypatch.setattr(verify_module, "Trainer", Miscounted)
     first, _ = differs("xor", "--steps", 5)
     assert first["value"] == value
     assert first["expected"] - first["got"] == 1
@@ -235,7 +235,7 @@ def test_another_evaluation(here, monkeypatch):
             correct, cost = super().evaluate(codes, labels)
             return correct, cost + 1
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trainer", Judge)
+    monkeypatch.setattr(verify_module, "Trainer", Judge)
     first, _ = differs("xor", "--steps", 5)
     assert first["value"] == "evaluation: cost"
 
@@ -254,7 +254,7 @@ def test_weights_that_were_never_written_as_seen(here, monkeypatch):
         calls.append(1)
         return (other if len(calls) == 2 else initial_weights)(*args)
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "initial_weights", second_call_differs)
+    monkeypatch.setattr(verify_module, "initial_weights", second_call_differs)
     first, _ = differs("xor", "--steps", 5)
     assert first["step"] == 0
     assert len(calls) == 2
@@ -263,14 +263,14 @@ def test_weights_that_were_never_written_as_seen(here, monkeypatch):
 def test_a_core_that_falls_silent(here, monkeypatch):
     """Events that never come are a difference, not a wait without end."""
 
-    class Cut(mgd.scripts.commands.verify.Trace):
+    class Cut(verify_module.Trace):
         def events(self):
             for number, event in enumerate(super().events()):
                 if number < 30:
                     yield event
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "Trace", Cut)
-    monkeypatch.setattr(mgd.scripts.commands.verify, "QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(verify_module, "Trace", Cut)
+    monkeypatch.setattr(verify_module, "QUIET_SECONDS", 0.5)
     first, line = differs("xor", "--steps", 20)
     assert "no more events" in line
     assert 0 < first["step"] < 20
@@ -287,7 +287,7 @@ def test_json_to_a_place_that_cannot_be_written(here, monkeypatch, place):
     def never(*_args):
         raise AssertionError("the work must not begin")
 
-    monkeypatch.setattr(mgd.scripts.commands.verify, "_run", never)
+    monkeypatch.setattr(verify_module, "_run", never)
     result = verify("xor", "--json", place)
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("error: ")
@@ -327,7 +327,7 @@ def test_a_missing_compiler(tmp_path):
 
 def test_the_initial_weights_are_the_tasks():
     """What the board is given is what the golden model starts from."""
-    lockstep = mgd.scripts.commands.verify._lockstep(XOR)
+    lockstep = verify_module._lockstep(XOR)
     for got, wanted in zip(
         lockstep.trainer.weights, initial_weights(XOR.network(), XOR.seed), strict=True
     ):

@@ -17,15 +17,15 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
-from mgd.host.data.records import sample_records
-from mgd.host.session.base import Samples
-from mgd.protocol.link_protocol import Command
+from mgd.protocol.record import Samples, sample_records
+from mgd.protocol.registers import Command
+from mgd.protocol.run_codes import run_codes
+from mgd.protocol.run_setup import register_fields
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
-from mgd.rtl.folded.step_control import packed_fields, register_fields
 from mgd.rtl.imperfect import ImperfectCore
+from mgd.rtl.interface import packed_fields
 from mgd.rtl.lockstep import Lockstep, signed_fields
-from mgd.rtl.run_codes import run_codes
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.core import SpatialCore
 from mgd.rtl.spatial.record_memory import record_layout

@@ -1,4 +1,4 @@
-"""A board in memory, written from protocol.link_protocol, behind a transport that can lose and
+"""A board in memory, written from protocol/, behind a transport that can lose and
 spoil."""
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Callable
 
 from mgd.host.link.transport import Transport
-from mgd.protocol.link_protocol import EPOCH_SHIFT, Op, Register, Space, Status
+from mgd.protocol.framing import Op, Space, Status
+from mgd.protocol.registers import EPOCH_SHIFT, Register
 
 
 def encode(body: bytes) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgd.host.session.base import Counters, Evaluation, Samples, Session
+from mgd.host.session.base import Counters, Evaluation, Session
 from mgd.host.session.state import State
+from mgd.protocol.record import Samples
 
 
 class FakeSession(Session):

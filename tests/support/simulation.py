@@ -14,6 +14,7 @@ import numpy as np
 from mgd.api.backends import sample_words
 from mgd.boards.simulated import board as simulated
 from mgd.host.task.task import Task
+from mgd.rtl.core_kinds import config_for
 from tests.support.paths import ROOT
 
 CACHE = ROOT / "build" / "test-cache"
@@ -81,7 +82,7 @@ def start_board(
     """A running board for `task`; close() it."""
     with mock.patch.object(simulated, "build", built):
         return simulated.start(
-            task.with_overrides(lanes=lanes).core_config(), sample_words(task), trace
+            config_for(task.with_overrides(lanes=lanes).core_layout()), sample_words(task), trace
         )
 
 

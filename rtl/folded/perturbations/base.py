@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 from amaranth import Array, Const, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations import Numbering
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs.sequence import STATE_BITS
@@ -20,17 +17,14 @@ from mgd.rtl.lib.delay import delayed
 class Family(wiring.Component):
     """Common ports.  Tokens and times are those of rtl.folded.signs.SignGenerator.
 
-    `load` takes `data`, what codes() gave, and is followed by `ready` when the family has made of
-    it what it needs.  `take`: the next draw begins with the sweep to come; `keep`: what was this
-    draw is then the previous one.  `active` is low where a lane's quantity has the value 0; its
-    sign means nothing there.
+    `load` takes `data`, the number of protocol.run_codes, and is followed by `ready` when the
+    family has made of it what it needs.  `take`: the next draw begins with the sweep to come;
+    `keep`: what was this draw is then the previous one.  `active` is low where a lane's quantity
+    has the value 0; its sign means nothing there.
     """
 
     name: str
     """In task files."""
-    reads_stretches = False
-    """Whether `load` reads the neurons' stretches of the sign sequence, always from their start:
-    INIT has put their windows there, and the draws do not move them on."""
     LATENCY = SignGenerator.LATENCY
     SIGNS_LATENCY = SignGenerator.SIGNS_LATENCY
 
@@ -61,11 +55,6 @@ class Family(wiring.Component):
         """Connects what a family that reads stretches needs of the sign generator, behind all else
         that drives it."""
 
-    @staticmethod
-    @abstractmethod
-    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
-        """What the host gives to a core whose next draw has number `draw`."""
-
     def numberings(self) -> tuple[list[Numbering | None], list[Numbering | None]]:
         """The numbers of the perturbed quantities per layer: of parameters, and of nodes."""
         trainable, network = self.config.variant.trainable, self.config.network
@@ -94,8 +83,3 @@ class Family(wiring.Component):
             number = len(starts) - self.config.first_group[layer]
             starts.append(numbers.first + number * self.config.lanes * numbers.shape[1])
         return starts
-
-
-def total(numbering: list[Numbering | None]) -> int:
-    """N, how many quantities are numbered."""
-    return next(numbers.total for numbers in numbering if numbers is not None)

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 
-from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations.sequential import stride_and_start
-from mgd.golden_model.settings import Settings
-from mgd.rtl.folded.perturbations.base import Family, total
+from mgd.protocol.run_codes import PAIR_BITS, total
+from mgd.rtl.folded.perturbations.base import Family
 from mgd.rtl.lib.delay import delayed
-
-CODE_BITS = 30
-"""Of each of the two numbers that the host gives: start, and from here on stride."""
 
 
 class Sequential(Family):
@@ -23,12 +18,6 @@ class Sequential(Family):
     """
 
     name = "sequential"
-
-    @staticmethod
-    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
-        count = total(settings.numbering(network))
-        stride, start = stride_and_start(count, seed)
-        return (start + stride * draw) % count | stride << CODE_BITS
 
     def elaborate(self, platform):
         m = Module()
@@ -43,8 +32,8 @@ class Sequential(Family):
         m.d.comb += further.eq(following + stride)
         with m.If(self.load):
             m.d.sync += [
-                following.eq(self.data[:CODE_BITS]),
-                stride.eq(self.data[CODE_BITS:]),
+                following.eq(self.data[:PAIR_BITS]),
+                stride.eq(self.data[PAIR_BITS:]),
             ]
         with m.If(self.take):
             m.d.sync += [

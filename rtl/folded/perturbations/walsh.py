@@ -6,15 +6,10 @@ from itertools import pairwise
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal
 
-from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations.walsh import code_bits
-from mgd.golden_model.seeds import words
-from mgd.golden_model.settings import Settings
-from mgd.rtl.folded.perturbations.base import Family, total
+from mgd.protocol.run_codes import PAIR_BITS, total
+from mgd.rtl.folded.perturbations.base import Family
 from mgd.rtl.lib.delay import delayed
-
-CODE_BITS = 30
-"""Of each of the two numbers that the host gives: factor, and from here on the draw's."""
 
 
 class Walsh(Family):
@@ -28,12 +23,6 @@ class Walsh(Family):
 
     name = "walsh"
 
-    @staticmethod
-    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
-        bits = code_bits(total(settings.numbering(network)))
-        factor = int(words(2, seed, "codes")[1]) % (1 << bits) | 1
-        return factor | draw % (2 << bits) << CODE_BITS
-
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
@@ -45,8 +34,8 @@ class Walsh(Family):
         following, now, before = (Signal(row_bits + 1, name=n) for n in ("next", "now", "before"))
         with m.If(self.load):
             m.d.sync += [
-                factor.eq(self.data[:CODE_BITS]),
-                following.eq(self.data[CODE_BITS:]),
+                factor.eq(self.data[:PAIR_BITS]),
+                following.eq(self.data[PAIR_BITS:]),
             ]
         with m.If(self.take):
             m.d.sync += [now.eq(following), following.eq(following + 1)]
@@ -117,7 +106,7 @@ class Walsh(Family):
                 *(signal.eq(0) for signal in (group, lane, node, place)),
                 layer.eq(trained[0]),
                 group.eq(cfg.first_group[trained[0]]),
-                row.eq(self.data[:CODE_BITS]),
+                row.eq(self.data[:PAIR_BITS]),
             ]
         with m.Elif(walking):
             m.d.sync += [row.eq(row + factor), place.eq(place + 1)]

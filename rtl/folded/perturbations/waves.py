@@ -8,11 +8,10 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations.waves import phase_bits
-from mgd.golden_model.settings import Settings
+from mgd.protocol.run_codes import total
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.perturbations.base import Family, total
+from mgd.rtl.folded.perturbations.base import Family
 from mgd.rtl.folded.signs import SignGenerator
 from mgd.rtl.lib.delay import delayed
 
@@ -33,8 +32,6 @@ class Waves(Family):
     bits per lane instead.
     """
 
-    reads_stretches = True
-
     def __init__(self, config: CoreConfig, **ports) -> None:
         super().__init__(
             config,
@@ -44,11 +41,6 @@ class Waves(Family):
             asks_group=Out(range(max(len(config.group_table), 2))),
             **ports,
         )
-
-    @staticmethod
-    def codes(network: Network, settings: Settings, seed: int, draw: int) -> int:
-        # What `load` writes is the draw before the next one.
-        return (draw - 1) % (1 << phase_bits(total(settings.numbering(network))))
 
     def listen(self, m: Module, signs: SignGenerator) -> None:
         m.d.comb += self.bits.eq(signs.signs)

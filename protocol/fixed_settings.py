@@ -1,25 +1,33 @@
-"""Settings that are wiring in the core that is built, not registers."""
+"""Fixed settings: settings with a register that a build holds as constants instead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from amaranth import Module, Signal
+from collections.abc import Sequence
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.settings import METHODS, ROUNDINGS, Settings
-from mgd.protocol.link_protocol import FIXABLE, FIXED_MAX, NOT_FIXED
+from mgd.protocol.registers import Mode, Register, settings_in_registers
 
+FIXABLE = (
+    *(name for name in settings_in_registers() if name not in Register.INPUT_SHIFT.settings),
+    *Register.INPUT_SHIFT.settings,
+)
+"""The settings that a build can fix.  The identity record of a core that has any of them fixed ends
+with a word for each, in this order: its value, or the number of its name in NAMED; NOT_FIXED where
+it is a register."""
+NOT_FIXED = -1
+FIXED_MAX = 0x7FFF
+"""Largest value of such a word."""
 DIFFERENCES = ("antithetic", "forward")
 """Of golden_model.settings.DIFFERENCES those that can be fixed."""
 NAMED = {"method": METHODS, "difference": DIFFERENCES, "rounding": ROUNDINGS}
 """Settings whose values are names; the others' are numbers."""
 Fixed = tuple[tuple[str, str | int], ...]
-"""(name, value) of each."""
+"""(name, value) of each fixed setting."""
 
 
 def fixed_settings(settings: Settings, names: Sequence[str]) -> Fixed:
-    """What makes these settings wiring.  Raises UserError for unknown names."""
+    """The named settings, fixed at their values.  Raises UserError for unknown names."""
     for name in names:
         if name not in FIXABLE:
             raise UserError(f"fixed = {name!r}: there are {', '.join(FIXABLE)}")
@@ -27,7 +35,7 @@ def fixed_settings(settings: Settings, names: Sequence[str]) -> Fixed:
 
 
 def check_fixed(fixed: Fixed, fixable: Sequence[str] = FIXABLE) -> None:
-    """Raise UserError where no core of this kind has these settings as wiring."""
+    """Raise UserError where no core of this kind can have these settings fixed."""
     values = dict(fixed)
     for name, value in fixed:
         if name not in fixable or values[name] != value:
@@ -45,7 +53,7 @@ def check_fixed(fixed: Fixed, fixable: Sequence[str] = FIXABLE) -> None:
 
 
 def check_settings(fixed: Fixed, settings: Settings) -> None:
-    """Raise UserError where a core with this wiring cannot take these settings."""
+    """Raise UserError where a core with these fixed settings cannot take others."""
     if "eta_exp" in dict(fixed) and (settings.halve_every or settings.warmup_exp):
         raise UserError(
             "halve_every or warmup_exp: the learning rate changes, and this core was built "
@@ -61,7 +69,7 @@ def check_settings(fixed: Fixed, settings: Settings) -> None:
 
 
 def fixed_words(fixed: Fixed) -> tuple[int, ...]:
-    """What the identity record says of it: nothing, or a number for each of FIXABLE."""
+    """The words of the identity record: none, or one for each of FIXABLE."""
     values = dict(fixed)
     if not values:
         return ()
@@ -84,14 +92,17 @@ def fixed_of_words(words: Sequence[int]) -> Fixed:
     )
 
 
+def constant_fields(fixed: Fixed) -> dict[str, int]:
+    """The fixed settings as fields of a core's settings (protocol.registers.core_fields)."""
+    bits = {bit.setting: bit for bit in Mode}
+    return {
+        (bits[name].field if name in bits else name): (
+            int(value == bits[name].chosen) if name in bits else int(value)
+        )
+        for name, value in fixed
+    }
+
+
 def longest(fixed: Fixed, name: str, most: int) -> int:
-    """The largest value of a time constant, of `most` where it is a register."""
+    """The largest value of a time constant: `most` where it is a register."""
     return int(dict(fixed).get(name, most))
-
-
-def wired(m: Module, settings, values: Mapping[str, int]):
-    """`settings` (rtl.folded.step_control.SETTINGS_LAYOUT) with these fields as constants."""
-    result = Signal(settings.shape())
-    for field in settings.shape().members:
-        m.d.comb += result[field].eq(values.get(field, settings[field]))
-    return result
