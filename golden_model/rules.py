@@ -3,14 +3,16 @@
 A row (:class:`Rule`) has a name, a condition, and a message that says what was wrong, the value,
 the limit and why, and a cure.  Rows stand in groups; a group says what its rows look at:
 
-========== ====================================================================================
+========== =============================================================================
 NETWORK    `n`, a network by itself (golden_model.network.Network)
 SETTINGS   `s`, settings by themselves (golden_model.settings.Settings)
 RUN        `n` and `s`, settings on a network
 RESUME     `s`, a run that is to go on from its middle
 WINDOW     `w` and `samples`, a resident window and the size of the training set
+IMPERFECTIONS `i`, imperfections by themselves (golden_model.imperfections.Imperfections)
+STUCK_BITS `i` and `n`, imperfections of a network's hardware
 NORM       `norm` over `total` quantities, and the `delta` = 2^-`exp` that it makes
-========== ====================================================================================
+========== =============================================================================
 
 Limits of a single value are not rows here: the field's declaration has them
 (golden_model.declaration), and check_declared() makes the row.  A layer above the model has a
@@ -228,6 +230,15 @@ NODE_SUMS = (
 )
 """Refusals of accumulate = "nodes"."""
 
+SKIP_ZEROS = Rule(
+    "skip-zeros-perturbation",
+    lambda s: s.skip_zeros and s.perturbation != "random",
+    "skip_zeros = true with perturbation = {s.perturbation!r}: it gives every weight values of "
+    "its own in every draw, so that none can be left out",
+    "use perturbation = 'random', or leave skip_zeros out",
+)
+"""Of build options, too."""
+
 SETTINGS = (
     *NODE_SUMS,
     Rule(
@@ -251,13 +262,7 @@ SETTINGS = (
         "and 1 too, and an update of whole weight units has no such parts",
         "use rounding = 'residual'",
     ),
-    Rule(
-        "skip-zeros-perturbation",
-        lambda s: s.skip_zeros and s.perturbation != "random",
-        "skip_zeros = true with perturbation = {s.perturbation!r}: it gives every weight values of "
-        "its own in every draw, so that none can be left out",
-        "use perturbation = 'random', or leave skip_zeros out",
-    ),
+    SKIP_ZEROS,
     _needs_accumulator("adam", lambda s: s.adam, "optimizer = 'adam'"),
     _needs_accumulator("momentum", lambda s: s.momentum_exp, "momentum_exp = {s.momentum_exp}"),
     _needs_accumulator("decay", lambda s: s.decay_exp, "decay_exp = {s.decay_exp}"),
@@ -439,6 +444,40 @@ RUN = (
     ),
 )
 
+# -- imperfect hardware -------------------------------------------------------------------------
+
+_IMPERFECTION_MAX = {
+    "cost_noise": 64,
+    "update_noise": 8,
+    "gain": 8,
+    "offset": 64,
+    "stuck": 1,
+    "stuck_synapse": 1,
+    "stuck_bits": 17,
+    "cost_bits": 16,
+}
+IMPERFECTIONS = tuple(
+    Rule(
+        f"{name.replace('_', '-')}-range",
+        lambda i, name=name, most=most: (
+            getattr(i, name) is not None
+            and not 0 <= getattr(i, name) <= most
+            and {"value": getattr(i, name)}
+        ),
+        f"{name} = {{value}}: must be between 0 and {most}",
+        "0 is none, except for cost_bits, which is left out for none",
+    )
+    for name, most in _IMPERFECTION_MAX.items()
+)
+STUCK_BITS = (
+    Rule(
+        "stuck-bits-of-weight",
+        lambda i, n: i.stuck_bits >= n.weight_bits and {"bits": n.weight_bits - 1},
+        "stuck_bits = {i.stuck_bits}: a weight has {bits} bits beside its sign",
+        "lower stuck_bits",
+    ),
+)
+
 GROUPS = {
     "network": NETWORK,
     "settings": SETTINGS,
@@ -446,5 +485,7 @@ GROUPS = {
     "resume": RESUME,
     "window": WINDOW,
     "norm": NORM,
+    "imperfections": IMPERFECTIONS,
+    "stuck bits": STUCK_BITS,
 }
 """All of this module's.  A cost brings rows of its own (golden_model.costs.base.Cost.rules)."""
