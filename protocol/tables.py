@@ -22,7 +22,8 @@ def register_table() -> str:
 
 
 def _width(register: Register) -> str:
-    return f"{register.bits} in {register.words} words" if register.words > 1 else str(register.bits)
+    words = f" in {register.words} words" if register.words > 1 else ""
+    return f"{register.bits}{words}"
 
 
 def command_table() -> str:

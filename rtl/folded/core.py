@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import connect, flipped
 
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC, ONE, SHIFT_MIN
 from mgd.protocol.run_codes import PERTURBATION
@@ -20,20 +20,14 @@ from mgd.rtl.folded.signs import SignGenerator
 from mgd.rtl.folded.step_control import Schedule, cost_sum_shape, with_wiring
 from mgd.rtl.folded.sweeper import Sweeper
 from mgd.rtl.interface import (
-    CLOCK_BITS,
-    COMMAND_SHAPE,
-    SETTINGS_LAYOUT,
-    STEP_BITS,
-    evaluation_layout,
-    weight_request_layout,
-    weight_shape,
+    CoreSignature,
 )
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.magnitude import ONE_FOLD, scaled
 from mgd.rtl.lib.piecewise import SharedTables
 from mgd.rtl.memory.loader import Loader
-from mgd.rtl.memory.sample_order import SampleOrder, request_layout
-from mgd.rtl.memory.samples import WORD_BITS
+from mgd.rtl.memory.sample_order import SampleOrder
+from mgd.rtl.memory.samples import sample_link
 from mgd.rtl.units.activation import Activation
 from mgd.rtl.units.costs import cost_unit, result_layout
 
@@ -80,25 +74,13 @@ class FoldedCore(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         super().__init__(
-            {
-                "settings": In(SETTINGS_LAYOUT),
-                "command": In(stream.Signature(COMMAND_SHAPE)),
-                "sample_request": Out(stream.Signature(request_layout(config))),
-                "record": In(stream.Signature(WORD_BITS)),
-                "restart_train": Out(1),
-                "restart_evaluate": Out(1),
-                "evaluation": Out(stream.Signature(evaluation_layout(config))),
-                "weight_request": In(stream.Signature(weight_request_layout(config))),
-                "weight_reply": Out(stream.Signature(weight_shape(config))),
-                "busy": Out(1),
-                "step": Out(STEP_BITS),
-                "cost_sum": Out(cost_sum_shape(config)),
-                "train_clocks": Out(CLOCK_BITS),
-                "weight_saturations": Out(32),
-                "activation_saturations": Out(32),
-                "probe": Out(probe_layout(config)),
-                **self._ports(),
-            }
+            CoreSignature(
+                config,
+                sample_link(addressed=config.variant.ordered),
+                probe_layout(config),
+                cost_sum_shape(config),
+                self._ports(),
+            )
         )
 
     def elaborate(self, platform):

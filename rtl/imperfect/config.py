@@ -11,6 +11,7 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.imperfections import ImperfectHardware, Imperfections, largest_noise
 from mgd.golden_model.network import signed_bits
 from mgd.protocol.build_options import BuildOptions, shown
+from mgd.protocol.core_kinds import kind_of
 from mgd.rtl.folded.config import CoreConfig
 
 PERTURBATIONS = ("random", "sequential", "walsh", "square")
@@ -41,7 +42,7 @@ class ImperfectConfig(CoreConfig):
     @classmethod
     def of(cls, config: CoreConfig, imperfections: Imperfections, seed: int) -> ImperfectConfig:
         """`config` with these imperfections.  Raises UserError for a spatial core."""
-        if not isinstance(config, CoreConfig):
+        if not kind_of(config).has_imperfections:
             raise UserError(
                 "imperfections in a spatial core: only the folded core has places for them; "
                 "give its CoreConfig, or use the golden model"
