@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mgd.golden_model.errors import UserError
+from mgd.golden_model import rules
 from mgd.golden_model.formats import round_half_up, saturate
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import words
@@ -49,20 +49,7 @@ class Imperfections:
     """Fraction bits that the measured cost is rounded to."""
 
     def __post_init__(self) -> None:
-        for name, most in (
-            ("cost_noise", 64.0),
-            ("update_noise", 8.0),
-            ("gain", 8.0),
-            ("offset", 64.0),
-            ("stuck", 1.0),
-            ("stuck_synapse", 1.0),
-        ):
-            if not 0 <= getattr(self, name) <= most:
-                raise UserError(f"{name} = {getattr(self, name)}: must be between 0 and {most:g}")
-        for name, most in (("stuck_bits", 17), ("cost_bits", 16)):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= most:
-                raise UserError(f"{name} = {value}: must be between 0 and {most}")
+        rules.check(rules.IMPERFECTIONS, i=self)
 
     @property
     def any(self) -> bool:
@@ -103,11 +90,7 @@ class ImperfectHardware:
     """
 
     def __init__(self, what: Imperfections, network: Network, seeds: Sequence[int]) -> None:
-        if what.stuck_bits >= network.weight_bits:
-            raise UserError(
-                f"stuck_bits = {what.stuck_bits}: a weight has {network.weight_bits - 1} bits "
-                "beside its sign; lower stuck_bits"
-            )
+        rules.check(rules.STUCK_BITS, i=what, n=network)
         self.what = what
         self.network = network
         self._seeds = list(seeds)

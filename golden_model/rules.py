@@ -9,6 +9,8 @@ SETTINGS   `s`, settings by themselves (golden_model.settings.Settings)
 RUN        `n` and `s`, settings on a network
 RESUME     `s`, a run that is to go on from its middle
 WINDOW     `w` and `samples`, a resident window and the size of the training set
+IMPERFECTIONS `i`, imperfections by themselves (golden_model.imperfections.Imperfections)
+STUCK_BITS `i` and `n`, imperfections of a network's hardware
 NORM       `norm` over `total` quantities, and the `delta` = 2^-`exp` that it makes
 ========== ====================================================================================
 
@@ -176,6 +178,15 @@ def _late(name: str, needed: Any, why: str) -> Rule:
     )
 
 
+SKIP_ZEROS = Rule(
+    "skip-zeros-perturbation",
+    lambda s: s.skip_zeros and s.perturbation != "random",
+    "skip_zeros = true with perturbation = {s.perturbation!r}: it gives every weight values of "
+    "its own in every draw, so that none can be left out",
+    "use perturbation = 'random', or leave skip_zeros out",
+)
+"""Of build options, too."""
+
 SETTINGS = (
     Rule(
         "stochastic-tau-theta",
@@ -198,13 +209,7 @@ SETTINGS = (
         "and 1 too, and an update of whole weight units has no such parts",
         "use rounding = 'residual'",
     ),
-    Rule(
-        "skip-zeros-perturbation",
-        lambda s: s.skip_zeros and s.perturbation != "random",
-        "skip_zeros = true with perturbation = {s.perturbation!r}: it gives every weight values of "
-        "its own in every draw, so that none can be left out",
-        "use perturbation = 'random', or leave skip_zeros out",
-    ),
+    SKIP_ZEROS,
     _needs_accumulator("adam", lambda s: s.adam, "optimizer = 'adam'"),
     _needs_accumulator("momentum", lambda s: s.momentum_exp, "momentum_exp = {s.momentum_exp}"),
     _needs_accumulator("decay", lambda s: s.decay_exp, "decay_exp = {s.decay_exp}"),
@@ -380,6 +385,40 @@ RUN = (
     ),
 )
 
+# -- imperfect hardware -------------------------------------------------------------------------
+
+_IMPERFECTION_MAX = {
+    "cost_noise": 64,
+    "update_noise": 8,
+    "gain": 8,
+    "offset": 64,
+    "stuck": 1,
+    "stuck_synapse": 1,
+    "stuck_bits": 17,
+    "cost_bits": 16,
+}
+IMPERFECTIONS = tuple(
+    Rule(
+        f"{name.replace('_', '-')}-range",
+        lambda i, name=name, most=most: (
+            getattr(i, name) is not None
+            and not 0 <= getattr(i, name) <= most
+            and {"value": getattr(i, name)}
+        ),
+        f"{name} = {{value}}: must be between 0 and {most}",
+        "0 is none, except for cost_bits, which is left out for none",
+    )
+    for name, most in _IMPERFECTION_MAX.items()
+)
+STUCK_BITS = (
+    Rule(
+        "stuck-bits-of-weight",
+        lambda i, n: i.stuck_bits >= n.weight_bits and {"bits": n.weight_bits - 1},
+        "stuck_bits = {i.stuck_bits}: a weight has {bits} bits beside its sign",
+        "lower stuck_bits",
+    ),
+)
+
 GROUPS = {
     "network": NETWORK,
     "settings": SETTINGS,
@@ -387,5 +426,7 @@ GROUPS = {
     "resume": RESUME,
     "window": WINDOW,
     "norm": NORM,
+    "imperfections": IMPERFECTIONS,
+    "stuck bits": STUCK_BITS,
 }
 """All of this module's.  A cost brings rows of its own (golden_model.costs.base.Cost.rules)."""

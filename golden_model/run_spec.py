@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mgd.golden_model import rules
-from mgd.golden_model.declaration import Choice, Real, Whole, declarations, declare, digest_fields
+from mgd.golden_model.declaration import Real, Whole, declarations, declare, digest_fields
 from mgd.golden_model.limits import LANES_MAX, SEED_MAX, STEPS_MAX
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
-
-CORE_KINDS = ("folded", "spatial")
 
 
 @dataclass(frozen=True)
 class CoreSpec:
     """The core that a run is made for.  It changes no result but by Settings.update_delay."""
 
-    kind: str = declare("folded", Choice(CORE_KINDS))
-    """folded: the network in turns on a few lanes.  spatial: a circuit for every synapse."""
+    kind: str = "folded"
+    """Name of the kind in protocol.core_kinds.  folded: the network in turns on a few lanes.
+    spatial: a circuit for every synapse."""
     lanes: int = declare(8, Whole(1, LANES_MAX))
     """Of a folded core."""
     fixed: tuple[str, ...] = ()

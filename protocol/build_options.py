@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mgd.golden_model.declaration import Choice, Flag, Whole, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations import FAMILIES
-from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import SCOPES, Settings
+from mgd.golden_model.rules import as_toml, check
+from mgd.golden_model.settings import Settings
+from mgd.protocol import rules
 
 MASK_BITS = 8
 """Layers of weights that the identity record can mark as not trained."""
@@ -51,17 +53,29 @@ class Mask(Field):
         return tuple(not number >> k & 1 for k in range(depth)) if number else ()
 
 
+def _field(name: str, shift: int, bits: int) -> Field:
+    """A field with all values that the setting's declaration allows."""
+    match declarations(Settings)[name].allowed:
+        case Choice(names):
+            return Field(name, shift, bits, names)
+        case Whole(low, high):
+            return Field(name, shift, bits, range(low, high + 1))
+        case Flag():
+            return Field(name, shift, bits, (False, True))
+    raise TypeError(f"{name} has no list of values")
+
+
 FIELDS = (
-    Field("perturbation", 4, 3, tuple(FAMILIES)),
-    Field("scope", 1, 1, SCOPES),
+    _field("perturbation", 4, 3),
+    _field("scope", 1, 1),
     Mask("trainable", 8, MASK_BITS),
-    Field("gate_zeros", 2, 1, (False, True)),
-    Field("skip_zeros", 7, 1, (False, True)),
+    _field("gate_zeros", 2, 1),
+    _field("skip_zeros", 7, 1),
     Field("difference", 3, 1, (MEASURED, "highpass")),
-    Field("momentum_exp", 16, 5, range(17)),
-    Field("decay_exp", 21, 5, range(32)),
-    Field("sample_order", 26, 2, ORDERS),
-    Field("highpass_exp", 28, 4, range(1, 17)),
+    _field("momentum_exp", 16, 5),
+    _field("decay_exp", 21, 5),
+    _field("sample_order", 26, 2),
+    _field("highpass_exp", 28, 4),
 )
 """All fields of BuildOptions; none has bit 0.  Another one is a line here and one in BuildOptions:
 its default has number 0."""
@@ -86,16 +100,7 @@ class BuildOptions:
     skip_zeros: bool = False
 
     def __post_init__(self) -> None:
-        if self.skip_zeros and self.perturbation != "random":
-            raise UserError(
-                f"skip_zeros = true with perturbation = {self.perturbation!r}: only random signs "
-                "follow one another; use perturbation = 'random'"
-            )
-        if self.by_layer and self.perturbation != "random":
-            raise UserError(
-                f"perturbation = {self.perturbation!r} with scope = 'layer': a core numbers the "
-                "quantities of all layers in one; use scope = 'network' or perturbation = 'random'"
-            )
+        check(rules.OPTIONS, s=self)
 
     @classmethod
     def of(cls, settings: Settings) -> BuildOptions:
@@ -113,11 +118,7 @@ class BuildOptions:
 
         Raises UserError where the identity record has no room for them.
         """
-        if self.trainable and network.depth > MASK_BITS:
-            raise UserError(
-                f"trainable with {network.depth} layers of weights: a board can tell of "
-                f"{MASK_BITS} which are trained; use fewer layers or --backend golden"
-            )
+        check(rules.OPTIONS_MASK, o=self, n=network, most=MASK_BITS)
         flags = self.trainable or (True,) * network.depth
         return [layer for layer, flag in enumerate(flags) if flag]
 
@@ -151,14 +152,22 @@ class BuildOptions:
 
     def check(self, settings: Settings) -> None:
         """Raise UserError where a core that was built for this cannot take these settings."""
+        check(rules.OPTIONS_TAKE, o=self, s=settings)
+
+    def mismatch(self, settings: Settings) -> dict[str, str] | None:
+        """The first option that these settings need otherwise: its `name`, and as a task file has
+        them the values `wanted` and `built`."""
         wanted = BuildOptions.of(settings)
-        for field in FIELDS:
-            name, value = field.name, getattr(self, field.name)
-            if getattr(wanted, name) != value:
-                raise UserError(
-                    f"{name} = {shown(getattr(settings, name))}: this core was built for "
-                    f"{shown(value)}, which is wiring there; build it for this task"
-                )
+        for name in self.names():
+            if getattr(wanted, name) != getattr(self, name):
+                built, asked = getattr(self, name), getattr(settings, name)
+                return {"name": name, "wanted": as_toml(asked), "built": as_toml(built)}
+        return None
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """All options, in the order of FIELDS."""
+        return tuple(field.name for field in FIELDS)
 
     # -- in the identity record ---------------------------------------------------------------
 
@@ -186,10 +195,3 @@ class BuildOptions:
 
 
 PLAIN = BuildOptions()
-
-
-def shown(value: Any) -> str:
-    """As a task file has it."""
-    if isinstance(value, tuple | bool):
-        return repr(value).replace("(", "[").replace(",)", "]").replace(")", "]").lower()
-    return repr(value)

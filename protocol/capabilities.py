@@ -7,10 +7,12 @@ from typing import Any
 
 from mgd.golden_model.costs import COSTS
 from mgd.golden_model.declaration import Place, declarations
-from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
+from mgd.golden_model.rules import check
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import BuildOptions, shown
+from mgd.protocol import rules
+from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.registers import Register
 from mgd.protocol.run_codes import PERTURBATION_CODES
 
@@ -23,6 +25,14 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 """Values of the fields of network and settings for which there are gates.  A function that only the
 golden model has is left out here."""
+
+
+def check_run(layout: CoreLayout, settings: Settings) -> None:
+    """Raise UserError where a run with these settings cannot be made on a core that is built: the
+    one check before a run."""
+    settings.check(layout.network)
+    layout.check(settings)
+    check_core(layout.network, settings)
 
 
 def missing(network: Network, settings: Settings) -> list[tuple[str, Any]]:
@@ -43,21 +53,6 @@ def _missing(network: Network, settings: Settings) -> Iterator[tuple[str, Any]]:
 
 def check_core(network: Network, settings: Settings) -> None:
     """Raise UserError where only the golden model supports network and settings."""
-    for name, value in missing(network, settings):
-        raise UserError(
-            f"{name} = {shown(value)}: no core has it yet, only the golden model does; train with "
-            f"--backend golden, or leave {name} out of the task file"
-        )
+    found = missing(network, settings)
+    check(rules.CAPABILITIES, n=network, s=settings, missing=found, most=ETA_EXP_MAX)
     BuildOptions.of(settings)
-    name, slowest = "warmup_exp", settings.eta_exp_at(0, network)
-    if settings.halve_every:
-        name, slowest = (
-            "halve_every",
-            settings.eta_exp + network.shift_max - settings.shift(network),
-        )
-    if slowest > ETA_EXP_MAX:
-        raise UserError(
-            f"{name} = {getattr(settings, name)}: with shift_max = {network.shift_max} the "
-            f"learning rate may be 2^-{slowest}, and a core's register ends at 2^-{ETA_EXP_MAX}; "
-            f"lower shift_max to {network.shift_max - slowest + ETA_EXP_MAX} or leave {name} out"
-        )

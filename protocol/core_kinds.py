@@ -7,9 +7,10 @@ from importlib import import_module
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
+from mgd.golden_model.run_spec import RunSpec
 from mgd.golden_model.settings import Settings
 from mgd.protocol.build_options import BuildOptions
-from mgd.protocol.fixed_settings import FIXABLE, Fixed
+from mgd.protocol.fixed_settings import FIXABLE, Fixed, fixed_settings
 from mgd.protocol.identity import Identity
 from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.layout.folded import FoldedLayout
@@ -103,6 +104,12 @@ KINDS: dict[str, CoreKind] = {kind.name: kind for kind in (Folded(), Spatial())}
 
 def kind_of(layout: CoreLayout) -> CoreKind:
     return KINDS[layout.kind]
+
+
+def layout_for(run: RunSpec) -> CoreLayout:
+    """The core that a run asks for.  Raises UserError where its kind cannot be built for it."""
+    fixed = fixed_settings(run.settings, run.core.fixed)
+    return KINDS[run.core.kind].layout(run.network, run.settings, run.core.lanes, fixed)
 
 
 def layout_of(network: Network, identity: Identity) -> CoreLayout:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mgd.golden_model.errors import UserError
+from mgd.golden_model.rules import check
 from mgd.golden_model.settings import METHODS, ROUNDINGS, Settings
+from mgd.protocol import rules
 from mgd.protocol.registers import Mode, Register, settings_in_registers
 
 FIXABLE = (
@@ -28,44 +29,13 @@ Fixed = tuple[tuple[str, str | int], ...]
 
 def fixed_settings(settings: Settings, names: Sequence[str]) -> Fixed:
     """The named settings, fixed at their values.  Raises UserError for unknown names."""
-    for name in names:
-        if name not in FIXABLE:
-            raise UserError(f"fixed = {name!r}: there are {', '.join(FIXABLE)}")
+    check(rules.FIXED_NAMES, names=names, fixable=FIXABLE)
     return tuple((name, getattr(settings, name)) for name in FIXABLE if name in names)
 
 
 def check_fixed(fixed: Fixed, fixable: Sequence[str] = FIXABLE) -> None:
     """Raise UserError where no core of this kind can have these settings fixed."""
-    values = dict(fixed)
-    for name, value in fixed:
-        if name not in fixable or values[name] != value:
-            raise UserError(f"fixed = {name!r}: give each of {', '.join(fixable)} once at most")
-        if name in NAMED and value not in NAMED[name]:
-            raise UserError(
-                f"{name} = {value!r} is to be fixed: no core has it so; {name} must be one of "
-                f"{', '.join(NAMED[name])}"
-            )
-        if name not in NAMED and not 0 <= int(value) <= FIXED_MAX:
-            raise UserError(
-                f"{name} = {value} is to be fixed: at most {FIXED_MAX:,} can be, as that is "
-                f"what the board's identity record holds; leave {name} a register"
-            )
-
-
-def check_settings(fixed: Fixed, settings: Settings) -> None:
-    """Raise UserError where a core with these fixed settings cannot take others."""
-    if "eta_exp" in dict(fixed) and (settings.halve_every or settings.warmup_exp):
-        raise UserError(
-            "halve_every or warmup_exp: the learning rate changes, and this core was built "
-            "with eta_exp fixed; build it without eta_exp among what is fixed"
-        )
-    for name, built in fixed:
-        wanted = getattr(settings, name)
-        if wanted != built:
-            raise UserError(
-                f"{name} = {wanted!r}: this core was built for {built!r}, which is wiring "
-                f"there; build it with another one, or without {name} among what is fixed"
-            )
+    check(rules.FIXED, fixed=fixed, fixable=fixable, named=NAMED, most=FIXED_MAX)
 
 
 def fixed_words(fixed: Fixed) -> tuple[int, ...]:

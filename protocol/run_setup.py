@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ROUND_BITS, Network
+from mgd.golden_model.rules import check
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs.sequence import start_states_at
+from mgd.protocol import rules
 from mgd.protocol.registers import WORD_BITS, Access, Command, Mode, Register, Role
 from mgd.protocol.run_codes import PERTURBATION_CODES, run_codes
 
@@ -104,7 +105,14 @@ class RunSetup:
         for register in PERIODS:
             period = values[register]
             if over := step % period:
-                _check_period(register, period, step, settings, fixed)
+                check(
+                    rules.PERIOD,
+                    step=step,
+                    period=period,
+                    name=register.field,
+                    fixed=fixed,
+                    s=settings,
+                )
                 values[register] = period - over
                 periods[register] = (step - over + period, period)
         loads = [(Command.INIT, *other) for other in others]
@@ -124,26 +132,3 @@ class RunSetup:
     def first(self) -> Register:
         """The register at the lowest address."""
         return min(self.registers)
-
-
-def _check_period(
-    register: Register,
-    period: int,
-    step: int,
-    settings: Settings,
-    fixed: Mapping[str, str | int],
-) -> None:
-    """Raise UserError where a run cannot go on within a period of this time constant."""
-    name = register.field
-    begins = f"step {step:,} lies {step % period:,} steps into a period of {name} = {period:,}"
-    if settings.update_delay:
-        raise UserError(
-            f"{begins}: to end that period training would stop on the way, and make "
-            "updates that a pipelined core has not made by then; go on from a multiple "
-            f"of {name}, or with --backend golden"
-        )
-    if name in fixed:
-        raise UserError(
-            f"{begins}, which is wiring in this core: it can only begin one; go on "
-            f"from a multiple of it, or on a core without {name} among what is fixed"
-        )

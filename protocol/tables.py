@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mgd.protocol.build_options import FIELDS, Mask, shown
+from mgd.golden_model.rules import as_toml
+from mgd.protocol.build_options import FIELDS, Mask
 from mgd.protocol.fixed_settings import FIXABLE, NAMED
 from mgd.protocol.identity import RECORD
 from mgd.protocol.registers import EVERY_CORE, Command, Register
@@ -22,8 +23,8 @@ def register_table() -> str:
 
 
 def _width(register: Register) -> str:
-    words = f" in {register.words} words" if register.words > 1 else ""
-    return f"{register.bits}{words}"
+    plural = f" in {register.words} words" if register.words > 1 else ""
+    return f"{register.bits}{plural}"
 
 
 def command_table() -> str:
@@ -47,7 +48,7 @@ def option_table() -> str:
             first, last = field.values[0], field.values[-1]
             text = f"{first} to {last}" + (f", less {first}" if first else "")
         else:
-            text = _numbered([shown(value).strip("'") for value in field.values])
+            text = _numbered([as_toml(value).strip("'") for value in field.values])
         rows.append((bits, f"{field.name}: {text}"))
     return _table(("bits", "option"), rows)
 

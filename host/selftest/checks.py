@@ -31,7 +31,7 @@ def self_test(transport: Transport, task: Task | None, backend: str) -> Iterator
     try:
         identity = Link(transport).identify()
         found = task or _builtin_task(identity)
-        session = BoardSession(transport, found.network(), backend)
+        session = BoardSession(transport, found.spec.network, backend)
         before = damaged_frames(session)
     except UserError as error:
         transport.close()
@@ -65,7 +65,7 @@ def tasks_of(identity: Identity) -> list[Task]:
     A record of identity does not hold all of a network, but its digest.
     """
     tasks = (Task.load(name) for name in builtin_names())
-    return [t for t in tasks if int(t.network().digest()[:16], 16) == identity.digest]
+    return [t for t in tasks if int(t.spec.network.digest()[:16], 16) == identity.digest]
 
 
 def _builtin_task(identity: Identity) -> Task:

@@ -33,7 +33,7 @@ class TestRun:
 
     def __init__(self, session: BoardSession, task: Task) -> None:
         self.session, self.task = session, task
-        settings = task.settings()
+        settings = task.spec.settings
         longest = max(settings.tau_x, settings.tau_p, settings.tau_theta)
         self.steps = min(STEPS_MAX, max(STEPS, 2 * longest))
         self._results: dict[str, _Result] = {}
@@ -52,7 +52,7 @@ class TestRun:
             for node, k in np.argwhere(got != wanted)
         ]
         total = sum(w.size for w in golden)
-        what = f"{self.steps} steps of {self.task.method}, seed {self.task.seed}"
+        what = f"{self.steps} steps of {self.task.spec.method}, seed {self.task.spec.seed}"
         measured = {"steps": self.steps, "weights": total, "different": len(wrong)}
         if not wrong:
             detail = f"{what}: {total:,} weights equal to the golden model's"
@@ -105,8 +105,8 @@ class TestRun:
         task, network = self.task.whole(), self.session.network
         train, test = task.datasets()
         session.load_samples(self._some(train), self._some(test))
-        session.write_weights(initial_weights(network, task.seed, task.init_gain))
-        session.start(task.settings(), task.seed)
+        session.write_weights(initial_weights(network, task.spec.seed, task.spec.init_gain))
+        session.start(task.spec.settings, task.spec.seed)
         session.train(self.steps)
         weights, counters = session.read_weights(), session.counters()
         return _Result(weights, counters, session.evaluate("test"))

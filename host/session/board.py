@@ -21,7 +21,7 @@ from mgd.host.session.base import BoardLostError, Counters, Evaluation, Session
 from mgd.host.session.sample_store import SampleStore
 from mgd.host.session.state import State
 from mgd.host.session.streaming import Streaming
-from mgd.protocol.capabilities import check_core
+from mgd.protocol.capabilities import check_run
 from mgd.protocol.core_kinds import layout_of
 from mgd.protocol.framing import Space, Status
 from mgd.protocol.identity import Identity
@@ -169,10 +169,8 @@ class BoardSession(Session):
 
     def _begin(self, settings: Settings, seed: int, state: State) -> None:
         """INIT, so that the next step is that after `state`: all but weights and accumulators."""
-        settings.check(self.network)
+        check_run(self.layout, settings)
         self._settings = settings
-        self.layout.check(settings)
-        check_core(self.network, settings)
         store, take = self._samples, state.take(settings)
         # Samples in turn begin with the one that is due; in another order they keep their places.
         first = 0 if self.layout.variant.ordered else take

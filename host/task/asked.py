@@ -9,8 +9,9 @@ from typing import Any
 
 from mgd.golden_model.declaration import Declaration
 from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.run_spec import CoreSpec
 from mgd.golden_model.settings import METHODS
-from mgd.host.task.file import CORE, NETWORK, PER_METHOD, TRAINING, Overrides, TaskFile
+from mgd.host.task.file import NETWORK, PER_METHOD, TRAINING, Overrides, TaskFile
 from mgd.host.task.keys import AUTO
 
 STOCHASTIC_WEIGHT_BITS = 14
@@ -37,7 +38,7 @@ class Asked:
     @property
     def kind(self) -> str:
         """'folded' or 'spatial'."""
-        return _given(CORE["kind"], self.overrides.core, self.file.core.kind)
+        return _first(self.overrides.core, self.file.core.kind, CoreSpec.kind)
 
     @property
     def schedule(self) -> str:

@@ -13,6 +13,7 @@ from mgd.golden_model.run_spec import CoreSpec, RunSpec
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
 from mgd.host.task.errors import near
 from mgd.host.task.keys import key_type, section
+from mgd.protocol.core_kinds import KINDS
 from mgd.protocol.fixed_settings import FIXABLE
 
 NETWORK, CORE = declarations(Network), declarations(CoreSpec)
@@ -23,7 +24,7 @@ PER_METHOD = {name: known for name, known in TRAINING.items() if known.per_metho
 
 Method = key_type(TRAINING["method"])
 Seed = key_type(TRAINING["seed"])
-Kind = key_type(CORE["kind"])
+Kind = Literal[tuple(KINDS)]
 Lanes = key_type(CORE["lanes"])
 Schedule = Literal[SEQUENTIAL, PIPELINED]
 

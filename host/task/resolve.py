@@ -17,8 +17,8 @@ from mgd.golden_model.update.shift import update_shift
 from mgd.host.data.datasets import default_format
 from mgd.host.task import rules
 from mgd.host.task.asked import Asked
-from mgd.host.task.core import pipelined
 from mgd.host.task.file import PER_METHOD
+from mgd.protocol.core_kinds import KINDS
 
 LANES = 8
 """Of a folded core where none are given, and no more than its widest layer can use."""
@@ -35,7 +35,8 @@ def resolve(asked: Asked) -> RunSpec:
     network = _network(asked, values)
     settings = _settings(asked, asked.method, values[asked.method])
     if asked.schedule == PIPELINED:
-        settings = pipelined(network, settings, asked.kind)
+        late = KINDS[asked.kind].update_delay(network, settings)
+        settings = replace(settings, update_delay=late)
     own = values[asked.method]
     lanes = asked.lanes or min(LANES, max(network.layers[1:]))
     return RunSpec(

@@ -15,6 +15,7 @@ from mgd.golden_model.perturbations import FAMILIES
 from mgd.golden_model.rules import Rule
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL
 from mgd.host.task.keys import AUTO
+from mgd.protocol.core_kinds import KINDS
 from mgd.protocol.framing import LANE_WORDS_MAX
 
 _ASKED = f"with schedule = '{PIPELINED}'"
@@ -53,7 +54,7 @@ ASKED = (
     ),
     Rule(
         "pipelined-folded",
-        lambda a: _pipelined(a) and a.kind != "spatial",
+        lambda a: _pipelined(a) and not KINDS[a.kind].pipelines,
         f"schedule = '{PIPELINED}' with core = {{a.kind!r}}: only where every synapse is a circuit "
         "can a step enter in each clock",
         'use --core spatial (kind = "spatial" in [core]), or ' + f"schedule = '{SEQUENTIAL}'",
@@ -84,9 +85,9 @@ ASKED = (
     _needless("accumulators", lambda core: core.accumulators is True and "true"),
     _needless("tau_theta_max", lambda core: (core.tau_theta_max or 1) > 1 and core.tau_theta_max),
     Rule(
-        "lanes-spatial",
-        lambda a: a.kind == "spatial" and a.overrides.lanes is not None,
-        "lanes = {a.overrides.lanes} with core = 'spatial': every synapse is a circuit there, and "
+        "lanes-unfolded",
+        lambda a: not KINDS[a.kind].folds and a.overrides.lanes is not None,
+        "lanes = {a.overrides.lanes} with core = {a.kind!r}: every synapse is a circuit there, and "
         "there are no lanes",
         "leave lanes out",
     ),

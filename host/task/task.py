@@ -18,14 +18,14 @@ from mgd.golden_model.run_spec import RunSpec
 from mgd.golden_model.settings import Settings
 from mgd.host.data.datasets import SOURCES, check_options, prepare, source_digest
 from mgd.host.data.prepared import Prepared
-from mgd.host.task import core as cores
 from mgd.host.task import rules
 from mgd.host.task.asked import Asked
 from mgd.host.task.errors import to_user_error
 from mgd.host.task.file import Overrides, TaskFile
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.resolve import resolve
-from mgd.protocol.fixed_settings import Fixed
+from mgd.protocol.core_kinds import layout_for
+from mgd.protocol.fixed_settings import Fixed, fixed_settings
 from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.record import Samples
 
@@ -115,12 +115,12 @@ class Task:
 
     def core_layout(self) -> CoreLayout:
         """The core that trains this task; rtl.core_kinds.config_for makes its gateware of it."""
-        return cores.core_layout(self.spec)
+        return layout_for(self.spec)
 
     @property
     def fixed(self) -> Fixed:
         """Settings that are constants in a core built for this task, and their values."""
-        return cores.fixed_of(self.spec)
+        return fixed_settings(self.spec.settings, self.spec.core.fixed)
 
     @property
     def seed(self) -> int:

@@ -89,7 +89,7 @@ def open_session(
     if backend == "golden":
         from mgd.host.session.golden import GoldenSession
 
-        return GoldenSession(task.spec.network, task.lanes)
+        return GoldenSession(task.spec.network, task.spec.core.lanes)
     for_core(task)
     network = task.spec.network
     if backend.startswith(REPLAY):

@@ -10,9 +10,11 @@ import numpy as np
 
 from mgd.api import backends
 from mgd.api.arrays import to_codes, to_labels, to_weights
+from mgd.api.rules import CONFIGURE
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.golden_model.reference.network import float_inputs, float_weights
+from mgd.golden_model.rules import check
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.host.runs.loop import TrainingLoop, interruptible
@@ -76,15 +78,15 @@ class TrainingSession:
         """Name of each class number."""
         self._core = core
         self._data = {"train": task.prepared.train, "test": task.prepared.test}
-        core.load_samples(self._data["train"], self._data["test"], task.settings())
-        self._start(initial_weights(self.network, task.seed, task.init_gain))
+        core.load_samples(self._data["train"], self._data["test"], task.spec.settings)
+        self._start(initial_weights(self.network, task.spec.seed, task.spec.init_gain))
 
     # -- before the training ----------------------------------------------------------------
 
     @property
     def settings(self) -> Settings:
         """The run-time registers: method, step sizes and time constants."""
-        return self.task.settings()
+        return self.task.spec.settings
 
     def configure(self, **settings: Any) -> None:
         """Change what can be changed without another core: method, seed, steps, target,
@@ -93,23 +95,15 @@ class TrainingSession:
         Weights, samples and their order stay; the steps are counted from 0 again, and the signs
         are those of the seed from its beginning.  After an error nothing is changed.
         """
-        if settings.get("lanes", self.lanes) != self.lanes:
-            raise UserError(
-                f"lanes = {settings['lanes']!r}: this core has {self.lanes}, which is decided "
-                "when it is built; open another session"
-            )
-        if settings.get("core", self.task.core) != self.task.core:
-            raise UserError(
-                f"core = {settings['core']!r}: this one is {self.task.core}, which is decided when "
-                "it is built; open another session"
-            )
-        if settings.get("schedule", self.task.schedule) != self.task.schedule:
-            raise UserError(
-                f"schedule = {settings['schedule']!r}: this core's is {self.task.schedule}, which "
-                "is decided when it is built; open another session"
-            )
+        spec = self.task.spec
+        for name, built in (
+            ("lanes", self.lanes),
+            ("core", spec.core.kind),
+            ("schedule", spec.schedule),
+        ):
+            check(CONFIGURE, name=name, wanted=settings.get(name, built), built=built)
         task = self.task.with_overrides(**settings)
-        task.settings().check(self.network)
+        task.spec.settings.check(self.network)
         weights = self._core.read_weights()
         self.task = task
         self._start(weights)
@@ -249,7 +243,7 @@ class TrainingSession:
     def _start(self, weights: list[np.ndarray]) -> None:
         """Write weights (integers) and go to step 0."""
         self._core.write_weights(weights)
-        self._core.start(self.settings, self.task.seed)
+        self._core.start(self.settings, self.task.spec.seed)
 
 
 def _known(on: str) -> str:

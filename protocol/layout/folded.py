@@ -12,14 +12,14 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
+from mgd.golden_model.rules import check
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import FIELDS, PLAIN, BuildOptions, shown
+from mgd.protocol import rules
+from mgd.protocol.build_options import PLAIN, BuildOptions
 from mgd.protocol.fixed_settings import (
     Fixed,
     check_fixed,
-    check_settings,
     fixed_of_words,
     fixed_words,
 )
@@ -45,47 +45,13 @@ class FoldedLayout:
 
     def __post_init__(self) -> None:
         self.variant.layers(self.network)
-        widest = max(self.network.layers[1:])
-        if not 1 <= self.lanes <= 256:
-            raise UserError(f"lanes = {self.lanes}: must be between 1 and 256")
-        if self.lanes > widest:
-            raise UserError(
-                f"lanes = {self.lanes}: the widest layer of {self.network.describe()} has {widest} "
-                "neurons, more lanes would never work; lower lanes"
-            )
-        if self.fixed and self.variant != PLAIN:
-            names = ", ".join(name for name, _ in self.fixed)
-            other = next(
-                f.name for f in FIELDS if getattr(self.variant, f.name) != getattr(PLAIN, f.name)
-            )
-            raise UserError(
-                f"fixed = {names} with {other} = {shown(getattr(self.variant, other))}: a core "
-                "that is built for that has no setting fixed; leave fixed out"
-            )
-        if self.variant.value_frac and not self.network.accumulators:
-            raise UserError(
-                f"perturbation = {self.variant.perturbation!r} on a core without accumulators: its "
-                "values are parts of a sign, which whole weight units do not have; set "
-                "accumulators = true in the task's [core] section"
-            )
-        for name in ("momentum_exp", "decay_exp"):
-            if not self.network.accumulators and (value := getattr(self.variant, name)):
-                raise UserError(
-                    f"{name} = {value} without accumulators: it works on what they hold; "
-                    "set accumulators = true in the task's [core] section"
-                )
+        check(rules.FOLDED, c=self)
         check_fixed(self.fixed)
 
     def check(self, settings: Settings) -> None:
         """Raise UserError where the core that is built cannot take these settings."""
         self.variant.check(settings)
-        check_settings(self.fixed, settings)
-        if settings.update_delay:
-            raise UserError(
-                f"updates that are {settings.update_delay} steps late (schedule = 'pipelined') on "
-                "a folded core: it makes each update in the sweep of the next step; use core = "
-                "'spatial', or schedule = 'sequential'"
-            )
+        check((*rules.FIXED_TAKE, *rules.FOLDED_TAKE), c=self, s=settings)
 
     # -- the identity record ------------------------------------------------------------------
 

@@ -8,14 +8,14 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
+from mgd.golden_model.rules import check
 from mgd.golden_model.settings import PIPELINED, Settings, schedule_of
-from mgd.protocol.build_options import PLAIN, BuildOptions, shown
+from mgd.protocol import rules
+from mgd.protocol.build_options import PLAIN, BuildOptions
 from mgd.protocol.fixed_settings import (
     Fixed,
     check_fixed,
-    check_settings,
     fixed_of_words,
     fixed_words,
 )
@@ -25,21 +25,8 @@ from mgd.protocol.registers import SPATIAL, settings_in_registers
 CONSTANTS = ("nodes", "antithetic", "input_shift", "shift_low", "shift_high", "update_delay")
 """Fields of SpatialLayout at the end of a spatial core's identity record, before its fixed
 settings."""
-PARAMETERS_MAX = 4096
-"""Far beyond what an FPGA holds: a mistake is told before it takes all memory."""
 FIXABLE = settings_in_registers(SPATIAL)
 """The settings that are registers in it, and can be fixed."""
-FOLDED_ONLY = {
-    "scope": "it measures all layers' changes at once, in one clock",
-    "perturbation": "its synapses have random signs",
-    "gate_zeros": "its synapses do not keep whether they had an input",
-    "skip_zeros": "it visits no weight by itself, and has nothing to skip",
-    "sample_order": "its samples follow each other in memory",
-    "difference": "it has no filter for its costs",
-    "momentum_exp": "its synapses take all that their accumulators have",
-    "decay_exp": "its synapses take all that their accumulators have",
-}
-"""Build options that a spatial core does not support, and why."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +62,7 @@ class SpatialLayout:
     def __post_init__(self) -> None:
         self.variant.layers(self.network)
         check_fixed(self.fixed, FIXABLE)
-        count = self.network.parameters
-        if count > PARAMETERS_MAX:
-            raise UserError(
-                f"core = 'spatial': {self.network.describe()} has {count:,} parameters, each "
-                f"would be a circuit of its own, and {PARAMETERS_MAX:,} are the limit; use the "
-                "folded core, which takes its weights from memory"
-            )
+        check(rules.SPATIAL, c=self)
 
     @classmethod
     def of(cls, network: Network, settings: Settings, fixed: Fixed = (), **options: bool) -> Self:
@@ -91,12 +72,7 @@ class SpatialLayout:
         options: fields that a subclass adds.
         """
         shift = settings.shift(network)
-        cls._check_rate(network, settings)
-        if network.accumulators and not settings.accumulates:
-            raise UserError(
-                "core = 'spatial' with accumulators and rounding = 'stochastic': its weights take "
-                "from their accumulators alone; use rounding = 'residual', or accumulators = false"
-            )
+        check(rules.SPATIAL_OF, n=network, s=settings)
         return cls(
             network,
             nodes=settings.perturbs_nodes,
@@ -104,7 +80,7 @@ class SpatialLayout:
             input_shift=settings.input_shift,
             shift_low=shift,
             shift_high=max(shift, 0),
-            variant=cls._variant(settings),
+            variant=BuildOptions.of(settings),
             fixed=tuple(pair for pair in fixed if pair[0] in FIXABLE),
             update_delay=settings.update_delay,
             **options,
@@ -112,64 +88,11 @@ class SpatialLayout:
 
     def check(self, settings: Settings) -> None:
         """Raise UserError where the core that is built cannot take these settings."""
-        shift = settings.shift(self.network)
-        for name, built, wanted in (
-            ("method", "np" if self.nodes else "wp", settings.method),
-            ("difference", "antithetic" if self.antithetic else "forward", settings.difference),
-            ("input_shift", self.input_shift, settings.input_shift),
-            (
-                "rounding",
-                "residual" if self.network.accumulators else "stochastic",
-                settings.rounding,
-            ),
-        ):
-            if built != wanted:
-                raise UserError(
-                    f"{name} = {wanted!r}: this spatial core was built for {built!r}, which is "
-                    "wiring there; build it for this task, or use a folded core, which takes both"
-                )
-        built, wanted = self.schedule, settings.schedule
-        if built != wanted:
-            raise UserError(
-                f"schedule = {wanted!r}: this spatial core was built for {built!r}, which is "
-                f"wiring there; build it for this task, or train with schedule = {built!r}"
-            )
-        if self.update_delay != settings.update_delay:
-            raise UserError(
-                f"schedule = 'pipelined': the updates of this spatial core are {self.update_delay} "
-                f"steps late, this task's would be {settings.update_delay}, which changes what is "
-                "learnt; build it for this task, with this version of the program"
-            )
+        check(rules.CONSTANTS_TAKE, c=self, s=settings)
         self.variant.check(settings)
-        check_settings(self.fixed, settings)
-        self._check_rate(self.network, settings)
-        if self.network.accumulators and not self.shift_low <= shift <= self.shift_high:
-            raise UserError(
-                f"eta_exp = {settings.eta_exp} with delta_exp = {settings.delta_exp} makes an "
-                f"update shift of {shift}; this spatial core was built for {self.shift_low} to "
-                f"{self.shift_high}: change both together, or build it for this task"
-            )
-
-    @staticmethod
-    def _variant(settings: Settings) -> BuildOptions:
-        variant = BuildOptions.of(settings)
-        for name, why in FOLDED_ONLY.items():
-            if getattr(variant, name) != getattr(PLAIN, name):
-                raise UserError(
-                    f"{name} = {shown(getattr(settings, name))} with core = 'spatial': {why}; use "
-                    f"the folded core, or {name} = {shown(getattr(Settings, name))}"
-                )
-        return variant
-
-    @staticmethod
-    def _check_rate(network: Network, settings: Settings) -> None:
-        for name in ("halve_every", "warmup_exp"):
-            if network.accumulators and (value := getattr(settings, name)):
-                raise UserError(
-                    f"{name} = {value}: the accumulators of a spatial core hold what the weights "
-                    "leave over in units of one learning rate, so it cannot change in a run; use "
-                    f"the folded core, rounding = 'stochastic', or leave {name} out"
-                )
+        check(rules.FIXED_TAKE, c=self, s=settings)
+        check(rules.RATE, n=self.network, s=settings)
+        check(rules.SHIFT_TAKE, c=self, s=settings)
 
     @property
     def pipelined(self) -> bool:

@@ -7,18 +7,12 @@ from functools import cached_property
 
 from amaranth import Shape, signed
 
-from mgd.golden_model.errors import UserError
 from mgd.golden_model.imperfections import ImperfectHardware, Imperfections, largest_noise
 from mgd.golden_model.network import signed_bits
-from mgd.protocol.build_options import BuildOptions, shown
+from mgd.golden_model.rules import check
 from mgd.protocol.core_kinds import kind_of
 from mgd.rtl.folded.config import CoreConfig
-
-PERTURBATIONS = ("random", "sequential", "walsh", "square")
-"""Those that imperfections were verified with."""
-VARIANT_FIELDS = ("perturbation", "scope", "trainable", "sample_order")
-"""Of BuildOptions's fields those that imperfections were verified with."""
-
+from mgd.rtl.imperfect import rules
 
 NONE = Imperfections()
 
@@ -36,17 +30,13 @@ class ImperfectConfig(CoreConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.variant)
+        check(rules.VERIFIED, o=self.variant)
         _ = self.hardware
 
     @classmethod
     def of(cls, config: CoreConfig, imperfections: Imperfections, seed: int) -> ImperfectConfig:
         """`config` with these imperfections.  Raises UserError for a spatial core."""
-        if not kind_of(config).has_imperfections:
-            raise UserError(
-                "imperfections in a spatial core: only the folded core has places for them; "
-                "give its CoreConfig, or use the golden model"
-            )
+        check(rules.FOLDED_ONLY, folded=kind_of(config).has_imperfections)
         given = {field.name: getattr(config, field.name) for field in fields(CoreConfig)}
         return cls(**given, imperfections=imperfections, seed=seed)
 
@@ -83,16 +73,3 @@ class ImperfectConfig(CoreConfig):
     def _noise_bits(deviation: float, frac: int) -> int:
         bound = largest_noise(deviation, frac)
         return signed_bits(-bound, bound) if deviation else 0
-
-
-def _check(variant: BuildOptions) -> None:
-    plain = type(variant)()
-    for field in fields(variant):
-        value, verified = getattr(variant, field.name), field.name in VARIANT_FIELDS
-        if field.name == "perturbation":
-            verified = value in PERTURBATIONS
-        if not verified and value != getattr(plain, field.name):
-            raise UserError(
-                f"{field.name} = {shown(value)} with imperfections: no core has both; "
-                f"leave {field.name} out, or use the golden model"
-            )

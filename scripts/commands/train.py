@@ -210,18 +210,18 @@ def _kept(
 
 def what(task: Task, backend: str) -> dict[str, Any]:
     """What a run is, for those who look on."""
-    network = task.network()
+    spec = task.spec
     return {
         "task": task.name,
-        "network": network.describe(),
-        "parameters": network.parameters,
-        "method": task.method,
+        "network": spec.network.describe(),
+        "parameters": spec.network.parameters,
+        "method": spec.method,
         "backend": backend,
-        "lanes": task.lanes,
-        "schedule": task.schedule,
-        "seed": task.seed,
-        "steps": task.steps,
-        "target": task.target,
+        "lanes": spec.core.lanes,
+        "schedule": spec.schedule,
+        "seed": spec.seed,
+        "steps": spec.steps,
+        "target": spec.target,
     }
 
 
@@ -231,7 +231,7 @@ def _late(result: RunResult) -> str:
 
 
 def _default(task: Task, backend: str) -> Path:
-    return default_folder(task.name, task.method, backend, task.seed)
+    return default_folder(task.name, task.spec.method, backend, task.spec.seed)
 
 
 def report(result: RunResult, folder: Path) -> str:

@@ -34,13 +34,14 @@ class ShownReporter(Reporter):
             say(f"loading {samples:,} samples over the link")
 
     def started(self, task: Task, session: Session) -> None:
-        self.steps = task.steps
+        spec = task.spec
+        self.steps = spec.steps
         self._begin = time.perf_counter()
         parameters = session.network.parameters
         self.console.print(
             f"{task.name}: {session.network.describe()}, {parameters:,} parameters, "
-            f"method {task.method}, backend {session.backend}, {session.lanes} lanes, "
-            f"{schedule_text(task.schedule)}seed {task.seed}",
+            f"method {spec.method}, backend {session.backend}, {session.lanes} lanes, "
+            f"{schedule_text(spec.schedule)}seed {spec.seed}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -122,7 +123,7 @@ class BarReporter(ShownReporter):
     def started(self, task: Task, session: Session) -> None:
         super().started(task, session)
         self._bar.start()
-        self._id = self._bar.add_task("", total=task.steps, text="")
+        self._id = self._bar.add_task("", total=task.spec.steps, text="")
 
     def progress(self, step: int) -> None:
         self._bar.update(self._id, completed=step)

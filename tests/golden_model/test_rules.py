@@ -8,12 +8,13 @@ from mgd.golden_model import rules
 from mgd.golden_model.costs import KINDS
 from mgd.golden_model.declaration import declarations
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.imperfections import ImperfectHardware, Imperfections
 from mgd.golden_model.network import Network
-from mgd.golden_model.rules import Rule
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.golden_model.settings import Settings, delta_exp_for
 from tests.golden_model import test_network, test_settings
+from tests.support.rows import check_rows
 
 LATE = {"update_delay": 20}
 MORE_SETTINGS = [
@@ -25,50 +26,40 @@ MORE_SETTINGS = [
     {"resident": 8, "sample_order": "random"},
     {"optimizer": "adam", "momentum_exp": 9, "rounding": "residual"},
 ]
+IMPERFECTIONS = [
+    *({name: 99.0} for name in ("cost_noise", "update_noise", "gain", "offset")),
+    *({name: -0.1} for name in ("stuck", "stuck_synapse")),
+    {"stuck_bits": 18},
+    {"cost_bits": -1},
+]
 
 
-def refusals():
-    """(name of the row, message) of a refusal for each row: those of the other tables, and more."""
-    tables = [lambda f=f: Network(**{"layers": (2, 2), **f}) for f, _ in test_network.REFUSED]
-    tables += [lambda f=f: Settings(**f) for f, _ in test_settings.REFUSED]
-    tables += [lambda f=f: Settings(**f) for f in MORE_SETTINGS]
-    tables += [
+def refused_by_the_model():
+    """Each is refused: the cases of the other tables, and more."""
+    cases = [lambda f=f: Network(**{"layers": (2, 2), **f}) for f, _ in test_network.REFUSED]
+    cases += [lambda f=f: Settings(**f) for f, _ in test_settings.REFUSED]
+    cases += [lambda f=f: Settings(**f) for f in MORE_SETTINGS]
+    cases += [
         lambda f=f, n=n: RunSpec(Network((3, 2), **n), Settings(**f))
         for f, n, _ in test_settings.DOES_NOT_SUIT
     ]
-    tables += [
+    cases += [lambda f=f: Imperfections(**f) for f in IMPERFECTIONS]
+    return [
+        *cases,
         lambda: Network((2, 2), smoothing_exp=3),
         lambda: Settings(rounding="residual", optimizer="adam").check_resumable(),
         lambda: Settings(difference="highpass").check_resumable(),
         lambda: SampleWindow(5).check(4),
         lambda: delta_exp_for(9.0, "random", Settings().numbering(Network((2, 2, 1)))),
+        lambda: ImperfectHardware(
+            Imperfections(stuck_bits=8), Network((2, 2), weight_bits=8, cost_frac=12), [1]
+        ),
     ]
-    for refused in tables:
-        with pytest.raises(UserError) as caught:
-            refused()
-        yield caught.value.rule, str(caught.value)
-
-
-def all_rows() -> list[Rule]:
-    own = [rule for group in rules.GROUPS.values() for rule in group]
-    return own + [rule for cost in KINDS.values() for rule in cost.rules]
-
-
-def test_names_are_unique():
-    names = [rule.name for rule in all_rows()]
-    assert len(names) == len(set(names))
 
 
 def test_every_row_refuses_in_one_line_with_a_cure():
-    found = dict(refusals())
-    assert {rule.name for rule in all_rows()} <= set(found)
-    for rule in all_rows():
-        message = found[rule.name]
-        assert "\n" not in message
-        assert "{" not in message
-        said, cure = message.rsplit("; ", 1)
-        assert said
-        assert cure
+    costs = {cost.name: cost.rules for cost in KINDS.values()}
+    check_rows({**rules.GROUPS, **costs}, refused_by_the_model())
 
 
 @pytest.mark.parametrize("owner", [Settings(), Network((2, 2)), CoreSpec()])

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.golden_model.costs import COSTS
-from mgd.golden_model.declaration import Place, declarations
+from mgd.golden_model.declaration import declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import PERTURBATIONS, Settings
+from mgd.golden_model.settings import BUILD, PERTURBATIONS, REGISTER, Settings
 from mgd.host.task.task import Task
 from mgd.protocol.build_options import FIELDS, BuildOptions
 from mgd.protocol.capabilities import CHOICES, check_core, missing
@@ -101,8 +101,10 @@ def test_every_command_that_needs_a_core_refuses(here, command):
 def test_what_a_core_has():
     network = Network((2, 2, 1))
     check_core(network, Settings("wp", "forward", delta_exp=3, tau_x=7, tau_p=2, input_shift=14))
-    registers = {n for n, known in declarations(Settings).items() if known.place is Place.REGISTER}
-    assert registers == set(settings_in_registers())
+    names = [name for name, known in declarations(Settings).items() if known.place is REGISTER]
+    assert set(names) == set(settings_in_registers())
+    names = [name for name, known in declarations(Settings).items() if known.place is BUILD]
+    assert set(names) == {field.name for field in FIELDS} - {"difference"}
     check_core(network, Settings(halve_every=3, warmup_exp=4, warmup_every=7))
     check_core(network, Settings(scope="layer", trainable=(False, True)))
     adam = Settings(rounding="residual", gate_zeros=True, optimizer="adam")
@@ -200,7 +202,9 @@ def test_the_mask_of_a_variant():
     assert BuildOptions(trainable=(False, True)).layers(Network((2, 2, 1))) == [1]
     deep = Network((1,) * 10)
     assert BuildOptions().layers(deep) == list(range(9))
-    with pytest.raises(UserError, match="trainable with 9 layers of weights: a board can tell"):
+    with pytest.raises(
+        UserError, match="trainable with 9 layers of weights: the identity record can mark 8"
+    ):
         BuildOptions(trainable=(False,) + (True,) * 8).layers(deep)
 
 

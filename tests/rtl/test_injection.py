@@ -22,7 +22,7 @@ from mgd.protocol.fixed_settings import DIFFERENCES, fixed_settings
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.imperfect import ImperfectConfig, ImperfectCore
-from mgd.rtl.imperfect.config import PERTURBATIONS
+from mgd.rtl.imperfect.rules import PERTURBATIONS
 from mgd.rtl.lockstep import MismatchError
 from mgd.rtl.spatial.config import SpatialConfig
 from tests.rtl import test_core_matrix as matrix
@@ -87,6 +87,7 @@ def wanted() -> set[tuple]:
 ROWS = covering(CHOICES, wanted(), matrix.possible, SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(ROWS)))
 def test_row(number):
     row, random = ROWS[number], np.random.default_rng(SEED + number)

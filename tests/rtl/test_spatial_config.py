@@ -14,8 +14,9 @@ from mgd.golden_model.settings import Settings
 from mgd.protocol.fixed_settings import FIXABLE, fixed_settings
 from mgd.protocol.identity import Identity
 from mgd.protocol.layout import spatial
-from mgd.protocol.layout.spatial import CONSTANTS, PARAMETERS_MAX
+from mgd.protocol.layout.spatial import CONSTANTS
 from mgd.protocol.record import Samples, sample_records
+from mgd.protocol.rules import PARAMETERS_MAX
 from mgd.rtl.spatial.config import SpatialConfig
 from tests.rtl.test_config import numbered
 
@@ -107,7 +108,8 @@ def test_what_is_fixed_is_told():
     text = refused(config.check, dataclasses.replace(settings, tau_x=31))
     assert text.startswith("tau_x = 31: this core was built for 30")
     text = refused(lambda: dataclasses.replace(config, fixed=(("method", "np"),)))
-    assert text.startswith("fixed = 'method': give each of delta_exp")
+    assert text.startswith("fixed = 'method': it cannot be fixed in this core")
+    assert "; give each of delta_exp" in text
 
 
 def test_of_takes_what_the_settings_say():

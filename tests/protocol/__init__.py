@@ -1,0 +1,1 @@
+"""Tests of what gateware and host agree on."""
