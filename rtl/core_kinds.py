@@ -54,6 +54,11 @@ class Gateware(ABC, Generic[Config]):
         sweep of the next step, before that one's ΔC."""
 
     @abstractmethod
+    def drain(self, config: Config) -> int:
+        """Clocks from a step's first token to the last weight of its update, where later steps do
+        not wait for them; 0 where they do."""
+
+    @abstractmethod
     def gradient_scale(self, config: Config, settings: Settings) -> int:
         """An accumulator holds the golden model's G times this."""
 
@@ -71,6 +76,9 @@ class FoldedGateware(Gateware[CoreConfig]):
         return folded_probe_layout(config)
 
     def updates_after(self, config: CoreConfig) -> int:
+        return 0
+
+    def drain(self, config: CoreConfig) -> int:
         return 0
 
     def gradient_scale(self, config: CoreConfig, settings: Settings) -> int:
@@ -92,6 +100,9 @@ class SpatialGateware(Gateware[SpatialConfig]):
     def updates_after(self, config: SpatialConfig) -> int:
         timing = Timing.of(config)
         return timing.weights - timing.delta
+
+    def drain(self, config: SpatialConfig) -> int:
+        return Timing.of(config).weights if config.pipelined else 0
 
     def gradient_scale(self, config: SpatialConfig, settings: Settings) -> int:
         return config.gradient_scale(settings)
