@@ -17,6 +17,7 @@ from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
 from mgd.host.runs.folder import check_json
 from mgd.host.task.task import Task
 from mgd.protocol.core_kinds import KINDS
+from mgd.protocol.registers import SPATIAL
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.common.clocks import looked_at
 from mgd.scripts.common.fix_option import fix_option
@@ -178,7 +179,7 @@ def spatial_task(task: Task, schedule: str | None, fixed: list[str] | None) -> T
     if not asked and task.network().parameters > OFFERED_PARAMETERS:
         return None
     try:
-        return for_core(task.with_overrides(core="spatial", schedule=schedule, fixed=fixed))
+        return for_core(task.with_overrides(core=SPATIAL, schedule=schedule, fixed=fixed))
     except UserError:
         if asked:
             raise
