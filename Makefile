@@ -8,14 +8,24 @@ ARGS ?=
 WORKERS ?= 2
 
 BIN := .venv/bin
+# Tests that share an expensive fixture, or a simulation, are a group, which one worker runs.
+SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: train test lint area clean
+.PHONY: train test test-all test-host lint area clean
 
 train: .venv/.run
 	$(BIN)/mgd train $(TASK) $(ARGS)
 
+# Of the tests marked slow, a third; which one, the commit decides, or MGD_SLOW_SEED.
 test: .venv/.dev lint area
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest $(SPREAD) --slow third
+
+test-all: .venv/.dev lint area
+	$(BIN)/pytest $(SPREAD) --slow all
+
+# All but the tests of gateware, for another version of Python.
+test-host: .venv/.dev
+	$(BIN)/pytest $(SPREAD) $(addprefix tests/,golden_model host api scripts docs)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

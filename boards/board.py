@@ -1,4 +1,4 @@
-"""What a board is: a frozen description, from which a build takes all it needs."""
+"""A board: a frozen description with everything that a build needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from mgd.boards.devices import DEVICES, Device
+from mgd.boards.families.family import FpgaFamily
 from mgd.golden_model.errors import UserError
 
 NETLIST_CHECKED = "built and netlist-checked here"
@@ -19,8 +20,8 @@ TIERS = (NETLIST_CHECKED, BUILDS, DESCRIPTION_ONLY)
 class Pins:
     """A UART on pins without a USB converter behind them.
 
-    rx, tx: names of the FPGA's balls, seen from the FPGA.  attrs: what the platform wants to
-    know of an I/O.  where: what people find printed on the board.
+    rx, tx: names of the FPGA's balls, seen from the FPGA.  attrs: the platform's attributes of
+    an I/O.  where: the label printed on the board.
     """
 
     rx: str
@@ -52,7 +53,7 @@ class Board:
     baud: int = 3_000_000
     """Default speed of the link."""
     baud_max: int = 3_000_000
-    """The most that the converter can."""
+    """The highest speed of the converter."""
     led: tuple[str, int, str] | None = ("led", 0, "")
     """Resource, number and subsignal of the LED that shows training; None: there is none."""
     uart: Pins | None = None
@@ -63,7 +64,7 @@ class Board:
     dfu: tuple[int, int] | None = None
     """USB vendor and product that a DFU boot loader looks for at the end of the file."""
     note: str = ""
-    """What people have to know, a sentence."""
+    """For users, a sentence."""
 
     def __post_init__(self) -> None:
         if self.device_name not in DEVICES:
@@ -81,25 +82,29 @@ class Board:
         return DEVICES[self.device_name]
 
     @property
-    def family(self) -> str:
-        return self.device.family
+    def fpga_family(self) -> FpgaFamily:
+        return self.device.fpga_family
 
     def platform_class(self) -> Any:
         """The Amaranth platform.  Raises UserError where it cannot be imported."""
         return load(self.platform, "platform")
 
 
-def load(place: str, what: str) -> Any:
-    """The object at 'module:name'.  Raises UserError, with `what` it should be, if it is not."""
-    module, _, name = place.partition(":")
+def load(location: str, noun: str) -> Any:
+    """The object at 'module:name'.  Raises UserError, which says `noun`, without it."""
+    module, _, name = location.partition(":")
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        remedy = "pip install amaranth-boards" if "amaranth_boards" in place else "check its name"
-        raise UserError(f"{what} {place}: no module {error.name!r}; {remedy}") from None
+        remedy = (
+            "pip install amaranth-boards" if "amaranth_boards" in location else "check its name"
+        )
+        raise UserError(f"{noun} {location}: no module {error.name!r}; {remedy}") from None
     except AttributeError:
-        raise UserError(f"{what} {place}: the module has no {name!r}; check its spelling") from None
+        raise UserError(
+            f"{noun} {location}: the module has no {name!r}; check its spelling"
+        ) from None
     except Exception as error:
-        # Whatever a file of the user's own does wrong when it is imported.
+        # A user's file may raise anything when it is imported.
         kind = type(error).__name__
-        raise UserError(f"{what} {place}: {kind}: {error}; mend that file") from None
+        raise UserError(f"{noun} {location}: {kind}: {error}; correct that file") from None

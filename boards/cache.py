@@ -1,4 +1,4 @@
-"""What takes long to make is kept: a file or folder by the digest of all that decides it."""
+"""A cache of files and folders that take long to make, by the digest of their inputs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def kept(kind: str, digest: str, contents: str, make: Callable[[Path, Path], Path]) -> Path:
-    """The path in the cache that belongs to a digest; made where nothing is there yet.
+def cached(kind: str, digest: str, contents: str, make: Callable[[Path, Path], Path]) -> Path:
+    """The path in the cache that belongs to a digest; made if it does not exist yet.
 
-    kind: the folder within the cache.  contents: what people call it, in the plural.  make gets
+    kind: the folder within the cache.  contents: its name in messages, in the plural.  make gets
     an empty folder to work in and the path that will be returned, beside which it may leave a
-    log; what it returns is moved there, so that only a whole one ever has that name.  Several
-    processes and threads may ask for one digest at once.  Raises UserError where there is no
-    room or the folder cannot be written.
+    log; the path that it returns is moved there, so that only a complete result ever has that
+    name.  Several processes and threads may ask for one digest at once.  Raises UserError where
+    there is no room or the folder cannot be written.
     """
     final = cache_folder() / kind / digest[:20]
     try:

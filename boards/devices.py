@@ -1,10 +1,13 @@
-"""What the FPGAs have, and what their tools are told about them."""
+"""The FPGAs: resources of each device, and its family."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-ICE40, ECP5, GOWIN = "ice40", "ecp5", "gowin"
+from mgd.boards.families.ecp5 import ECP5
+from mgd.boards.families.family import FpgaFamily
+from mgd.boards.families.gowin import GOWIN
+from mgd.boards.families.ice40 import ICE40
 
 
 @dataclass(frozen=True)
@@ -12,8 +15,7 @@ class Device:
     """An FPGA.  name: as amaranth's platforms spell it (Gowin: the family)."""
 
     name: str
-    family: str
-    """'ice40', 'ecp5' or 'gowin'."""
+    fpga_family: FpgaFamily
     luts: int
     """Four-input LUTs; there are as many flip-flops (Gowin: three quarters)."""
     dsps: int
@@ -25,7 +27,7 @@ class Device:
     block_shapes: tuple[tuple[int, int], ...]
     """Depths and widths that one block RAM can have with separate ports to read and to write."""
     start_hz: int
-    """A clock that some core here reaches: the first one that a build tries."""
+    """The first clock that a build tries; some core of ours reaches it."""
     sprams: int = 0
     """Single-ported memories of 16,384 words of 16 bits."""
 
@@ -44,8 +46,8 @@ DEVICES = {
     device.name: device
     for device in (
         Device("iCE40UP5K", ICE40, 5280, 8, 30, 4096, _EBR, 32_000_000, sprams=4),
-        # Lattice sells half of this die's logic; the open tools know the whole die, and what
-        # is beyond the half is not tested by the maker.
+        # Lattice sells half of this die's logic; the open tools use the whole die, of which the
+        # maker has not tested the other half.
         _ecp5("LFE5U-12F", 12_144, 28, 32),
         _ecp5("LFE5U-25F", 24_288, 28, 56),
         _ecp5("LFE5U-45F", 43_848, 72, 108),
@@ -57,5 +59,5 @@ DEVICES = {
 
 
 def blocks_for(device: Device, words: int, width: int) -> int:
-    """Block RAMs that a memory of `words` words of `width` bits takes, at the best shape."""
+    """Fewest block RAMs for a memory of `words` words of `width` bits."""
     return min(-(-words // deep) * -(-width // wide) for deep, wide in device.block_shapes)

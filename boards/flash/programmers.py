@@ -1,4 +1,4 @@
-"""Which program flashes a board, how, and with what: those that the board's own people use."""
+"""The program that flashes a board, and its arguments: those that the board's makers use."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mgd.boards.board import Board
+from mgd.boards.families.registry import FAMILIES
 from mgd.golden_model.errors import UserError
 
 BITSTREAM = "{bitstream}"
@@ -25,7 +26,7 @@ class Flasher:
 
     program: str
     load: tuple[str, ...]
-    """Into the FPGA's own memory, gone when the power goes.  Empty: it cannot."""
+    """Into the FPGA's own memory, lost when the power goes off.  Empty: it cannot."""
     write: tuple[str, ...]
     """Into the flash memory that the FPGA starts from."""
     package: str
@@ -45,12 +46,10 @@ class Flasher:
 class Flashing:
     """How one board is flashed."""
 
-    format: str
-    """Of its bitstreams: ice40, ecp5 or gowin."""
     flashers: tuple[Flasher, ...]
     """The first one that is installed is used."""
     ready: str
-    """What to do until the program sees the board."""
+    """How to make the board visible to the program."""
 
 
 def _loader(board: str, *more: str, unprotect: bool = False) -> Flasher:
@@ -69,7 +68,6 @@ PLUG = "plug the board in with a cable that carries data"
 # The FTDI chip is wired to the flash memory, not to the FPGA: without turned jumpers nothing can
 # be loaded otherwise.
 _ICEBREAKER = Flashing(
-    "ice40",
     (
         Flasher("openFPGALoader", (), ("-b", "ice40_generic", BITSTREAM), "openfpgaloader"),
         Flasher("iceprog", (), (BITSTREAM,), "fpga-icestorm"),
@@ -77,7 +75,6 @@ _ICEBREAKER = Flashing(
     PLUG,
 )
 _ULX3S = Flashing(
-    "ecp5",
     (
         _loader("ulx3s"),
         Flasher(
@@ -88,7 +85,6 @@ _ULX3S = Flashing(
 )
 # --alt 0: its boot loader offers two places, the other one is for software.
 _ORANGECRAB = Flashing(
-    "ecp5",
     (
         Flasher(
             "dfu-util",
@@ -99,19 +95,18 @@ _ORANGECRAB = Flashing(
     ),
     f"{PLUG} while you hold its button down: that starts the boot loader",
 )
-_COLORLIGHT = Flashing("ecp5", (_loader("colorlight-i5", unprotect=True),), PLUG)
+_COLORLIGHT = Flashing((_loader("colorlight-i5", unprotect=True),), PLUG)
 FLASHING: dict[str, Flashing] = {
     "icebreaker": _ICEBREAKER,
     **{f"ulx3s-{size}": _ULX3S for size in ("12f", "25f", "45f", "85f")},
     **{f"orangecrab-{size}": _ORANGECRAB for size in ("25f", "85f")},
     "colorlight-i5": _COLORLIGHT,
     "colorlight-5a-75b": Flashing(
-        "ecp5",
         (_loader("colorlight", "-c", "ft232", unprotect=True),),
         "power it and connect an FT232H to its JTAG pins, or name your cable by --cable",
     ),
-    "tang-nano-9k": Flashing("gowin", (_loader("tangnano9k"),), PLUG),
-    "tang-primer-20k": Flashing("gowin", (_loader("tangprimer20k"),), PLUG),
+    "tang-nano-9k": Flashing((_loader("tangnano9k"),), PLUG),
+    "tang-primer-20k": Flashing((_loader("tangprimer20k"),), PLUG),
 }
 """By the names of boards.registry.  Any other board is flashed as its description says."""
 
@@ -142,7 +137,7 @@ def flashing(board: Board) -> Flashing:
             "write one into its description"
         )
     flasher = Flasher(program, tuple(arguments), tuple(arguments), "")
-    return Flashing(board.family, (flasher,), PLUG)
+    return Flashing((flasher,), PLUG)
 
 
 def find_bitstream(path: Path) -> Bitstream:
@@ -189,7 +184,7 @@ def _report(path: Path) -> dict[str, Any] | None:
 
 def check_bitstream(bitstream: Bitstream, board: Board) -> None:
     """Raise UserError where a bitstream is for another board than `board`."""
-    wanted = flashing(board).format
+    wanted = board.fpga_family.name
     if bitstream.board not in (None, board.name):
         raise UserError(
             f"{bitstream.path}: was built for {bitstream.board}, not for {board.name}; build it "
@@ -197,22 +192,15 @@ def check_bitstream(bitstream: Bitstream, board: Board) -> None:
         )
     found = bitstream_format(bitstream.path)
     if found != wanted:
-        what = f"a bitstream for {found}" if found else "no bitstream that we know"
-        raise UserError(f"{bitstream.path}: is {what}; {board.name} takes one for {wanted}")
+        found_text = f"a bitstream for {found}" if found else "no bitstream that we know"
+        raise UserError(f"{bitstream.path}: is {found_text}; {board.name} takes one for {wanted}")
 
 
 def bitstream_format(path: Path) -> str | None:
-    """ice40, ecp5, gowin, or None: told from the first bytes."""
+    """The FPGA family whose bitstreams begin like this file; None: no family's."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    # Both have comments in front of the word after which the FPGA listens.
-    if b"\x7e\xaa\x99\x7e" in head:
-        return "ice40"
-    if b"\xff\xff\xbd\xb3" in head:
-        return "ecp5"
-    if head.startswith(b"//") or (head and not head.strip(b"01\r\n")):
-        return "gowin"
-    return None
+    return next((name for name, family in FAMILIES.items() if family.is_bitstream(head)), None)
 
 
 def find_program(board: Board) -> tuple[Flasher, str]:

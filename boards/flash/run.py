@@ -1,4 +1,4 @@
-"""Running a flasher, and saying what its complaints mean."""
+"""Running a flasher, and explaining its errors."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ UNKNOWN_BOARD = re.compile(r"cannot find board", re.IGNORECASE)
 
 
 def failure(command: str, code: int, output: str, board: Board) -> UserError:
-    """What a flasher's exit code and output mean, as one line with the mend."""
+    """The error for a flasher's exit code and output: one line with a cure."""
     lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
-    what = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def line(pattern: re.Pattern[str]) -> str | None:
         return next((text for text in lines if pattern.search(text)), None)
@@ -120,4 +120,4 @@ def failure(command: str, code: int, output: str, board: Board) -> UserError:
             "one, https://trabucayre.github.io/openFPGALoader/guide/install.html"
         )
     last = lines[-1] if lines else "it printed nothing"
-    return UserError(f"`{command}` failed with {what} ({last}): see its output above")
+    return UserError(f"`{command}` failed with {reason} ({last}): see its output above")

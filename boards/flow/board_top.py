@@ -10,7 +10,6 @@ from amaranth import (
     Const,
     DomainRenamer,
     Elaboratable,
-    Instance,
     Module,
     ResetSignal,
     Signal,
@@ -20,32 +19,32 @@ from amaranth.lib import cdc, io, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.boards.board import Board
-from mgd.boards.devices import ECP5, ICE40
-from mgd.boards.flow import pll
+from mgd.boards.families.pll import ClockPlan
 from mgd.rtl.core_kinds import AnyConfig
 from mgd.rtl.system.top import Top
 
 RESET_SECONDS = Fraction(15, 1_000_000)
 """From the PLL's lock to the start.  Block RAM of the iCE40 reads as zero for about 3 µs after
-configuration; five times that leaves a margin, and costs others nothing."""
+configuration; five times that is a margin that costs other families nothing."""
 
 
 def is_gated(board: Board) -> bool:
-    """Whether the clock of domain `sync` is off until the start, in the place of a reset."""
-    return board.family == ECP5
+    """Whether a gate keeps the clock of domain `sync` off until the start, in place of a reset."""
+    return board.fpga_family.gates_clock
 
 
 class Start(wiring.Component):
-    """When domain `sync` starts: `clocks` clocks after `locked`, which is asynchronous, has become
-    high and stayed so.  `run` is high from then on and `held` low, both registers.
+    """When domain `sync` starts: after `locked`, which is asynchronous, was high for `clocks`
+    clocks without a gap.  `run` is high from then on and `held` low, both registers.
 
-    Where the PLL loses its lock both go back until it has locked anew; with `once` for ever.
+    Where the PLL loses its lock both return to their first values until it has locked again, with
+    `once` for ever.
     """
 
     def __init__(self, clocks: int, *, once: bool) -> None:
         self.clocks = clocks
         self.once = once
-        # Held from the start, as no inverter fits between it and registers all over the device.
+        # A register of its own, because an inverter of `run` would lengthen the reset's long route.
         super().__init__({"locked": In(1), "run": Out(1), "held": Out(1, init=1)})
 
     def elaborate(self, platform):
@@ -66,57 +65,56 @@ class Start(wiring.Component):
 class Clocking(Elaboratable):
     """Drives domain `sync` from the PLL, from 15 µs after it has locked on.
 
-    Until then the domain is in reset, which a register of it releases, at a clock edge; where the
-    PLL loses its lock it is reset again.
+    Until then the domain is in reset, which one of its registers releases at a clock edge; where
+    the PLL loses its lock it is reset again.
 
-    An ECP5 has a gate in front of a clock's network.  There the clock is off until then, and the
-    domain has no reset: its registers have what the bitstream gave them.  A reset would have to
+    Some families have a gate in front of a clock network.  There the clock is off until then, and
+    the domain has no reset: its registers start from the bitstream's values.  A reset would have to
     reach registers all over the device within a clock, through its fabric.  Where the PLL loses
-    its lock the clock stops for good: what it has done by then to registers nobody knows, and the
-    board answers again when the FPGA is configured again.
+    its lock the clock stops for good, because the registers may have taken wrong values by then;
+    the board answers again after the FPGA is configured again.
     """
 
-    def __init__(self, board: Board, setting: pll.Setting) -> None:
+    def __init__(self, board: Board, clock_plan: ClockPlan) -> None:
         self.board = board
-        self.setting = setting
+        self.clock_plan = clock_plan
 
     def elaborate(self, platform):
         m = Module()
         clock, lock = Signal(), Signal()
         pin = platform.request(platform.default_clk, dir="-")
-        if self.board.family == ICE40:
-            # The pad is the PLL's own: no other buffer may stand there.
+        family = self.board.fpga_family
+        if family.pad_drives_pll:
+            # The PLL contains the pad's buffer: a second one is not possible.
             source = pin.io
         else:
             m.submodules.buffer = buffer = io.Buffer("i", pin)
             source = buffer.i
-        device = getattr(platform, "family", "")
-        m.submodules.pll = pll.instance(self.setting, source, clock, lock, device)
+        m.submodules.pll = family.pll.instance(self.clock_plan, source, clock, lock, platform)
         m.domains.start = ClockDomain("start", reset_less=True, local=True)
-        clocks = -int(-RESET_SECONDS * self.setting.output_hz)
+        clocks = -int(-RESET_SECONDS * self.clock_plan.output_hz)
         start = Start(clocks, once=is_gated(self.board))
         m.submodules.start = DomainRenamer("start")(start)
         m.d.comb += start.locked.eq(lock)
         # nextpnr derives the constraints from the input's and the PLL's dividers.
-        if not is_gated(self.board):
+        if not family.gates_clock:
             m.d.comb += [
                 ClockSignal("sync").eq(clock),
                 ClockSignal("start").eq(clock),
                 ResetSignal("sync").eq(start.held),
             ]
             return m
-        # nextpnr would put a buffer of its own before `start` and the gate: none is behind another.
+        # Domain `start` has a gate too, always on: without one nextpnr would insert a buffer before
+        # both, and a gate cannot follow a buffer.
         for name, enable in (("start", Const(1)), ("sync", start.run)):
             buffered = Signal(name=f"{name}_clk")
-            m.submodules[f"gate_{name}"] = Instance(
-                "DCCA", i_CLKI=clock, i_CE=enable, o_CLKO=buffered
-            )
+            m.submodules[f"gate_{name}"] = family.clock_gate(clock, enable, buffered)
             m.d.comb += ClockSignal(name).eq(buffered)
         return m
 
 
 class BoardTop(Elaboratable):
-    """What becomes the bitstream.
+    """The top level of the bitstream.
 
     sample_memory: 16-bit words, even.  baud: bits per second of the UART.  top_options: more
     arguments of rtl.system.top.Top.  The LED is on while the core works.
@@ -127,24 +125,24 @@ class BoardTop(Elaboratable):
         board: Board,
         config: AnyConfig,
         sample_memory: int,
-        setting: pll.Setting,
+        clock_plan: ClockPlan,
         baud: int,
         **top_options,
     ) -> None:
         self.board = board
-        self.setting = setting
+        self.clock_plan = clock_plan
         self.top = Top(
             config,
             sample_memory,
-            setting.output_hz / baud,
-            round(setting.output_hz),
+            clock_plan.output_hz / baud,
+            round(clock_plan.output_hz),
             **top_options,
         )
 
     def elaborate(self, platform):
         m = Module()
         m.domains.sync = ClockDomain("sync", reset_less=is_gated(self.board))
-        m.submodules.clocking = Clocking(self.board, self.setting)
+        m.submodules.clocking = Clocking(self.board, self.clock_plan)
         m.submodules.top = top = self.top
         if self.board.uart is not None:
             pins = self.board.uart

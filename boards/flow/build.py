@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from mgd.boards import cache
-from mgd.boards.cache import kept
-from mgd.boards.devices import GOWIN
-from mgd.boards.flow import board_top, pll
+from mgd.boards.design import Design
+from mgd.boards.families import family as families
+from mgd.boards.families import pll
+from mgd.boards.flow import board_top, timing_closure
 from mgd.boards.flow import commands as flow
-from mgd.boards.flow import timing_closure as closing
-from mgd.boards.flow.commands import Design, Sources
-from mgd.boards.flow.ecp5 import netlist as ecp5_netlist
+from mgd.boards.flow.commands import Sources
 from mgd.boards.flow.steps import Progress, check_room, timed
-from mgd.boards.flow.timing_closure import Attempt, Options, clock_text, fastest
+from mgd.boards.flow.timing_closure import Attempt, Options, fastest
 from mgd.boards.tools import fpga_program, fpga_program_version
 from mgd.golden_model.errors import UserError
 
 REPORT_FILE = "report.json"
-KEPT = (flow.NETLIST, flow.DESIGN, flow.YOSYS_LOG, flow.NEXTPNR_LOG, flow.REPORT)
+COPIED = (flow.NETLIST, flow.DESIGN, flow.YOSYS_LOG, flow.NEXTPNR_LOG, flow.REPORT)
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,21 @@ class Built:
 
 
 def build(design: Design, options: Options, progress: Progress) -> Built:
-    """Build, unless this very design was built before with the same tools and options.
+    """Build, unless the same design was built before with the same tools and options.
 
-    progress hears of every step, its time and its result.  Raises UserError where the design
-    does not fit, no clock closes, a tool is missing, fails or is killed, what Yosys says means
-    a broken netlist, or there is no room; nothing is left then.
+    progress is called for every step, with its time and its result.  Raises UserError where the
+    design does not fit, no clock meets timing, a tool is missing, fails or is killed, Yosys' log
+    shows a broken netlist, or there is no room; nothing is left then.
     """
     check_baud(design)
-    programs = ["yosys", flow.ROUTER[design.board.family], flow.PACKER[design.board.family]]
+    board, family = design.board, design.board.fpga_family
+    programs = ["yosys", *(program.name for program in family.programs)]
     for program in programs:
         fpga_program(program)
-    wanted = options.clock_hz or design.board.device.start_hz
-    setting = pll.search(design.board.family, design.board.clock_hz, wanted)
-    with timed(progress, "elaborate", clock_text(setting)) as said:
-        sources = flow.elaborate(design, setting)
-        said.append(f"{len(sources.files[0][1]):,} bytes of RTLIL")
+    clock_plan = family.pll.search(board.clock_hz, options.clock_hz or board.device.start_hz)
+    with timed(progress, "elaborate", str(clock_plan)) as result:
+        sources = flow.elaborate(design, clock_plan)
+        result.append(f"{len(sources.files[0][1]):,} bytes of RTLIL")
     tools = {program: fpga_program_version(program) for program in programs}
     digest = _digest(sources, options, tools)
     cached = True
@@ -69,10 +68,10 @@ def build(design: Design, options: Options, progress: Progress) -> Built:
     def make(folder: Path, final: Path) -> Path:
         nonlocal cached
         cached = False
-        with _logs_kept(folder, final):
+        with _log_saved(folder, final):
             return _build(folder, sources, options, tools, digest, progress)
 
-    final = kept("builds", digest, "builds", make)
+    final = cache.cached("builds", digest, "builds", make)
     return Built(final, json.loads((final / REPORT_FILE).read_text(encoding="utf-8")), cached)
 
 
@@ -96,12 +95,12 @@ def _build(
 ) -> Path:
     attempts: list[Attempt] = []
     best = fastest(sources, place, options, attempts, progress)
-    with timed(progress, "pack") as said:
+    with timed(progress, "pack") as result:
         bitstream = flow.pack(best.sources, best.folder)
-        said.append(f"{bitstream.stat().st_size:,} bytes")
+        result.append(f"{bitstream.stat().st_size:,} bytes")
     folder = place / "final"
     folder.mkdir()
-    for file in (bitstream.name, *KEPT):
+    for file in (bitstream.name, *COPIED):
         shutil.copy(best.folder / file, folder / file)
     report = _report(best, bitstream, attempts, options, tools, digest)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -111,8 +110,8 @@ def _build(
 
 
 @contextmanager
-def _logs_kept(folder: Path, final: Path) -> Iterator[None]:
-    """Where a build fails, its last log stays beside the place it would have had."""
+def _log_saved(folder: Path, final: Path) -> Iterator[None]:
+    """Where a build fails, keep its last log beside the path that the build would have had."""
     try:
         yield
     except UserError as error:
@@ -150,7 +149,7 @@ def _report(
         "fmax_mhz": round(best.routed.fmax_mhz, 3),
         "constraint_mhz": round(best.routed.constraint_mhz, 3),
         "timing_met": best.closes,
-        "fmax_holds": board.family != GOWIN,
+        "fmax_holds": board.fpga_family.knows_dsp_delays,
         "allow_timing_fail": options.allow_timing_fail,
         "seed": best.seed,
         "seeds": list(options.seeds),
@@ -163,7 +162,7 @@ def _report(
             }
             for attempt in attempts
         ],
-        "pll": asdict(best.sources.setting),
+        "pll": {"family": board.fpga_family.name, **asdict(best.sources.clock_plan)},
         "resources": best.routed.resources,
         "tools": tools,
         "digest": digest,
@@ -175,11 +174,12 @@ def _report(
 
 
 def _digest(sources: Sources, options: Options, tools: dict[str, str]) -> str:
-    """Of all that decides what the bitstream is."""
+    """The key of a build in the cache: a digest of everything that decides its bitstream."""
     parts = [text for pair in sources.files for text in pair]
     parts += [repr(sources.device_arguments), repr(sources.design.board), repr(options)]
     parts += [f"{name} {version}" for name, version in sorted(tools.items())]
-    # What the clock is and how the tools are called decides as well.
-    parts += [inspect.getsource(module) for module in (flow, pll, board_top, closing)]
-    parts.append(ecp5_netlist.sources())
+    # The clock and the tools' command lines decide as well.
+    modules = (flow, families, pll, board_top, timing_closure)
+    parts += [inspect.getsource(module) for module in modules]
+    parts.append(sources.fpga_family.sources())
     return cache.digest(parts)

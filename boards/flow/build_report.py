@@ -1,4 +1,4 @@
-"""What nextpnr says of a build, and the report that people and programs get."""
+"""nextpnr's report of a build, and our report for people and programs."""
 
 from __future__ import annotations
 
@@ -9,50 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mgd.boards.devices import ECP5, GOWIN, ICE40
+from mgd.boards.families.family import FpgaFamily
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.settings import PIPELINED
 
-_KINDS: dict[str, dict[str, tuple[str, ...]]] = {
-    ICE40: {
-        "lut": ("ICESTORM_LC",),
-        "dsp": ("ICESTORM_DSP",),
-        "ram": ("ICESTORM_RAM",),
-        "spram": ("ICESTORM_SPRAM",),
-    },
-    ECP5: {
-        "lut": ("TRELLIS_COMB",),
-        "ff": ("TRELLIS_FF",),
-        "dsp": ("MULT18X18D",),
-        "ram": ("DP16KD",),
-    },
-    GOWIN: {
-        "lut": ("LUT4", "ALU", "MUX2_LUT5"),
-        "ff": ("DFF",),
-        "dsp": ("MULT18X18", "MULT9X9"),
-        "ram": ("BSRAM",),
-    },
-}
-_NAMES = {
-    "ICESTORM_LC": "logic cells",
-    "ICESTORM_DSP": "DSP blocks",
-    "ICESTORM_RAM": "block RAMs",
-    "ICESTORM_SPRAM": "SPRAMs",
-    "TRELLIS_COMB": "LUTs",
-    "TRELLIS_FF": "flip-flops",
-    "MULT18X18D": "DSP blocks",
-    "DP16KD": "block RAMs",
-}
-_FLIP_FLOP = re.compile(r"^(SB_DFF|TRELLIS_FF|DFF)")
 _USED = re.compile(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Routed:
-    """What nextpnr reports of one run."""
+    """nextpnr's report of one run."""
 
     fmax_mhz: float
-    """Fastest clock at which the slowest path closes."""
+    """Fastest clock at which the slowest path meets timing."""
     constraint_mhz: float
     resources: dict[str, dict[str, int]]
     """lut, ff, dsp, ram, spram: {'used', 'available'}."""
@@ -62,12 +31,12 @@ class Routed:
         return self.fmax_mhz >= self.constraint_mhz
 
 
-def read_report(path: Path, family: str, cells: Mapping[str, int]) -> Routed:
+def read_report(path: Path, family: FpgaFamily, cells: Mapping[str, int]) -> Routed:
     """Read nextpnr's JSON report.
 
-    cells: number of cells by type after synthesis; where nextpnr does not count flip-flops
-    (iCE40: they share a cell with a LUT) it tells them.  Raises UserError where the report is
-    cut off or holds no clock.
+    cells: number of cells by type after synthesis; flip-flops are counted there where nextpnr
+    does not count them (iCE40: they share a cell with a LUT).  Raises UserError where the report
+    is cut off or holds no clock.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -79,15 +48,15 @@ def read_report(path: Path, family: str, cells: Mapping[str, int]) -> Routed:
             f"{path}: nextpnr's report has no clock or is cut off ({error}); build again"
         ) from None
     resources = {}
-    for kind, names in _KINDS[family].items():
-        there = [counts[name] for name in names if name in counts]
-        if there:
+    for kind, names in family.report_cells.items():
+        entries = [counts[name] for name in names if name in counts]
+        if entries:
             resources[kind] = {
-                "used": sum(entry["used"] for entry in there),
-                "available": max(entry["available"] for entry in there),
+                "used": sum(entry["used"] for entry in entries),
+                "available": max(entry["available"] for entry in entries),
             }
     if "ff" not in resources:
-        used = sum(n for name, n in cells.items() if _FLIP_FLOP.match(name))
+        used = sum(n for name, n in cells.items() if family.flip_flop.match(name))
         resources["ff"] = {"used": used, "available": resources["lut"]["available"]}
     return Routed(slowest["achieved"], slowest["constraint"], resources)
 
@@ -98,14 +67,15 @@ def read_cells(path: Path) -> dict[str, int]:
     return statistics["design"]["num_cells_by_type"]
 
 
-def over_full(log: str) -> list[tuple[str, int, int]]:
-    """(kind, used, available) of what a nextpnr log says there is too much of."""
-    found = [(kind, int(used), int(there)) for kind, used, there in _USED.findall(log)]
-    return [(_NAMES.get(k, k), used, there) for k, used, there in found if used > there]
+def over_full(log: str, family: FpgaFamily) -> list[tuple[str, int, int]]:
+    """(resource, used, available) of each resource that a nextpnr log says is exceeded."""
+    found = [(kind, int(used), int(available)) for kind, used, available in _USED.findall(log)]
+    names = family.cell_titles
+    return [(names.get(k, k), used, limit) for k, used, limit in found if used > limit]
 
 
 def with_speed(report: dict[str, Any], clocks_per_step: float | None) -> dict[str, Any]:
-    """A report with the training speed at a number of clocks per step; None: it is not known."""
+    """A report with the training speed at a number of clocks per step; None: not measured."""
     full = dict(report)
     full["clocks_per_step"] = clocks_per_step
     for key, hertz in (
@@ -117,12 +87,12 @@ def with_speed(report: dict[str, Any], clocks_per_step: float | None) -> dict[st
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """A report as people read it."""
+    """A report as text for people."""
     megahertz = report["core_hz"] / 1e6
     timing = "met" if report["timing_met"] else "FAILED, and allowed to fail"
-    schedule = f", {PIPELINED}" if report.get("schedule") == PIPELINED else ""
+    pipelining = f", {PIPELINED}" if report.get("schedule") == PIPELINED else ""
     lines = [
-        f"{report['network']} on {report['lanes']} lanes{schedule}, {report['board']} "
+        f"{report['network']} on {report['lanes']} lanes{pipelining}, {report['board']} "
         f"({report['device']})",
         f"  clock      {megahertz:.2f} MHz; the slowest path allows {report['fmax_mhz']:.2f} MHz, "
         f"timing {timing} (seed {report['seed']})",

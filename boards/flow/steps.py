@@ -18,13 +18,13 @@ from typing import BinaryIO
 from mgd.golden_model.errors import UserError
 
 Progress = Callable[[str, "float | None", str], None]
-"""Hears (step, None, what is about to be done) and later (step, seconds, what came of it)."""
+"""Called as (step, None, its object) before a step and (step, seconds, its result) after it."""
 
 ROOM = 1 << 20
 """Bytes that must be free after a step: some tools do not notice that a file was cut off."""
 
 LOOK_SECONDS = 5
-"""Pause between two looks at what a tool has printed."""
+"""Pause between two looks at a tool's output."""
 
 _NO_ROOM = "no room is left on this disk; make room or set MGD_CACHE to a folder elsewhere"
 
@@ -35,12 +35,12 @@ class HopelessError(UserError):
 
 @contextmanager
 def timed(progress: Progress, step: str, detail: str = "") -> Iterator[list[str]]:
-    """Tells `progress` of a step; what the caller puts into the list is told at its end."""
+    """Report a step to `progress`; the caller puts the parts of its result into the list."""
     progress(step, None, detail)
     begin = time.perf_counter()
-    said: list[str] = []
-    yield said
-    progress(step, time.perf_counter() - begin, " ".join(said))
+    result: list[str] = []
+    yield result
+    progress(step, time.perf_counter() - begin, " ".join(result))
 
 
 def run_tool(
@@ -51,26 +51,26 @@ def run_tool(
     log: str,
     hopeless: Callable[[str], bool] | None = None,
 ) -> str:
-    """Run a command in `folder` until it ends, and return what it printed.
+    """Run a command in `folder` until it ends, and return its output.
 
-    name: what people call the tool.  products: files that it must leave.  log: the file for its
+    name: of the tool, in messages.  products: files that it must leave.  log: the file for its
     output; a tool that writes that file itself has its output in log + ".out".  It gets a
     process group of its own, which is killed whole where anything interrupts us.  Raises
     UserError, in one line, where the tool cannot be started, fails, is killed, leaves a file
     out or fills the disk.
 
-    hopeless: told what the tool has printed so far, every few seconds and at its end, says whether
-    it will never come to one; it is then ended with HopelessError.  That it ended in the meantime
-    makes no difference, so that a slow machine does what a fast one does.
+    hopeless: called with the output so far, every few seconds and at the end; where it returns
+    True the tool would run for ever, and is ended with HopelessError.  That is so even if the tool
+    has ended by then, so that the result does not depend on the machine's speed.
     """
     output = folder / (log + ".out" if log in command else log)
     try:
         with output.open("wb") as file:
-            said = partial(output.read_text, encoding="utf-8", errors="replace")
-            code = _run(name, command, folder, file, hopeless and (lambda: hopeless(said())))
+            output_text = partial(output.read_text, encoding="utf-8", errors="replace")
+            code = _run(name, command, folder, file, hopeless and (lambda: hopeless(output_text())))
     except OSError as error:
         raise UserError(f"{name}: {folder}: {error.strerror}; {_NO_ROOM}") from None
-    text = said()
+    text = output_text()
     if hopeless and hopeless(text):
         raise HopelessError(f"{name} came to no end: {reason(text)}")
     check_room(name, folder, text)
@@ -134,24 +134,24 @@ def _run(
 def _interruptible() -> Iterator[Callable[[], None]]:
     """SIGTERM, which ends us without `finally`, acts like Ctrl-C, and neither loses a tool.
 
-    A signal that comes while the tool is being started is kept until the caller says that it
-    holds the process, by calling what it is given: before that nobody could end the tool.
+    A signal that comes while the tool is being started is deferred until the caller holds the
+    process and calls the yielded function: before that nobody could end the tool.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    holds, kept = False, False
+    holds, deferred = False, False
 
     def stop(_number, _frame):
-        nonlocal kept
-        kept = True
+        nonlocal deferred
+        deferred = True
         if holds:
             raise KeyboardInterrupt
 
     def started():
         nonlocal holds
         holds = True
-        if kept:
+        if deferred:
             raise KeyboardInterrupt
 
     numbers = (signal.SIGTERM, signal.SIGINT)
@@ -161,7 +161,7 @@ def _interruptible() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-        if kept and not holds:  # The tool did not start; its error must not hide the signal.
+        if deferred and not holds:  # The tool did not start; its error must not hide the signal.
             raise KeyboardInterrupt
 
 
@@ -172,10 +172,10 @@ def check_room(name: str, folder: Path, log: str = "") -> None:
 
 
 def reason(log: str) -> str:
-    """The line of a log that says why the tool gave up: its first error, else its last line."""
+    """The line of a log with the reason of a failure: the first error, else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\bERROR\b|\bError\b|terminate called", line)]
-    return (errors or lines[-1:] or ["it said nothing"])[0]
+    return (errors or lines[-1:] or ["it printed nothing"])[0]
 
 
 def signal_name(number: int) -> str:

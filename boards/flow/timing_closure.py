@@ -1,4 +1,4 @@
-"""The fastest clock that closes: which clocks and seeds are tried, and in what order."""
+"""The search for the fastest clock that meets timing: clocks and seeds, in order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from mgd.boards.devices import GOWIN
+from mgd.boards.families.pll import MHZ, ClockPlan
 from mgd.boards.flow import commands as flow
-from mgd.boards.flow import pll
 from mgd.boards.flow.build_report import Routed, read_cells, read_report
 from mgd.boards.flow.commands import Sources
 from mgd.boards.flow.steps import Progress, timed
@@ -17,20 +16,20 @@ from mgd.golden_model.errors import UserError
 
 SEEDS = (1, 2, 3)
 ROUNDS = 5
-"""Clocks that are tried at most."""
+"""Number of clocks that are tried at most."""
 WORTH_ANOTHER = Fraction(104, 100)
-"""A clock that closed is only given up for one that is this much faster."""
+"""A clock that meets timing is only given up for one that is this much faster."""
 SAFE = Fraction(99, 100)
-"""Placing again for another clock moves fmax by some per cent either way."""
+"""Placing again for another clock changes fmax by a few per cent either way."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How to look for the clock.
 
-    clock_hz: the highest PLL setting up to this one, and no other; None: the fastest that
-    closes.  seeds: tried in this order until one closes.  allow_timing_fail: give a bitstream
-    also where none does.
+    clock_hz: the highest PLL output up to this one, and no other; None: the fastest that meets
+    timing.  seeds: tried in this order until one meets timing.  allow_timing_fail: give a
+    bitstream also where none does.
     """
 
     clock_hz: int | None = None
@@ -40,7 +39,7 @@ class Options:
 
 @dataclass
 class Attempt:
-    """A clock and what came of it with one seed."""
+    """The result of one clock with one seed."""
 
     sources: Sources
     folder: Path
@@ -50,15 +49,15 @@ class Attempt:
 
     @property
     def hertz(self) -> Fraction:
-        return self.sources.setting.output_hz
+        return self.sources.clock_plan.output_hz
 
     @property
     def fmax_hz(self) -> Fraction:
-        return Fraction(self.routed.fmax_mhz) * pll.MHZ
+        return Fraction(self.routed.fmax_mhz) * MHZ
 
     @property
     def closes(self) -> bool:
-        # The PLL's frequency itself, not nextpnr's rounding of it, is what must close.
+        # The PLL's own frequency must be met, not nextpnr's rounding of it.
         return self.routed.met and self.fmax_hz >= self.hertz
 
 
@@ -69,13 +68,13 @@ def fastest(
     attempts: list[Attempt],
     progress: Progress,
 ) -> Attempt:
-    """The attempt with the fastest clock that closes; every attempt is put into `attempts`.
+    """The attempt with the fastest clock that meets timing; every attempt is put into `attempts`.
 
-    The first clock is tried with one seed, to see what there is to be had.  Then the clock
-    follows the fmax reached: up once or more while it closes, down when no seed closes.
+    The first clock is tried with one seed, for a first fmax.  Then the clock follows the fmax
+    reached: up once or more while timing is met, down when no seed meets it.
     """
     closed: Attempt | None = None
-    board = sources.design.board
+    board, pll = sources.design.board, sources.fpga_family.pll
     for number in range(ROUNDS):
         first = number == 0 and options.clock_hz is None
         seeds = options.seeds[:1] if first else options.seeds
@@ -90,18 +89,18 @@ def fastest(
             break
         room = best.fmax_hz * SAFE
         if best.closes:
-            faster = pll.search(board.family, board.clock_hz, room)
+            faster = pll.search(board.clock_hz, room)
             if faster.output_hz < best.hertz * WORTH_ANOTHER or _failed(attempts, faster):
                 break
-            setting = faster
+            clock_plan = faster
         else:
             below = min(room, best.hertz * SAFE)
-            setting = pll.search(board.family, board.clock_hz, below)
-            if closed is not None and setting.output_hz <= closed.hertz:
+            clock_plan = pll.search(board.clock_hz, below)
+            if closed is not None and clock_plan.output_hz <= closed.hertz:
                 break
         if number + 1 < ROUNDS:
-            with timed(progress, "elaborate", clock_text(setting)):
-                sources = flow.elaborate(sources.design, setting)
+            with timed(progress, "elaborate", str(clock_plan)):
+                sources = flow.elaborate(sources.design, clock_plan)
     if closed is not None:
         return closed
     best = max(attempts, key=lambda attempt: attempt.fmax_hz / attempt.hertz)
@@ -115,9 +114,9 @@ def fastest(
     )
 
 
-def _failed(attempts: list[Attempt], setting: pll.Setting) -> bool:
+def _failed(attempts: list[Attempt], clock_plan: ClockPlan) -> bool:
     """Whether a clock of at most this one has failed with every seed already."""
-    return any(not a.closes and a.hertz <= setting.output_hz for a in attempts)
+    return any(not a.closes and a.hertz <= clock_plan.output_hz for a in attempts)
 
 
 def _round(
@@ -127,12 +126,11 @@ def _round(
     folder.mkdir()
     design = sources.design
     flow.write_sources(sources, folder)
-    with timed(progress, "synthesise", clock_text(sources.setting)) as said:
-        flow.synthesise(folder, sources.family)
+    with timed(progress, "synthesise", str(sources.clock_plan)) as result:
+        flow.synthesise(folder, sources.fpga_family)
         cells = read_cells(folder / flow.CELLS)
-        if design.board.family != GOWIN:
-            check_cells(cells, design.config, design.sample_memory)
-        said.append(f"{sum(cells.values()):,} cells")
+        check_cells(cells, design)
+        result.append(f"{sum(cells.values()):,} cells")
     attempts: list[Attempt] = []
     for seed in seeds:
         place = folder / f"seed{seed}"
@@ -140,11 +138,11 @@ def _round(
         # A netlist is tens of megabytes; hard links are free.
         for name in (*(n for n, _ in sources.files), flow.NETLIST, flow.YOSYS_LOG):
             (place / name).hardlink_to(folder / name)
-        with timed(progress, "place and route", f"seed {seed}") as said:
+        with timed(progress, "place and route", f"seed {seed}") as result:
             flow.place_and_route(sources, place, seed)
-            routed = read_report(place / flow.REPORT, sources.family, cells)
+            routed = read_report(place / flow.REPORT, sources.fpga_family, cells)
             _check_constraint(sources, routed)
-            said.append(f"fmax {routed.fmax_mhz:.2f} MHz, wanted {routed.constraint_mhz:.2f} MHz")
+            result.append(f"fmax {routed.fmax_mhz:.2f} MHz, wanted {routed.constraint_mhz:.2f} MHz")
         attempts.append(Attempt(sources, place, seed, cells, routed))
         if attempts[-1].closes:
             break
@@ -152,15 +150,11 @@ def _round(
 
 
 def _check_constraint(sources: Sources, routed: Routed) -> None:
-    """nextpnr works out the PLL's output by itself: it must come to what we do."""
-    wanted = float(sources.setting.output_hz) / pll.MHZ
+    """nextpnr computes the PLL's output by itself: check that it agrees with the plan."""
+    wanted = float(sources.clock_plan.output_hz) / MHZ
     # It counts in whole picoseconds.
     if abs(routed.constraint_mhz / wanted - 1) > 0.005:
         raise UserError(
             f"nextpnr was to close {wanted:.3f} MHz and looked at {routed.constraint_mhz:.3f} MHz: "
-            "it takes the PLL for another one than boards/flow/pll.py does; report this as a fault"
+            "its PLL is not that of boards/families; report this as a fault"
         )
-
-
-def clock_text(setting: pll.Setting) -> str:
-    return f"{float(setting.output_hz) / 1e6:.2f} MHz"

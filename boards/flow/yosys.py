@@ -25,11 +25,11 @@ def run_yosys(folder: Path, products: Iterable[str]) -> None:
     """Run the script SCRIPT that is in `folder`; its log stays there as LOG.
 
     products: files that it must leave.  Raises UserError where Yosys is missing, fails, is
-    killed, or says what boards.flow.yosys_checks does not let pass.
+    killed, or logs a line that boards.flow.yosys_checks refuses.
 
     Where Yosys 0.70 puts nets back by their names behind ABC9, it now and then takes one with a
     number that Amaranth gave it, sum$12, for another.  Then it runs again with those hidden; all
-    else keeps its name, since timing reports are read.
+    other names stay, for timing reports.
     """
     # Of the Yosys from PyPI, standard output ends early: it writes the log by itself.
     command = [fpga_program("yosys"), "-l", LOG, SCRIPT]

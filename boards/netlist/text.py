@@ -1,6 +1,6 @@
-"""What the text of a netlist leaves open is filled with noise before it is simulated.
+"""Undefined bits of a netlist become noise before it is simulated.
 
-A simulator with two states would make zeros of it, and zeros are what hides a mistake.
+A simulator with two states would take them as zeros, and zeros hide mistakes.
 """
 
 from __future__ import annotations
@@ -8,29 +8,31 @@ from __future__ import annotations
 import random
 import re
 
+from mgd.boards.families.family import CellModels
+
 _UNKNOWN = re.compile(r"\b(\d+)'([hb])([0-9a-f]*x[0-9a-fx]*)")
-_MEMORY = re.compile(r"^  (SB_RAM40_4K\w*|DP16KD|TRELLIS_DPR16X4) #\(\n.*?^  \);$", re.M | re.S)
-_CONTENTS = re.compile(r"\.(INIT_[0-9A-F]|INITVAL\w*)\((\d+)'h([0-9a-fx]+)\)")
-_WRITE_ENABLE = re.compile(r"\.(?:WE|WEA|WEB|WRE)\(([^)]*)\)")
 
 
-def powered_up(verilog: str, seed: int) -> str:
-    """A netlist with bits where it has x, and with other contents where memories start as zero.
+def powered_up(verilog: str, models: CellModels, seed: int) -> str:
+    """A netlist with random bits in place of x, and in memories that start as zero.
 
     Contents are kept where a memory is never written or holds a one: it may be a table.  The
     same seed gives the same bits.
     """
     noise = random.Random(seed)
-    filled = _MEMORY.sub(lambda found: _noisy(found[0], noise), verilog)
+    memory = re.compile(rf"^  ({models.memories}) #\(\n.*?^  \);$", re.M | re.S)
+    filled = memory.sub(lambda found: _noisy(found[0], models, noise), verilog)
     return _UNKNOWN.sub(lambda found: _without_x(found, noise), filled)
 
 
-def _noisy(cell: str, noise: random.Random) -> str:
-    written = any(enable != "1'h0" for enable in _WRITE_ENABLE.findall(cell))
-    ones = any(set(found[2]) - set("0x") for found in _CONTENTS.findall(cell))
+def _noisy(cell: str, models: CellModels, noise: random.Random) -> str:
+    enables = re.findall(rf"\.(?:{models.write_enables})\(([^)]*)\)", cell)
+    contents = re.compile(rf"\.({models.contents})\((\d+)'h([0-9a-fx]+)\)")
+    written = any(enable != "1'h0" for enable in enables)
+    ones = any(set(found[2]) - set("0x") for found in contents.findall(cell))
     if ones or not written:
         return cell
-    return _CONTENTS.sub(lambda found: f".{found[1]}({_bits(int(found[2]), noise)})", cell)
+    return contents.sub(lambda found: f".{found[1]}({_bits(int(found[2]), noise)})", cell)
 
 
 def _without_x(found: re.Match[str], noise: random.Random) -> str:

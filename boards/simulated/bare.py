@@ -38,7 +38,7 @@ class CoreWithSamples(wiring.Component):
                 "command": In(COMMAND_SHAPE),
                 "load": In(1),
                 "busy": Out(1),
-                # What keeps Verilator from leaving out all that does not decide when it is idle.
+                # These keep Verilator from removing all logic that does not decide `busy`.
                 "cost_sum": Out(cost_sum_bits(config.network)),
                 "weight": Out(config.network.weight_bits),
                 "saturations": Out(32),

@@ -16,7 +16,7 @@ from mgd.rtl.core_kinds import AnyConfig
 from mgd.rtl.system.top import Top, probe_layout
 
 CLOCKS_PER_BIT = 4
-"""The fewest the UART allows: the wire should not be what a simulation waits for."""
+"""The fewest that the UART allows, so that a simulation hardly waits for the wire."""
 CLOCK_HZ = 12_000_000
 """Nominal; a simulation has no real clock."""
 START_SECONDS = 20
@@ -36,7 +36,7 @@ class SimulatedBoard:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def reset(self) -> None:
-        """Power off and on again: what was in it is lost, the port stays."""
+        """Power off and on again: its memories are lost, the port stays."""
         self.process.send_signal(signal.SIGUSR1)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class SimulatedBoard:
 def build(config: AnyConfig, sample_words: int, notify: Notify = silent) -> Path:
     """The board with this core as a program; compiled unless this very one was before.
 
-    sample_words: 16-bit words of sample memory.  notify hears of the steps that take long.
+    sample_words: 16-bit words of sample memory.  notify is called for steps that take long.
     Raises UserError where a tool is missing or fails.
     """
     notify("making the simulated board's Verilog (the first time Yosys itself is compiled, too)")
@@ -83,8 +83,8 @@ def start(
 ) -> SimulatedBoard:
     """Build and start a board.
 
-    trace: a file for the probe's events, for mgd verify.  notify hears of the steps that take
-    long.  Raises UserError where it cannot be built or does not start.
+    trace: a file for the probe's events, for mgd verify.  notify is called for steps that
+    take long.  Raises UserError where it cannot be built or does not start.
     """
     return run(build(config, sample_words, notify), *([str(trace)] if trace else []))
 

@@ -1,4 +1,4 @@
-"""Reads what the simulated board's probe said (see simulated.cpp)."""
+"""Reads the trace of the simulated board's probe (see simulated.cpp)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Trace:
 
     def __init__(self, path: Path, config: AnyConfig) -> None:
         self.path = path
-        # Verilator keeps a port in 1, 2, 4 or 8 bytes, or in as many 4-byte words as it takes.
+        # Verilator keeps a port in 1, 2, 4 or 8 bytes, or in as many 4-byte words as it needs.
         bits = probe_layout(config).size
         self._size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), -(-bits // 32) * 4)
         self._read = 0
 
     def events(self) -> Iterator[int]:
-        """The packed probe of every clock since the last call that had something to say."""
+        """The packed probe of every clock with an event since the last call."""
         with self.path.open("rb") as file:
             file.seek(self._read)
             while len(raw := file.read(self._size)) == self._size:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from mgd.boards.cache import digest, kept
+from mgd.boards.cache import cached, digest
 from mgd.boards.tools import compiler_version, verilator_environment
 from mgd.golden_model.errors import UserError
 
@@ -30,7 +30,7 @@ LARGE = 4_000_000
 """Bytes of Verilog from which files are compiled one by one: no call has to hold them all."""
 
 Notify = Callable[[str], None]
-"""Hears what is being done, a line each."""
+"""Called with a line before each step."""
 
 
 def silent(_line: str) -> None:
@@ -61,15 +61,15 @@ def compiled(
             (folder / file).write_text(text)
         return _compile(folder, final.with_suffix(".log"), optimise)
 
-    return kept("boards", digest(parts), "compiled boards", make)
+    return cached("boards", digest(parts), "compiled boards", make)
 
 
-def _compile(folder: Path, kept_log: Path, optimise: str) -> Path:
+def _compile(folder: Path, saved_log: Path, optimise: str) -> Path:
     environment = verilator_environment(optimise)
     objects = runtime()
-    environment["MAKEFLAGS"] += " VM_GLOBAL_FAST="  # they are linked as they are
+    environment["MAKEFLAGS"] += " VM_GLOBAL_FAST="  # they are already compiled
     if (folder / "top.v").stat().st_size < LARGE:
-        # All files in one compiler call: what they include is read once, which is most of the work.
+        # All files in one compiler call: their includes, most of the work, are read once.
         environment["MAKEFLAGS"] += " VM_PARALLEL_BUILDS=0"
     command = [
         *("verilator", *FLAGS, "--cc", "--exe", "--build", "-j", "2"),
@@ -78,12 +78,12 @@ def _compile(folder: Path, kept_log: Path, optimise: str) -> Path:
         *("-LDFLAGS", " ".join(str(objects / name) for name in RUNTIME)),
         *("top.v", "program.cpp"),
     ]
-    _run(command, folder, environment, kept_log)
+    _run(command, folder, environment, saved_log)
     return folder / "obj" / "board"
 
 
 def runtime() -> Path:
-    """The folder of RUNTIME, compiled where it is not there yet.
+    """The folder of RUNTIME, compiled if it does not exist yet.
 
     It takes longer than a small design.  Raises UserError as compiled().
     """
@@ -102,13 +102,13 @@ def runtime() -> Path:
             (folder / "obj" / name).rename(objects / name)
         return objects
 
-    return kept("verilator", digest(parts), "compiled boards", make)
+    return cached("verilator", digest(parts), "compiled boards", make)
 
 
 def _run(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], kept_log: Path
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], saved_log: Path
 ) -> None:
-    """Raises UserError where a command fails, whose output is then in kept_log."""
+    """Raises UserError where a command fails, whose output is then in saved_log."""
     log = folder / "log.txt"
     with log.open("w") as output:
         code = subprocess.run(
@@ -120,10 +120,10 @@ def _run(
             stderr=subprocess.STDOUT,
         ).returncode
     if code:
-        shutil.copy(log, kept_log)
+        shutil.copy(log, saved_log)
         lines = log.read_text(errors="replace").splitlines()
         first = next((line for line in lines if "rror:" in line), "no error line")
         raise UserError(
             f"{command[0]} failed with exit code {code} ({first.strip()}); its output is in "
-            f"{kept_log}, and `mgd doctor` checks the tools"
+            f"{saved_log}, and `mgd doctor` checks the tools"
         )

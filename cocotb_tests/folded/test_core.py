@@ -203,6 +203,7 @@ OTHERS = {
 """Other values, for what is not fixed."""
 
 
+@pytest.mark.slow
 @pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
 def test_core(name):
@@ -210,6 +211,7 @@ def test_core(name):
     return row_of(CoreConfig(Network(**network), lanes), network, settings, idle)
 
 
+@pytest.mark.slow
 @pytest.mark.simulated
 @pytest.mark.parametrize("name", FIXED)
 def test_core_with_fixed_settings(name):

@@ -73,9 +73,11 @@ class Ring(wiring.Component):
         # As far away as those of the core.
         turn = delayed(m, ring.turns, 2)
         with m.If(turn):
-            m.d.sync += [a.eq(b) for a, b in zip(weights, [*weights[1:], ring.first], strict=True)]
+            m.d.sync += [
+                a.eq(b) for a, b in zip(weights, [*weights[1:], ring.entering], strict=True)
+            ]
         m.d.comb += [
-            ring.last.eq(weights[0]),
+            ring.leaving.eq(weights[0]),
             ring.busy.eq(self.busy),
             ring.return_home.eq(self.return_home),
             self.home.eq(ring.home),

@@ -1,4 +1,4 @@
-"""rtl.spatial.streams against golden_model.signs.sequence: windows, leaps of any length, the
+"""rtl.spatial.sign_windows against golden_model.signs.sequence: windows, leaps of any length, the
 start."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mgd.golden_model.seeds import start_state
 from mgd.golden_model.signs.sequence import STATE_BITS, stream_states
 from mgd.golden_model.trainer import SignSource
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.streams import SignStream, StreamStarter, sign_leap
+from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader, sign_leap
 
 CASES = {
     "wp": ({"layers": (2, 3, 1)}, False),
@@ -55,7 +55,7 @@ class Streams(wiring.Component):
         )
 
     def _starter_inputs(self):
-        members = StreamStarter(self.config).signature.members
+        members = WindowLoader(self.config).signature.members
         return {name: members[name] for name in ("start", "seed")}
 
     @staticmethod
@@ -69,18 +69,18 @@ class Streams(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.starter = starter = StreamStarter(self.config)
+        m.submodules.starter = starter = WindowLoader(self.config)
         m.d.comb += [
             starter.start.eq(self.start),
             starter.seed.eq(self.seed),
             self.busy.eq(starter.busy),
         ]
         for name, leap in self.leaps.items():
-            m.submodules[name] = stream = SignStream(leap)
+            m.submodules[name] = stream = SignWindow(leap)
             m.d.comb += [
                 stream.load.eq(starter.load[int(name[1:])]),
                 stream.bit.eq(starter.bit),
-                stream.step.eq(self.step),
+                stream.advance.eq(self.step),
                 getattr(self, name).eq(stream.signs),
             ]
         return m
@@ -147,7 +147,7 @@ async def follow(dut, config: SpatialConfig) -> None:
 @pytest.mark.simulated
 def test_starter():
     """Alone: which window takes a bit, and which bit."""
-    starters = {name: StreamStarter(configured(name)) for name in ("wp", "one_neuron")}
+    starters = {name: WindowLoader(configured(name)) for name in ("wp", "one_neuron")}
     return Row(SideBySide(starters), brings_windows, seed=3)
 
 

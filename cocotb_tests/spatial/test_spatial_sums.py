@@ -92,7 +92,7 @@ def test_first_sums():
     assert latencies["unsigned"] == 7
     assert (latencies["pipelined_np"], latencies["pipelined_wp"]) == (5, 8)
     units = {name: FirstSums(first_config(name)) for name in FIRST}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5.name, ["CCU2C"])
     return Row(SideBySide(units), first_equals_golden, seed=4, cells=cells)
 
 
@@ -107,7 +107,7 @@ def test_later_sums():
         "cells": 7,
     }
     units = {name: LaterSums(later_config(name), 1) for name in LATER}
-    cells = cell_models(ECP5, ["CCU2C"])
+    cells = cell_models(ECP5.name, ["CCU2C"])
     return Row(SideBySide(units), later_equals_golden, seed=4, cells=cells)
 
 
@@ -171,14 +171,14 @@ class Checker:
         self.drive("signs", bits)
         return np.array([-1 if bits >> k & 1 else 1 for k in range(count)])
 
-    def wanted(self, weights, inputs, signs, plain: int, delta_exp: int) -> list[int]:
+    def wanted(self, weights, inputs, signs, unperturbed: int, delta_exp: int) -> list[int]:
         """inputs: those of each pass, without the bias."""
         cfg, net, found = self.config, self.config.network, []
         for x, factor in zip(inputs, (1, -1), strict=False):
             x = with_bias(np.array(x))
             base = weighted_sum(weights[None].astype(float), x, net)
             sign_sum = int(signs[0]) * ONE if cfg.nodes else int(signs @ x)
-            z = pre_activation(base, sign_sum, 0 if plain else factor, delta_exp, net)
+            z = pre_activation(base, sign_sum, 0 if unperturbed else factor, delta_exp, net)
             found.append(int(z[0]))
         return found
 
@@ -223,13 +223,13 @@ async def first_sums(dut, name: str) -> None:
                     plane = random.getrandbits(net.layers[0])
                 dut.plane.value = plane
                 dut.plane_first.value, dut.plane_last.value = int(first), int(last)
-                plain = int(random.random() < 0.2)
-                dut.plain.value = plain
+                unperturbed = int(random.random() < 0.2)
+                dut.unperturbed.value = unperturbed
                 signs = checker.signs(random)
                 if number < bits - 1:
                     await checker.clock()
                     continue
-                await checker.clock(checker.wanted(weights, inputs, signs, plain, delta_exp))
+                await checker.clock(checker.wanted(weights, inputs, signs, unperturbed, delta_exp))
                 tokens += 1
                 dut.plane_first.value = dut.plane_last.value = 0
                 while random.random() < 0.15:  # W·x is there after clocks without a token, too
@@ -265,9 +265,9 @@ async def later_sums(dut, name: str) -> None:
                     for _ in range(config.passes)
                 ]
                 dut.x.value = packed_array(chain(*inputs), ACT_BITS)
-                plain = int(random.random() < 0.2)
-                dut.plain.value = plain
+                unperturbed = int(random.random() < 0.2)
+                dut.unperturbed.value = unperturbed
                 signs = checker.signs(random)
-                await checker.clock(checker.wanted(weights, inputs, signs, plain, delta_exp))
+                await checker.clock(checker.wanted(weights, inputs, signs, unperturbed, delta_exp))
             await checker.drain()
     assert checker.compared >= 3 * (TOKENS // 6) * 6

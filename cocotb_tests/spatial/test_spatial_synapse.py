@@ -59,7 +59,7 @@ def test_synapse():
     widths = {configured(name).gradient_bits % 2 for name in CASES if configured(name).shift_high}
     assert widths == {0, 1}, "accumulators of odd and even width"
     synapses = {name: Synapse(configured(name)) for name in CASES}
-    cells = cell_models(ECP5, ["CCU2C", "LUT4"])
+    cells = cell_models(ECP5.name, ["CCU2C", "LUT4"])
     return Row(SideBySide(synapses), equals_golden_update, seed=2, cells=cells)
 
 
@@ -104,16 +104,16 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         gate, sign = int(random.random() < 0.85), random.getrandbits(1)
         if accumulates and change:
             gate, sign = 1, sign & ~config.nodes
-        before = spread(random, low, high)
+        entering = spread(random, low, high)
         # Under node perturbation the neuron has inverted it.
         placed = ~share if config.nodes and sign else share
-        dut.share.value = placed & ((1 << config.share_bits) - 1)
+        dut.update_term.value = placed & ((1 << config.share_bits) - 1)
         dut.gate.value, dut.sign.value = gate, sign
         dut.change.value, dut.clear.value, dut.turn.value = int(change), int(clear), int(turn)
         last = moves[-1] is not None
         dut.changed.value = int(moves[0] is not None)
-        dut.empty.value, dut.takes.value = int(last or clear), int(last or turn)
-        dut.before.value = before & ((1 << net.weight_bits) - 1)
+        dut.empty.value, dut.captures.value = int(last or clear), int(last or turn)
+        dut.entering.value = entering & ((1 << net.weight_bits) - 1)
         await ReadOnly()
         where = f"{name}, clock {clock}"
         assert as_signed(int(dut.weight.value), net.weight_bits) == weight, where
@@ -143,7 +143,7 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
         if config.pipelined:
             moves = [limited]
             last = True
-        weight = before if turn else moves[-1] if last else weight
+        weight = entering if turn else moves[-1] if last else weight
         moves = [limited if change and not config.pipelined else None, *moves[:-1]]
         await FallingEdge(dut.clk)
     assert ends == {low, high}, f"{name}: the test must clip at both ends"

@@ -130,7 +130,7 @@ class StartUp:
         ]
         sizes = sorted(set(counts))
         distance = spacing(cfg.network.neurons)
-        # boards.flow.commands keeps this module apart, or synthesis would make chains of the
+        # boards.families.ice40 keeps this module apart, or synthesis would make chains of the
         # parities and the logic behind them.  A register follows, because the path from here into
         # the memory is long: so the parities are those of the next value of `random`.
         m.submodules.apart = apart = Module()

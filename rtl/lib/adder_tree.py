@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from amaranth import Module, Signal, signed
 
-from mgd.rtl.lib.carry import plain_sum
+from mgd.rtl.lib.carry import chained_sum
 
 LEVELS = 2
 """Adders one behind the other between two registers: the depth of the pipeline against its
@@ -21,13 +21,13 @@ def tree_latency(terms: int) -> int:
 def add_tree(m: Module, terms: Sequence, bits: int, *, ccu2c: bool = False):
     """The sum of signed or unsigned terms, in a register, tree_latency() clocks later.
 
-    bits: width that the sum fits, signed.  ccu2c: see rtl.lib.carry.plain_sum.
+    bits: width that the sum fits, signed.  ccu2c: see rtl.lib.carry.chained_sum.
     """
     terms = list(terms)
     for _ in range(tree_latency(len(terms))):
         for _ in range(LEVELS):
             pairs = [
-                plain_sum(m, a, b) if ccu2c else a + b
+                chained_sum(m, a, b) if ccu2c else a + b
                 for a, b in zip(terms[::2], terms[1::2], strict=False)
             ]
             terms = pairs + terms[2 * len(pairs) :]

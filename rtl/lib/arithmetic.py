@@ -53,7 +53,7 @@ def saturated_register(m: Module, value, bits: int):
     On an iCE40 a bit of `value`, its limit and its register take one cell if `value` comes out of
     an adder: the upper limit is one more input of the adder's LUT, the lower one the register's
     reset.  For that synthesis must see a single signal that says which limit it is: each comes from
-    a module that boards.flow.commands keeps apart, and is then a single LUT where `value` has
+    a module that boards.families.ice40 keeps apart, and is then a single LUT where `value` has
     three bits more.  Eight such cells, a whole tile, have one input too many with the reset, and
     nextpnr would cut the carry chain there: so in every second tile one bit has a cell more.  Once
     in a module.

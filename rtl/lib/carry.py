@@ -1,4 +1,4 @@
-"""Adders whose carry cells do more than add, where the FPGA has room for it in them."""
+"""Adders whose carry cells compute a second function, where these have inputs to spare."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from amaranth import Const, Instance, Module, Mux, Signal, Value, signed
 
 from mgd.rtl.lib.arithmetic import add_or_subtract, add_with_carry, as_signed
 
-# Tables of the LUTs in a CCU2C, for A + f(B, C, D).  Where a LUT says 0 its carry is what the LUT
-# would say if C and D were 0.  That is to be A, so f must be 0 there.
+# Tables of the LUTs in a CCU2C, for A + f(B, C, D).  Where a LUT is 0 the cell generates a carry if
+# the LUT would be 1 with C and D both 0.  That value must be A, so f must be 0 where C and D are.
 GATED = 0x66AA
 """f is B where D is 1."""
-TAKING = 0x959A
+CHANGE_OR_TERM = 0x959A
 """f is ~B where C is 1, else D."""
-TAKING_SIGNED = 0xA56A
+CHANGE_OR_SIGNED = 0xA56A
 """f is D where C is 0, B where C is 1 and D is 0."""
 
 OPPOSITE = 0x69AA
@@ -35,7 +35,7 @@ def gated_sum(m: Module, a, b, gate, *, ccu2c: bool):
     return add_with_carry(a, Mux(gate, wide, 0).as_signed(), Const(0))[: len(a)].as_signed()
 
 
-def plain_sum(m: Module, a, b):
+def chained_sum(m: Module, a, b):
     """a + b, signed, in an ECP5's carry cells.
 
     Yosys adds up three or four terms with one carry chain, behind LUTs that make two of them: for
@@ -55,46 +55,47 @@ def either_sum(m: Module, terms, gates, *, ccu2c: bool):
     return (Mux(gates[0], a, 0) + Mux(gates[1], b, 0))[:bits].as_signed()
 
 
-def moved(m: Module, held, share, sign, gate, *, inverted: bool, ccu2c: bool):
-    """held − share, or held + share where `sign` is 1, or held where `gate` is 0; a bit wider than
-    the wider one.
+def moved(m: Module, held, term, sign, gate, *, inverted: bool, ccu2c: bool):
+    """held − term, or held + term where `sign` is 1, or held where `gate` is 0; a bit wider than
+    the wider one, no clock later.
 
-    inverted: where `sign` is 1 the share comes as ~share.
+    inverted: where `sign` is 1 the term comes as ~term.
     Cost: with `ccu2c` nothing beside the carry cells.
     """
-    bits = max(len(held), len(share)) + 1
+    bits = max(len(held), len(term)) + 1
     subtracts = ~(sign & gate)
     if ccu2c:
-        a, b = _widened(m, held, bits), _widened(m, share, bits)
+        a, b = _widened(m, held, bits), _widened(m, term, bits)
         adds = Const(0) if inverted else _all(sign)
         return _chain(m, OPPOSITE, a, b, adds, _all(gate), subtracts & gate)
-    share = Mux(gate, share, 0)
+    term = Mux(gate, term, 0)
     if inverted:
-        return add_with_carry(held, ~share, subtracts)
-    return add_or_subtract(held, share, subtracts)
+        return add_with_carry(held, ~term, subtracts)
+    return add_or_subtract(held, term, subtracts)
 
 
-def accumulated(m: Module, held, share, sign, change, taken, *, inverted: bool, ccu2c: bool):
-    """One adder for two things: held + share, or held − share where `sign` is 1; and held + ~taken
-    where `change` is 1, in a clock in which the share is 0.  As wide as `held`, modulo that.
+def accumulated(m: Module, held, term, sign, change, subtracted, *, inverted: bool, ccu2c: bool):
+    """One adder for two sums, no clock later: held + term, or held − term where `sign` is 1; and
+    held + ~subtracted where `change` is 1, in a clock in which the term is 0.  As wide as `held`,
+    modulo that.
 
-    inverted: where `sign` is 1 the share comes as ~share, and `sign` is low with `change`.
+    inverted: where `sign` is 1 the term comes as ~term, and `sign` is low with `change`.
     Cost: with `ccu2c` and `inverted` nothing beside the carry cells.
     """
     bits = len(held)
-    share, taken = _widened(m, share, bits), _widened(m, taken, bits)
+    term, subtracted = _widened(m, term, bits), _widened(m, subtracted, bits)
     if inverted:
         carry = sign
         if ccu2c:
-            return _chain(m, TAKING, held, taken, _all(change), share, carry)
+            return _chain(m, CHANGE_OR_TERM, held, subtracted, _all(change), term, carry)
     else:
         carry = sign & ~change
         if ccu2c:
-            kept = ~(taken & _all(change))
-            return _chain(m, TAKING_SIGNED, held, kept, _all(sign | change), share, carry)
-        share = share ^ _all(sign)
-    given = Mux(change, ~taken, share).as_signed()
-    return add_with_carry(held, given, carry)[:bits].as_signed()
+            inverse = ~(subtracted & _all(change))
+            return _chain(m, CHANGE_OR_SIGNED, held, inverse, _all(sign | change), term, carry)
+        term = term ^ _all(sign)
+    addend = Mux(change, ~subtracted, term).as_signed()
+    return add_with_carry(held, addend, carry)[:bits].as_signed()
 
 
 def _all(bit):
@@ -117,7 +118,7 @@ def _chain(m: Module, table: int, a, b, c, d, carry):
         for name, value in zip("ABCD", (a, b, c, d), strict=True)
     }
     for k in range(0, bits, 2):
-        following = Signal(name=f"carry_{k}")
+        next_carry = Signal(name=f"carry_{k}")
         m.submodules += Instance(
             "CCU2C",
             p_INIT0=Const(table, 16),
@@ -128,7 +129,7 @@ def _chain(m: Module, table: int, a, b, c, d, carry):
             **{f"i_{name}{half}": pin[k + half] for half in (0, 1) for name, pin in pins.items()},
             o_S0=total[k],
             o_S1=total[k + 1],
-            o_COUT=following,
+            o_COUT=next_carry,
         )
-        carry = following
+        carry = next_carry
     return total[:bits].as_signed()

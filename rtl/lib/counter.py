@@ -12,7 +12,7 @@ def accumulated(m: Module, bits: int, added, *, enable=1, clear=0, reset_less: b
     """A number of `bits` bits, to which `added` is added in every clock with `enable`; `clear`
     makes it 0.
 
-    added: unsigned, PART_BITS wide at most.  What is beyond PART_BITS follows a clock later, so
+    added: unsigned, PART_BITS wide at most.  The bits above PART_BITS follow a clock later, so
     that no carry chain is longer.  reset_less: the clock domain's reset leaves it as it is.
     """
     low = Signal(min(bits, PART_BITS), reset_less=reset_less)

@@ -12,9 +12,9 @@ LEAST = 4
 
 
 class DelayLine(wiring.Component):
-    """o is i as it was `clocks` clocks ago.
+    """o is i as it was `clocks` clocks ago, which is its latency.
 
-    A ring of clocks − 1 words: what is read is written over in the clock behind.
+    A ring of clocks − 1 words: a word is read in the clock before it is overwritten.
     """
 
     def __init__(self, width: int, clocks: int) -> None:
@@ -39,17 +39,17 @@ class DelayLine(wiring.Component):
             shape=self.width, depth=depth, init=[], attrs={"no_rw_check": True}
         )
         write, read = memory.write_port(), memory.read_port()
-        # Both are registers: in small memories reading is a clock's work by itself.
-        place, following = Signal(range(depth)), Signal(range(depth), init=1)
+        # Both addresses are registers: in a small memory, of LUTs, the read alone takes a clock.
+        place, next_place = Signal(range(depth)), Signal(range(depth), init=1)
         m.d.comb += [
             write.addr.eq(place),
             write.data.eq(self.i),
             write.en.eq(1),
-            read.addr.eq(following),
+            read.addr.eq(next_place),
         ]
         m.d.sync += [
-            place.eq(following),
-            following.eq(Mux(following == depth - 1, 0, following + 1)),
+            place.eq(next_place),
+            next_place.eq(Mux(next_place == depth - 1, 0, next_place + 1)),
             self.o.eq(read.data),
         ]
         return m

@@ -46,7 +46,7 @@ def accumulated(m: Module, a, b, *, accumulate, empty, first: int, bits: int):
         "i_D": Const(first & 0xFFFF, 16),
     }
     # Yosys' search for multipliers takes such a cell for one of its own making and sets it up
-    # anew: the module around it, of this name, is hidden from it (boards/flow/commands.py).
+    # anew: the module around it, of this name, is hidden from it (boards/families/ice40.py).
     m.submodules.mac16 = wrapper = Module()
     wrapper.submodules.block = Instance(
         "SB_MAC16",
@@ -62,16 +62,16 @@ def accumulated(m: Module, a, b, *, accumulate, empty, first: int, bits: int):
         return block[:bits].as_signed()
     # A product is 2^30 at most, a quarter of the block's range.  So a sum that goes from the last
     # quarter to the first has gone up through 0, one from the first to the last has gone down.
-    quarter, before = block[-2:], Signal(2)
+    quarter, previous = block[-2:], Signal(2)
     above, next_above = Signal(bits - BLOCK_BITS), Signal(bits - BLOCK_BITS)
     up, down = Signal(), Signal()
     m.d.comb += [
-        up.eq(before.all() & ~quarter.any()),
-        down.eq(~before.any() & quarter.all()),
+        up.eq(previous.all() & ~quarter.any()),
+        down.eq(~previous.any() & quarter.all()),
         next_above.eq(above + Mux(down, -1, up)),
     ]
     with m.If(empty):
-        m.d.sync += [before.eq(0), above.eq(0)]
+        m.d.sync += [previous.eq(0), above.eq(0)]
     with m.Else():
-        m.d.sync += [before.eq(quarter), above.eq(next_above)]
+        m.d.sync += [previous.eq(quarter), above.eq(next_above)]
     return Cat(block, next_above).as_signed()

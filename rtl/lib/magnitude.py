@@ -30,9 +30,9 @@ ONE_FOLD = encoded(1)
 def scaled(value, code):
     """A signed `value` times the magnitude of `code`, WIDER bits wider.
 
-    Cost: an adder of that width, and about two LUTs more a bit.
+    No clock later.  Cost: an adder of that width, and about two LUTs more a bit.
     """
     added = Mux(code[1], Mux(code[0], value << 3, value << 2), Mux(code[0], value << 1, 0))
-    taken = Mux(code[3], value << 1, Mux(code[2], value, 0))
-    difference = add_or_subtract(added, taken, Const(1))
+    subtracted = Mux(code[3], value << 1, Mux(code[2], value, 0))
+    difference = add_or_subtract(added, subtracted, Const(1))
     return difference[: len(value) + WIDER].as_signed()

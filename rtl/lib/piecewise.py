@@ -1,4 +1,4 @@
-"""Interpolation in golden_model.tables.PiecewiseLinear, as a pipeline."""
+"""Interpolation in golden_model.tables.PiecewiseLinear, as a pipeline of LATENCY clocks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _interpolate(
         else:
             with m.If(enable):
                 m.d.sync += found.eq(Array([Const(v, shape) for v in words])[at])
-    # Half up: the highest bit of what is cut off is the carry into what is kept.
+    # Half up: the highest bit that is dropped is the carry into the remaining ones.
     half_and_base, cut = Cat(1, base).as_signed(), len(offset) - 1
     result = Signal(signed(ACT_BITS))
     if dsp:
@@ -157,9 +157,9 @@ class SharedTables(wiring.Component):
         ]
         offset = Signal(max(cuts))
 
-        # Four cases and two bits to choose among them: then a bit of what is chosen is one LUT.
-        # boards.flow.commands keeps this apart, since synthesis does not know that only `beyond`
-        # comes late.
+        # Four cases, selected by two bits: then a bit of position or segment is one LUT.
+        # boards.families.ice40 keeps this module apart, because synthesis does not know that only
+        # `beyond` is valid late in its clock.
         m.submodules.apart = apart = Module()
         case, sign = Signal(2), self.beyond[-1]
         high, low = ~sign & self.beyond.any(), sign & ~self.beyond.all()
@@ -184,7 +184,7 @@ class SharedTables(wiring.Component):
         tables = [EXP2, LOG2, self.table]
         code = None
         if not self.dsp:
-            # Recoded before the choice, since only `beyond` comes late.
+            # Recoded in front of the selection, because only `beyond` is valid late.
             code = Signal(len(recoded(offset)))
             zeros, ones = Const(0, own_zeros), Const(~0, cuts[0])
             own_code, cost_code = recoded(Cat(zeros, own)), recoded(cost[: len(offset)])

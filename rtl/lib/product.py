@@ -1,4 +1,4 @@
-"""Products outside the lanes, in a DSP block or, where the lanes take them all, in logic."""
+"""Products outside the lanes, in a DSP block or, where the lanes use them all, in logic."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LOW_BITS = 15
 
 
 def recoded(b):
-    """An unsigned b, or the bits below b's sign, as `product` wants them in logic: with
-    1 + 4 + 16 + ... added the base-4 digits are those of −1 ... 2, each one higher."""
+    """An unsigned b, or the bits below b's sign, recoded for `product` in logic: with
+    1 + 4 + 16 + ... added each base-4 digit is one of −1 ... 2, plus one."""
     bits = len(b)
     digits = -(-bits // 2)
     return (b + Const(sum(1 << 2 * k for k in range(digits))))[: 2 * digits + 1]
@@ -42,8 +42,8 @@ def product(
     number), of the clock of `a`: the result is a·b + number·2^place, the register is behind the
     first adders, and the other two or so behind it.
 
-    In logic b is cut into base-4 digits −1, 0, 1 and 2: a digit's share of the product is then
-    one four-input LUT per bit of a, and so is adding it up.
+    In logic b is cut into base-4 digits −1, 0, 1 and 2: a digit's part of the product is then
+    one four-input LUT per bit of a, and so is its addition.
     Cost: about (bits of a + 2)·(bits of b + 1) LUTs.
     """
     exact = a * b
@@ -93,7 +93,7 @@ def product(
 
     if pipelined:
         assert len(terms) > 2
-        terms = [_kept(m, enable, *term) for term in _sums(m, terms)]
+        terms = [_registered(m, enable, *term) for term in _sums(m, terms)]
         with m.If(enable):
             later_minus = Signal()
             m.d.sync += later_minus.eq(minus)
@@ -102,14 +102,14 @@ def product(
         assert not signed_b
         assert not pipelined
         terms = sorted((*_sums(m, terms), (*added, [])), key=lambda term: term[0])
-        terms = [_kept(m, enable, *term) for term in terms]
+        terms = [_registered(m, enable, *term) for term in terms]
         while len(terms) > 1:
             terms = _sums(m, terms)
         return terms[0][1]
     while len(terms) > 2:
         terms = _sums(m, terms)
-    kept = [_kept(m, enable, *term) for term in terms]
-    _, total, _ = kept[0] if len(kept) == 1 else _sum(m, *kept)
+    registered = [_registered(m, enable, *term) for term in terms]
+    _, total, _ = registered[0] if len(registered) == 1 else _sum(m, *registered)
     if signed_b:
         negative, minus_x = Signal(), Signal.like(x)
         with m.If(enable):
@@ -126,7 +126,7 @@ def _sums(m: Module, terms: list) -> list:
     return pairs + terms[2 * len(pairs) :]
 
 
-def _kept(m: Module, enable, at: int, term, ones: list) -> tuple:
+def _registered(m: Module, enable, at: int, term, ones: list) -> tuple:
     """A term in registers."""
     register, carried = Signal.like(term), [(k, Signal(name="one")) for k, _ in ones]
     with m.If(enable):

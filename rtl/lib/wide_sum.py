@@ -11,7 +11,7 @@ PART = 24
 
 
 class Total(wiring.Component):
-    """The sum of all `term`s since `clear`, one a clock; right when the terms have been 0 for as
+    """The sum of all `term`s since `clear`, one a clock; valid when the terms have been 0 for as
     many clocks as there are parts of PART bits.  All numbers are unsigned."""
 
     def __init__(self, term_bits: int, bits: int) -> None:
@@ -25,7 +25,7 @@ class Total(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         carry = 0
-        # A carry comes a clock late: the sum does not mind in which order things are added.
+        # A carry is added a clock late, which is right because a sum has no order.
         for k in range(self.parts):
             part = self.total[k * PART : (k + 1) * PART]
             term = self.term[k * PART : (k + 1) * PART]

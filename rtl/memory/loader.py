@@ -50,7 +50,7 @@ class Loader(wiring.Component):
         full = Signal()
         index = Signal(range(net.layers[0] + 1))
         labelled = Signal()
-        asked = Signal()
+        requested = Signal()
 
         code = Signal(signed(net.sample_bits) if net.sample_signed else net.sample_bits)
         out = self.o
@@ -63,17 +63,17 @@ class Loader(wiring.Component):
             sent.eq(out.valid & out.ready),
             last_slot.eq((slot == slots - 1) | last_code),
             self.request.payload.evaluate.eq(self.evaluate),
-            self.request.valid.eq(asked),
+            self.request.valid.eq(requested),
         ]
         with m.If(self.request.valid & self.request.ready):
-            m.d.sync += asked.eq(0)
+            m.d.sync += requested.eq(0)
         with m.If(self.taken):
             m.d.sync += self.loaded.eq(0)
         with m.If(self.start):
             m.d.sync += [
                 self.busy.eq(1),
                 self.loaded.eq(0),
-                asked.eq(1),
+                requested.eq(1),
                 labelled.eq(0),
                 index.eq(0),
                 last_code.eq(net.layers[0] == 1),
@@ -85,8 +85,8 @@ class Loader(wiring.Component):
                 m.d.sync += full.eq(0)
             with m.If(last_code):
                 m.d.sync += [self.busy.eq(0), self.loaded.eq(1)]
-        # A word is asked for when the last one is used up, not a clock before: what takes inputs
-        # decides late, and the sample memory's own way is long.
+        # A word is requested when the last one is used up, not a clock before: `ready` of `o` is
+        # valid late in its clock, and the route into the sample memory is long.
         m.d.comb += self.record.ready.eq(self.busy & (~labelled | ~full))
         with m.If(self.record.valid & self.record.ready):
             with m.If(~labelled):

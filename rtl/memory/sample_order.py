@@ -33,7 +33,7 @@ class SampleOrder(wiring.Component):
     place of an epoch, and for each permuted place, of which there are fewer than two on average, 42
     and as many more as the number of samples has bits.
 
-    Cost: all is done a bit at a time, with one adder of ADDRESS_BITS.
+    Cost: all arithmetic is serial, a bit a clock, with one adder of ADDRESS_BITS.
     """
 
     def __init__(self, kind: str, stride: int) -> None:
@@ -59,19 +59,19 @@ class SampleOrder(wiring.Component):
         total, x, factor = Signal(ADDRESS_BITS), Signal(PLACE_BITS), Signal(ADDRESS_BITS)
         turn = Signal(range(KEYS * WORD_BITS))
 
-        evaluates, passes, taken = self.i.payload.evaluate, Signal(), Signal()
+        evaluates, passes, consumed = self.i.payload.evaluate, Signal(), Signal()
         m.d.comb += [
             passes.eq(evaluates | ready),
             self.o.payload.evaluate.eq(evaluates),
             self.o.payload.address.eq(Mux(evaluates, 0, total)),
             self.o.valid.eq(self.i.valid & passes),
             self.i.ready.eq(self.o.ready & passes),
-            taken.eq(self.i.valid & self.i.ready & ~evaluates),
+            consumed.eq(self.i.valid & self.i.ready & ~evaluates),
         ]
         with m.FSM():
             with m.State("READY"):
                 m.d.sync += turn.eq(0)
-                with m.If(taken):
+                with m.If(consumed):
                     m.d.sync += [ready.eq(0), total.eq(0), s.place.eq(Mux(last, 0, s.place + 1))]
                     m.next = "DRAW" if self.kind == RANDOM else "PLACE"
                     with m.If(last):
@@ -95,7 +95,8 @@ class SampleOrder(wiring.Component):
                 with m.If(turn == PLACE_BITS - 1):
                     m.d.sync += ready.eq(~begin)
                     m.next = "READY"
-        # What is under way then goes on to its end, with the numbers that it finds.
+        # A search that is running then goes on to its end with the new numbers; `begin` discards
+        # its result.
         with m.If(self.load & (part == SAMPLE_COUNTS)):
             m.d.sync += s.eq(self.data)
         with m.If(self.load & (part == SAMPLE_WINDOW)):
@@ -103,16 +104,16 @@ class SampleOrder(wiring.Component):
         return m
 
     def _draw_place(self, m: Module, s, bit, total, x, turn) -> None:
-        """⌊word·count / 2^32⌋: the word comes bit by bit, the least first, and of the product
-        only what may still reach that place is kept."""
-        more = (total + Mux(bit, s.count, 0)) >> 1
-        m.d.sync += total.eq(more)
+        """⌊word·count / 2^32⌋, in 32 clocks: the word comes bit by bit, the least first, and the
+        product's bits that can no longer reach the result are shifted out."""
+        product = (total + Mux(bit, s.count, 0)) >> 1
+        m.d.sync += total.eq(product)
         with m.If(turn == WORD_BITS - 1):
-            m.d.sync += [x.eq(more), total.eq(0), turn.eq(0)]
+            m.d.sync += [x.eq(product), total.eq(0), turn.eq(0)]
             m.next = "ADDRESS"
 
     def _draw_keys(self, m: Module, bit, turn) -> Signal:
-        """Of each word only what a place has room for."""
+        """The low PLACE_BITS bits of each of KEYS words."""
         keys = Signal(KEYS * PLACE_BITS)
         with m.If(turn % WORD_BITS < PLACE_BITS):
             m.d.sync += keys.eq(Cat(keys[1:], bit))
@@ -149,7 +150,7 @@ class SampleOrder(wiring.Component):
                     m.d.sync += keys.eq(keys.rotate_right(2 * PLACE_BITS))
         with m.State("LOOK"):
             m.next = "MULTIPLY"
-            # With new numbers an old search need not have an end.
+            # `begin` ends the search as well, because with new numbers an old one might never end.
             with m.If((x < s.count) | begin):
                 m.next = "ADDRESS"
 

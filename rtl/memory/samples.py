@@ -25,14 +25,14 @@ SPRAM_DEPTHS = (2 * SPRAM_WORDS, 4 * SPRAM_WORDS)
 """16-bit words of two blocks, side by side, and of all four of a UP5K."""
 BANK_ROWS = 8192
 """Rows of 32 bits in the largest bank of block RAM: 16 blocks of an ECP5, each with two bits of
-every row, so that nothing has to choose between blocks."""
+every row, so that no multiplexer follows the blocks."""
 LEAST_BANK_ROWS = 512
 """Rows of one block."""
 
 
 def bank_rows(rows: int) -> list[int]:
-    """Rows of each bank.  All are powers of two but the last one, which is a block: in no bank does
-    anything have to choose between blocks, and together they take no block too many."""
+    """Rows of each bank.  All are powers of two except the last one, which is one block: so no bank
+    needs a multiplexer behind its blocks, and together they use no block too many."""
     banks, size = [], BANK_ROWS
     while rows >= LEAST_BANK_ROWS:
         if rows >= size:
@@ -120,7 +120,7 @@ class SampleMemory(wiring.Component):
         """Next word to read."""
         train = Signal.like(address)
         """Next training sample."""
-        left = Signal(range(stride))
+        remaining = Signal(range(stride))
         """Words to read after this one."""
         evaluate = Signal()
         """The record under way is an evaluation sample."""
@@ -130,7 +130,7 @@ class SampleMemory(wiring.Component):
         """It was the last one."""
         ended = Signal()
         """A training sample was read to its end."""
-        # What is on its way out of the memory, the last to be read first.
+        # Words on their way out of the memory, the latest one in bit 0.
         valid, half = Signal(self.latency), Signal(self.latency)
         reading, reads, advance, writes, write = Signal(), Signal(), Signal(), Signal(), Signal()
         row = Signal(range(max(self.depth // 2, 2)))
@@ -149,12 +149,13 @@ class SampleMemory(wiring.Component):
         m.d.comb += [
             self.request.ready.eq(~(reading | ended | trained) & idle),
             reads.eq(reading & room & ~writes),
-            # Only where the word behind it is taken: a single-ported memory loses its output.
+            # Not while a word waits at the output: a write destroys the output of a single-ported
+            # memory.
             write.eq(writes & advance),
             self.host_ready.eq(write),
             row.eq(Mux(reads, address[1:], self.host_address)),
         ]
-        # A write takes two clocks, so that the bus has one to say that there is something to write.
+        # A write takes two clocks, because `host_write`, from the bus, enters a register first.
         m.d.sync += [
             writes.eq(self.host_write & ~write),
             ended.eq(0),
@@ -166,14 +167,14 @@ class SampleMemory(wiring.Component):
             with m.If(reads):
                 m.d.sync += [
                     address.eq(address + 1),
-                    left.eq(left - 1),
-                    reading.eq(left != 0),
-                    ended.eq((left == 0) & ~evaluate),
+                    remaining.eq(remaining - 1),
+                    reading.eq(remaining != 0),
+                    ended.eq((remaining == 0) & ~evaluate),
                 ]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += [
                 reading.eq(1),
-                left.eq(stride - 1),
+                remaining.eq(stride - 1),
                 evaluate.eq(self.request.payload.evaluate),
             ]
             with m.If(~self.request.payload.evaluate):
@@ -192,23 +193,24 @@ class SampleMemory(wiring.Component):
         return m
 
     def _queue(self, m: Module, valid, word, reads):
-        """Where a word waits until it is taken.  Whether it is reaches two counters and nothing of
-        the memory, which is all over the device: words are read as long as there is room for all
-        that are under way.  Returns whether there is, and whether none is."""
+        """The queue in which words wait for the reader.  Whether a word is consumed reaches two
+        counters and nothing of the memory, whose blocks are spread over the device: words are read
+        as long as there is room for all in flight.  Returns whether there is room, and whether no
+        word is in flight or waits."""
         depth = queue_depth(self.latency)
         m.submodules.queue = queue = SyncFIFO(width=WORD_BITS, depth=depth)
-        free, taken = Signal(range(depth + 1), init=depth), Signal()
+        free, consumed = Signal(range(depth + 1), init=depth), Signal()
         m.d.comb += [
             queue.w_en.eq(valid),
             queue.w_data.eq(word),
             queue.r_en.eq(self.record.ready),
             self.record.valid.eq(queue.r_rdy),
             self.record.payload.eq(queue.r_data),
-            taken.eq(self.record.valid & self.record.ready),
+            consumed.eq(self.record.valid & self.record.ready),
         ]
-        with m.If(reads & ~taken):
+        with m.If(reads & ~consumed):
             m.d.sync += free.eq(free - 1)
-        with m.Elif(taken & ~reads):
+        with m.Elif(consumed & ~reads):
             m.d.sync += free.eq(free + 1)
         return free != 0, free == depth
 
@@ -219,23 +221,24 @@ class SampleMemory(wiring.Component):
         stores = Signal()
         m.d.sync += stores.eq(write)
         for k, rows in enumerate(banks):
-            # Of each bank's own: its blocks fill a row of the FPGA.
+            # Each bank has its own copies of address and data, because its blocks fill a row of the
+            # FPGA.
             row_1 = kept_copy(m, row, f"row_{k}")
             data_1 = kept_copy(m, self.host_write_data, f"data_{k}")
             words = Memory(shape=2 * WORD_BITS, depth=rows, init=[])
             m.submodules[f"words_{k}" if len(banks) > 1 else "words"] = words
             read_port, write_port = words.read_port(), words.write_port()
-            # A bank begins at a multiple of its size.
-            place, chosen = (rows - 1).bit_length(), Signal(name=f"chosen_{k}")
+            # A bank begins at a multiple of its size: the bits above its own address select it.
+            address_bits, selected = (rows - 1).bit_length(), Signal(name=f"selected_{k}")
             m.d.comb += [
-                chosen.eq(row_1[place:] == first >> place),
+                selected.eq(row_1[address_bits:] == first >> address_bits),
                 read_port.addr.eq(row_1),
                 read_port.en.eq(~stores),
                 write_port.addr.eq(row_1),
                 write_port.data.eq(data_1),
-                write_port.en.eq(stores & chosen),
+                write_port.en.eq(stores & selected),
             ]
-            with m.If(chosen):
+            with m.If(selected):
                 m.d.comb += bank.eq(k)
             output = Signal(2 * WORD_BITS, name=f"output_{k}", reset_less=True)
             m.d.sync += output.eq(read_port.data)
@@ -252,14 +255,14 @@ class SampleMemory(wiring.Component):
         ]
 
     def _spram(self, m: Module, row, enable, write) -> None:
-        """One or two banks of two blocks side by side.  All of them read, what bank it is only
-        chooses between their outputs and what is written."""
+        """One or two banks of two blocks side by side.  Every bank reads; the number of the bank
+        only selects its output, and the bank that is written."""
         banks = 1 if self.depth <= SPRAM_DEPTHS[0] else 2
-        bank_written, bank_before = Signal(), Signal()
+        bank_written, bank_read = Signal(), Signal()
         if banks > 1:
             m.d.comb += bank_written.eq(self.host_address[SPRAM_ADDRESS_BITS:])
             with m.If(enable):
-                m.d.sync += bank_before.eq(row[SPRAM_ADDRESS_BITS:])
+                m.d.sync += bank_read.eq(row[SPRAM_ADDRESS_BITS:])
         rows = []
         for k in range(banks):
             halves = [SPRAM(model=self.storage == "spram-model") for _ in range(2)]
@@ -272,4 +275,4 @@ class SampleMemory(wiring.Component):
                     block.write_data.eq(self.host_write_data.word_select(part, WORD_BITS)),
                 ]
             rows.append(Cat(*(block.read_data for block in halves)))
-        m.d.comb += self.host_read_data.eq(Array(rows)[bank_before])
+        m.d.comb += self.host_read_data.eq(Array(rows)[bank_read])

@@ -27,9 +27,9 @@ from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.layer import Layer
 from mgd.rtl.spatial.record_memory import record_layout
 from mgd.rtl.spatial.sequencer import Sequencer
-from mgd.rtl.spatial.shares import Shares, Sources
-from mgd.rtl.spatial.streams import SignStream, StreamStarter
+from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader
 from mgd.rtl.spatial.timing import Timing
+from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 from mgd.rtl.spatial.weight_ring import WeightRing
 from mgd.rtl.units.costs import cost_latency, parallel_cost, result_layout
 
@@ -40,8 +40,8 @@ SETTLING = 8
 def spatial_probe_layout(config: SpatialConfig) -> data.StructLayout:
     """What verification watches (rtl.folded.core.probe_layout), with all weights side by side.
 
-    A step's costs come with its D: the first one in `cost`, the second of an antithetic pair in
-    `second_cost`.  A write shows weights and accumulators as the step leaves them.
+    A step's costs come with its delta_cost: the first one in `cost`, the second of an antithetic
+    pair in `second_cost`.  A write shows weights and accumulators as the step leaves them.
     """
     net = config.network
     return data.StructLayout(
@@ -62,7 +62,7 @@ def spatial_probe_layout(config: SpatialConfig) -> data.StructLayout:
 class SpatialCore(wiring.Component):
     """Trains and evaluates one network; equals golden_model.trainer.Trainer bit for bit.
 
-    Ports as rtl.folded.core.FoldedCore, but for the samples: `begin`, `stop`, `evaluate`,
+    Ports as rtl.folded.core.FoldedCore, except for the samples: `begin`, `stop`, `evaluate`,
     `restart_train`, `next_sample` and `record` go to a rtl.spatial.record_memory.RecordMemory.
 
     A step enters in every clock, until a window of tau_theta steps is over; the next one begins
@@ -106,17 +106,17 @@ class SpatialCore(wiring.Component):
         s = with_constants(m, self.settings, cfg.constants) if cfg.fixed else self.settings
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
-        # The others are neither perturbed nor changed, which takes what both need away.
+        # The other layers are neither perturbed nor changed: synthesis removes the logic for both.
         trained = cfg.variant.layers(net)
-        layers = [Layer(cfg, k, share_of) for k, share_of in enumerate(sources.share_of)]
+        layers = [Layer(cfg, k, term_of) for k, term_of in enumerate(sources.term_of)]
         m.submodules.sequencer = sequencer = Sequencer(cfg, flight)
-        m.submodules.starter = starter = StreamStarter(cfg)
+        m.submodules.starter = starter = WindowLoader(cfg)
         m.submodules.ring = ring = WeightRing(cfg)
         for k, layer in enumerate(layers):
             m.submodules[f"layer_{k}"] = layer
-        m.submodules.shares = shares = Shares(cfg, len(sources.x))
+        m.submodules.update_terms = terms = UpdateTerms(cfg, len(sources.x))
         self._control(m, s, sequencer, starter, ring)
-        token = Delayed(m, sequencer.token, plain=~sequencer.token.step)
+        token = Marks(m, sequencer.token, unperturbed=~sequencer.token.step)
 
         # Forward: from layer to layer, then all passes' costs, then their difference.
         scale = Signal(range(net.grid_frac + 1))
@@ -129,59 +129,59 @@ class SpatialCore(wiring.Component):
             layers[0].plane_first.eq(sequencer.plane_first),
             layers[0].plane_last.eq(sequencer.plane_last),
         ]
-        m.d.comb += [layer.x.eq(before.y) for before, layer in pairwise(layers)]
+        m.d.comb += [layer.x.eq(previous.y) for previous, layer in pairwise(layers)]
         for k, layer in enumerate(layers):
             m.d.comb += [
-                layer.plain.eq(token("plain", at.inputs[k]) if k in trained else 1),
+                layer.unperturbed.eq(token("unperturbed", at.inputs[k]) if k in trained else 1),
                 layer.scale.eq(scale),
-                layer.draw.eq(token("ends_draw", at.inputs[k] + layer.signs_after - 1)),
+                layer.next_draw.eq(token("ends_draw", at.inputs[k] + layer.signs_after - 1)),
             ]
-        delta = self._costs(m, token, sequencer, layers[-1].y)
+        delta_cost = self._costs(m, token, sequencer, layers[-1].y)
 
-        # Back: the same D for every synapse, times its sign, which is replayed there.
+        # Back: the same delta_cost for every synapse, times its sign, which is replayed there.
         m.d.comb += [
-            shares.delta.eq(delta),
-            shares.valid.eq(token("step", at.delta)),
-            shares.delta_exp.eq(s.delta_exp),
-            shares.eta_exp.eq(s.eta_exp),
+            terms.delta_cost.eq(delta_cost),
+            terms.valid.eq(token("step", at.delta)),
+            terms.delta_exp.eq(s.delta_exp),
+            terms.eta_exp.eq(s.eta_exp),
         ]
-        if not Shares.is_direct(cfg):
-            m.submodules.random = random = SignStream(ROUND_BITS)
+        if not UpdateTerms.is_direct(cfg):
+            m.submodules.random = random = SignWindow(ROUND_BITS)
             m.d.comb += [
                 random.load.eq(starter.load[net.neurons]),
                 random.bit.eq(starter.bit),
-                random.step.eq(token("step", at.delta + Shares.random_after(cfg))),
-                shares.random.eq(random.signs),
+                random.advance.eq(token("step", at.delta + UpdateTerms.random_after(cfg))),
+                terms.random.eq(random.signs),
             ]
-        gates = self._inputs_before(m, token, sources, layers, shares)
+        gates = self._previous_inputs(m, token, sources, layers, terms)
         for k, layer in enumerate(layers):
             first = cfg.nodes_before(k)
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
-            late = at.skew[k]
-            share_late = late + at.share - at.delta - Shares.latency_of(cfg)
+            skew = at.skew[k]
+            term_clocks = skew + at.update_term - at.delta - UpdateTerms.latency_of(cfg)
             m.d.comb += [
                 *(
-                    layer.share[n].eq(
-                        delayed(m, shares.share[w], share_late) if k in trained else 0
+                    layer.update_term[n].eq(
+                        delayed(m, terms.update_term[w], term_clocks) if k in trained else 0
                     )
-                    for n, w in enumerate(sources.wanted[k])
+                    for n, w in enumerate(sources.layer_terms[k])
                 ),
                 layer.gates.eq(gates if k == 0 else ~0),
-                layer.draw_before.eq(token("ends_draw", at.share - cfg.nodes + late)),
+                layer.next_replay.eq(token("ends_draw", at.update_term - cfg.nodes + skew)),
                 layer.change.eq(token("ends_window", at.change - 1)),
                 layer.load.eq(Mux(loads, starter.load[first : first + layer.nodes], 0)),
                 layer.bit.eq(starter.bit),
                 layer.clear.eq(sequencer.start),
                 layer.turns.eq(ring.turns),
             ]
-        # Against the order of the weights, so that the next one in it is a turn away.
-        weight = ring.first
+        # Against the order of the weights, so that one turn brings the next of them to the front.
+        weight = ring.entering
         for layer in reversed(layers):
-            m.d.comb += layer.before.eq(weight)
-            weight = layer.last
+            m.d.comb += layer.entering.eq(weight)
+            weight = layer.leaving
         m.d.comb += [
-            ring.last.eq(weight),
+            ring.leaving.eq(weight),
             sequencer.changed.eq(token("ends_window", at.weights - 1)),
         ]
         self._counters(m, token, sequencer, layers)
@@ -212,14 +212,15 @@ class SpatialCore(wiring.Component):
             ),
         ]
 
-        # Neither is asked for in the clock behind: the memory's when the next command begins.
+        # Registers, which nothing reads a clock later: the memory's position is read when the next
+        # command begins, and `starting` some clocks after INIT.
         m.d.sync += [
             self.next_sample.eq(sequencer.next_sample),
             sequencer.starting.eq(starter.busy | sequencer.start),
         ]
 
     def _costs(self, m, token, sequencer, outputs):
-        """The cost of each pass, and D."""
+        """The cost of each pass, and delta_cost."""
         cfg, net, at = self.config, self.config.network, self.timing
         label = delayed(m, sequencer.sample.label, at.inputs[-1])
         units = []
@@ -229,8 +230,8 @@ class SpatialCore(wiring.Component):
             m.d.comb += unit.label.eq(label)
             units.append(unit)
         first, last = units[0].cost, units[-1].cost
-        delta = Signal(signed(cfg.delta_bits), reset_less=True)
-        # What a step adds to the sum of all costs: both passes', or twice that of its one.
+        delta_cost = Signal(signed(cfg.delta_bits), reset_less=True)
+        # A step adds both passes' costs to the sum of all costs, or twice that of its only one.
         both = Signal(net.cost_bits + 1, reset_less=True)
         m.d.sync += both.eq(Mux(token("step", at.cost), first + last, 0))
         m.submodules.cost_sum = cost_sum = Total(len(both), len(self.cost_sum))
@@ -240,14 +241,14 @@ class SpatialCore(wiring.Component):
             self.cost_sum.eq(cost_sum.total),
         ]
         if cfg.antithetic:
-            m.d.sync += delta.eq(first - last)
+            m.d.sync += delta_cost.eq(first - last)
         else:
             baseline = Signal(net.cost_bits, reset_less=True)
             with m.If(token("baseline", at.cost)):
                 m.d.sync += baseline.eq(first)
-            m.d.sync += delta.eq((first - baseline) << 1)
+            m.d.sync += delta_cost.eq((first - baseline) << 1)
         after = at.delta - at.cost
-        delta = delayed(m, delta, after - 1)
+        delta_cost = delayed(m, delta_cost, after - 1)
 
         result = self.evaluation.payload
         m.d.comb += [
@@ -263,41 +264,45 @@ class SpatialCore(wiring.Component):
             probe.second_valid.eq(token("step", at.delta) & cfg.antithetic),
             probe.second_cost.eq(delayed(m, last, after)),
             probe.delta_valid.eq(token("step", at.delta)),
-            probe.delta.eq(delta),
+            probe.delta.eq(delta_cost),
         ]
-        return delta
+        return delta_cost
 
-    def _inputs_before(self, m, token, sources, layers, shares):
-        """The inputs of all layers in the step that D belongs to, for node perturbation: to the
-        broadcast.  Returns which synapses of the first layer let their share pass."""
+    def _previous_inputs(self, m, token, sources, layers, terms):
+        """Connects the update terms' x: under node perturbation the inputs of all layers in the
+        step that delta_cost belongs to.  Returns which synapses of the first layer let their term
+        pass."""
         cfg, net, at = self.config, self.config.network, self.timing
         open_gates = Const(~0, net.layers[0] + 1)
         if not cfg.nodes:
-            m.d.comb += shares.x[0].eq(ONE)
+            m.d.comb += terms.x[0].eq(ONE)
             return open_gates
-        before = []
+        inputs = []
         for k, layer in enumerate(layers):
             x = layer.codes if k == 0 else layer.x[0]
             value = x.as_value()
-            m.submodules[f"x_before_{k}"] = line = DelayLine(len(value), at.x_before - at.inputs[k])
+            m.submodules[f"previous_x_{k}"] = line = DelayLine(
+                len(value), at.previous_x - at.inputs[k]
+            )
             m.d.comb += line.i.eq(value)
-            kept = line.o
+            held = line.o
             if not cfg.antithetic:
-                # Those of the pass for C0, until the next one.
-                kept = Signal(len(value), name=f"kept_{k}", reset_less=True)
-                with m.If(token("baseline", at.x_before)):
-                    m.d.sync += kept.eq(line.o)
-            before.append(data.View(x.shape(), kept))
+                # The golden model multiplies with the inputs of the pass for C0, which are held
+                # until the next such pass.
+                held = Signal(len(value), name=f"held_{k}", reset_less=True)
+                with m.If(token("baseline", at.previous_x)):
+                    m.d.sync += held.eq(line.o)
+            inputs.append(data.View(x.shape(), held))
         for k, source in enumerate(sources.x):
             if isinstance(source, tuple):
                 layer, number = source
-                value = before[layer][number]
+                value = inputs[layer][number]
                 source = value << cfg.input_shift if layer == 0 else value
-            m.d.comb += shares.x[k].eq(source)
+            m.d.comb += terms.x[k].eq(source)
         if not cfg.gated_codes:
             return open_gates
-        late = delayed(m, before[0].as_value(), at.share + at.skew[0] - at.x_before)
-        return Cat(late, Const(1, 1))
+        codes = delayed(m, inputs[0].as_value(), at.update_term + at.skew[0] - at.previous_x)
+        return Cat(codes, Const(1, 1))
 
     def _counters(self, m, token, sequencer, layers) -> None:
         at = self.timing
@@ -315,10 +320,10 @@ class SpatialCore(wiring.Component):
 
     def _watch(self, m, token, layers) -> None:
         at, probe = self.timing, self.probe
-        # As a step leaves them in all layers, whenever it reaches each.
+        # As a step leaves them in all layers, although it reaches each of them in another clock.
         weights = [
-            delayed(m, layer.weights, at.skew[-1] - late)
-            for layer, late in zip(layers, at.skew, strict=True)
+            delayed(m, layer.weights, at.skew[-1] - skew)
+            for layer, skew in zip(layers, at.skew, strict=True)
         ]
         written = token("ends_window", at.weights)
         if self.config.network.accumulators:
@@ -331,8 +336,8 @@ class SpatialCore(wiring.Component):
         ]
 
 
-class Delayed:
-    """A token's marks on their way: token("step", 5) is the mark of 5 clocks ago."""
+class Marks:
+    """A token's marks in a pipeline: token("step", 5) is the mark of 5 clocks ago."""
 
     def __init__(self, m: Module, token, **more) -> None:
         self._m = m

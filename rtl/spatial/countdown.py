@@ -1,4 +1,4 @@
-"""How many steps or samples are to come."""
+"""Counts down the steps or samples that are to come."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from amaranth import Cat, Module, Mux, Signal
 from mgd.rtl.interface import STEP_BITS
 
 NIBBLE = 4
-"""Low bits of the count that are looked at in the clock in which they are right."""
+"""Low bits of the count that `last` compares in the clock in which they are valid."""
 
 
-class Left:
-    """A count of what is to come, in halves: no carry chain is longer.
+class Countdown:
+    """The number of steps or samples that are left, in two halves: no carry chain is longer.
 
-    none: `step` was `target` or more a clock ago; any_asked: `count` was not 0 then.  last: one is
-    left.  Both may be asked in the clock before `begin`; from two clocks before that on `step`,
-    `target` and `count` do not change.
+    none: `step` was `target` or more a clock ago; any_asked: `count` was not 0 then.  Both may be
+    read in the clock before `begin`; from two clocks before that on `step`, `target` and `count` do
+    not change.  last: one is left; valid from the clock behind `begin` on.
+    Model: max(target − step, 0), or count, less one for each `follow`.
     """
 
     def __init__(self, m: Module, target: Signal, step: Signal, count: Signal) -> None:
@@ -63,5 +64,6 @@ class Left:
             m.d.sync += self._low.eq(self._low - 1)
         with m.If(self._borrow):
             m.d.sync += self._high.eq(self._high - 1)
-        # What `last` looks at there has long been right when it matters.
+        # A clock late, borrows included: the upper bits have been 0 for many clocks when the lowest
+        # NIBBLE reach 1.
         m.d.sync += self._few.eq(Cat(self._low, self._high)[NIBBLE:] == 0)

@@ -14,10 +14,10 @@ from mgd.rtl.spatial.neuron import Synapses
 from mgd.rtl.spatial.sums import FirstSums, LaterSums
 from mgd.rtl.units.activation import Activation
 
-FORWARD = ("codes", "plane", "plane_first", "plane_last", "x", "plain", "scale")
+FORWARD = ("codes", "plane", "plane_first", "plane_last", "x", "unperturbed", "scale")
 """Ports that go on to the sums of every neuron, where these have them."""
 
-UPDATE = ("share", "gates", "change", "clear", "turns")
+UPDATE = ("update_term", "gates", "change", "clear", "turns")
 """Ports of the update that every neuron has in common."""
 
 
@@ -27,23 +27,23 @@ class Layer(wiring.Component):
     The first one takes `codes` and planes (rtl.spatial.sums.FirstSums), the others `x`, the
     activations of each pass; `y` leaves latency_of() clocks later: activations, or the
     pre-activations of the output layer under cross-entropy.  `saturated` says which of them hit the
-    end of their format.  `draw` belongs to the clock before that of the inputs' signs, which come
-    signs_after clocks behind them.  All that is about the update is that of
-    rtl.spatial.neuron.Synapses, the same for all neurons; weights go round from `before`, which
-    the last one takes, to `last`, the first one's.  share_of: which of the `share`s each synapse
-    of a neuron takes.
+    end of their format.  `next_draw` belongs to the clock before that of the inputs' signs, which
+    come signs_after clocks behind them.  The ports of the update are those of
+    rtl.spatial.neuron.Synapses, the same for all neurons; weights go round from `entering`, which
+    the last one takes, to `leaving`, the first one's.  term_of: which of the `update_term`s each
+    synapse of a neuron takes.  Its models are those of its parts.
     """
 
-    def __init__(self, config: SpatialConfig, layer: int, share_of: Sequence[int]) -> None:
+    def __init__(self, config: SpatialConfig, layer: int, term_of: Sequence[int]) -> None:
         self.config = config
         self.layer = layer
-        self.share_of = share_of
+        self.term_of = term_of
         net = config.network
         self.fan_in, self.nodes = net.layers[layer], net.layers[layer + 1]
         self.is_output = layer == net.depth - 1
         self.activates = _activates(config, layer)
         gated = layer == 0 and config.nodes and config.gated_codes
-        self._neurons = [Synapses(config, share_of, gated) for _ in range(self.nodes)]
+        self._neurons = [Synapses(config, term_of, gated) for _ in range(self.nodes)]
         self._sums = [
             LaterSums(config, layer) if layer else FirstSums(config) for _ in range(self.nodes)
         ]
@@ -58,19 +58,19 @@ class Layer(wiring.Component):
         super().__init__(
             {
                 **forward,
-                "draw": In(1),
+                "next_draw": In(1),
                 "y": Out(data.ArrayLayout(y, config.passes)),
                 "saturated": Out(config.passes * self.nodes),
                 "load": In(self.nodes),
                 "bit": In(1),
-                "draw_before": In(1),
-                "share": In(data.ArrayLayout(signed(config.share_bits), max(share_of) + 1)),
+                "next_replay": In(1),
+                "update_term": In(data.ArrayLayout(signed(config.share_bits), max(term_of) + 1)),
                 "gates": In(self.fan_in + 1),
                 "change": In(1),
                 "clear": In(1),
                 "turns": In(1),
-                "before": In(weight),
-                "last": Out(weight),
+                "entering": In(weight),
+                "leaving": Out(weight),
                 "weights": Out(count * net.weight_bits),
                 "gradients": Out(count * max(config.gradient_bits, 1)),
                 "clipped": Out(count),
@@ -88,7 +88,7 @@ class Layer(wiring.Component):
         saturated = []
         for node, synapses in enumerate(self._neurons):
             m.submodules[f"synapses_{node}"] = synapses
-            for name in ("bit", "draw", "draw_before", *UPDATE):
+            for name in ("bit", "next_draw", "next_replay", *UPDATE):
                 m.d.comb += getattr(synapses, name).eq(getattr(self, name))
             m.d.comb += synapses.load.eq(self.load[node])
 
@@ -115,12 +115,13 @@ class Layer(wiring.Component):
                     self.y[k][node].eq(unit.o.payload.value),
                 ]
                 saturated.append(unit.o.payload.saturated)
-        before = self.before
+        # Against the order of the weights, so that one turn brings the next of them to the front.
+        weight = self.entering
         for synapses in reversed(self._neurons):
-            m.d.comb += synapses.before.eq(before)
-            before = synapses.weights[0]
+            m.d.comb += synapses.entering.eq(weight)
+            weight = synapses.weights[0]
         m.d.comb += [
-            self.last.eq(before),
+            self.leaving.eq(weight),
             self.saturated.eq(Cat(*saturated)),
             self.weights.eq(Cat(*(n.weights for n in self._neurons))),
             self.gradients.eq(Cat(*(n.gradients for n in self._neurons))),

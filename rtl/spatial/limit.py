@@ -6,18 +6,18 @@ from amaranth import Cat, Const, Instance, Module, Mux, Signal
 
 from mgd.rtl.lib.arithmetic import beyond
 
-# Tables of a LUT whose input A is the sum's bit, B the neighbour's, and C and D say which it takes:
-# the sum, the lower limit, the upper one, the neighbour.
+# Tables of a LUT whose input A is the sum's bit and B the neighbour's.  C and D select the sum, the
+# lower limit, the upper limit, or the neighbour.
 BIT = 0xCF0A
 SIGN = 0xC0FA
 
 
 def limited_or_other(m: Module, value, other, takes_other, *, lut4: bool):
     """(`value` limited to as many bits as `other` has, or `other` where `takes_other` is 1; whether
-    the limit was reached).
+    the limit was reached), no clock later.  golden_model.formats.saturate.
 
-    Two signals say which of four things a bit is, so that it takes one LUT of four inputs.
-    Synthesis would take in what they are made of, and build four LUTs and more a bit; with `lut4`
+    Two signals select one of four sources for all bits, so that a bit takes one LUT of four inputs.
+    Synthesis would merge the logic of these signals into every bit, four LUTs and more; with `lut4`
     an ECP5's LUTs are instantiated, which only a netlist can show.
     """
     bits, low, high = len(other), Signal(), Signal()

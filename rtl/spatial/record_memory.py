@@ -71,40 +71,40 @@ class RecordMemory(wiring.Component):
         address, current = Signal(number), Signal(number)
         train_end = self.train_end[self._sub_bits + 1 :]
 
-        def following(record):
+        def next_record(record):
             return Mux(record + 1 == train_end, 0, record + 1)
 
         m.d.comb += self.host_ready.eq(1)
         with m.If(self.restart_train):
             m.d.sync += current.eq(0)
         with m.Elif(self.next_sample):
-            m.d.sync += current.eq(following(current))
+            m.d.sync += current.eq(next_record(current))
 
-        # Records leave the memory while there is room for them: `free` counts it.  Whether one is
-        # taken comes late: both counts are rows of as many ones, which move up or down.
+        # Records are fetched while there is room for them: `free` counts it.  `consumed` is valid
+        # late in its clock, so both counts are unary: as many ones, which shift up or down.
         reading, training = Signal(), Signal()
-        fetches, arrives, taken = Signal(), Signal(), Signal()
+        fetches, arrives, consumed = Signal(), Signal(), Signal()
         free, filled = Signal(BUFFERED), Signal(BUFFERED)
-        under_way = Signal(READ_LATENCY)
+        in_flight = Signal(READ_LATENCY)
         m.d.comb += [
             fetches.eq(reading & free[0]),
-            arrives.eq(under_way[-1]),
-            taken.eq(self.record.valid & self.record.ready),
+            arrives.eq(in_flight[-1]),
+            consumed.eq(self.record.valid & self.record.ready),
         ]
-        m.d.sync += under_way.eq(Cat(fetches, under_way))
-        _move(m, free, taken, fetches)
-        _move(m, filled, arrives, taken)
+        m.d.sync += in_flight.eq(Cat(fetches, in_flight))
+        _move(m, free, consumed, fetches)
+        _move(m, filled, arrives, consumed)
         with m.If(fetches):
-            m.d.sync += address.eq(Mux(training, following(address), address + 1))
+            m.d.sync += address.eq(Mux(training, next_record(address), address + 1))
 
-        found = self._words(m, Mux(reading, address, self.host_address[self._sub_bits :]))
+        fetched = self._words(m, Mux(reading, address, self.host_address[self._sub_bits :]))
 
-        slots = [Signal(len(found), name=f"slot_{k}", reset_less=True) for k in range(BUFFERED)]
+        slots = [Signal(len(fetched), name=f"slot_{k}", reset_less=True) for k in range(BUFFERED)]
         put, get = Signal(range(BUFFERED)), Signal(range(BUFFERED))
         for k, slot in enumerate(slots):
             with m.If(arrives & (put == k)):
-                m.d.sync += slot.eq(found)
-        m.d.sync += [put.eq(put + arrives), get.eq(get + taken)]
+                m.d.sync += slot.eq(fetched)
+        m.d.sync += [put.eq(put + arrives), get.eq(get + consumed)]
         m.d.comb += [
             self.record.valid.eq(filled[0]),
             self.record.payload.eq(Array(slots)[get]),
@@ -114,7 +114,7 @@ class RecordMemory(wiring.Component):
                 reading.eq(self.begin),
                 training.eq(~self.evaluate),
                 address.eq(Mux(self.evaluate, Mux(self.eval_test, train_end, 0), current)),
-                *(register.eq(0) for register in (under_way, put, get, filled)),
+                *(register.eq(0) for register in (in_flight, put, get, filled)),
                 free.eq(~0),
             ]
         return m
@@ -125,8 +125,8 @@ class RecordMemory(wiring.Component):
         return (self.config.record_stride // 2 - 1).bit_length()
 
     def _words(self, m: Module, row):
-        """A memory per word of a record, as wide as what is used of it; returns the record that
-        is at `row`, READ_LATENCY clocks later."""
+        """A memory per word of a record, as wide as the bits used of it; returns the record at
+        `row`, READ_LATENCY clocks later."""
         sub = self.host_address[: self._sub_bits]
         outputs, padded = [], []
         for k, width in enumerate(self.config.word_widths):
@@ -151,6 +151,6 @@ class RecordMemory(wiring.Component):
 
 
 def _move(m: Module, count: Signal, more, less) -> None:
-    """One more or one less in a row of ones."""
+    """One more or one less in a unary count."""
     with m.If(more ^ less):
         m.d.sync += count.eq(Mux(more, Cat(1, count[:-1]), count[1:]))

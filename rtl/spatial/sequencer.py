@@ -15,7 +15,7 @@ from mgd.protocol.registers import Command
 from mgd.rtl.interface import CLOCK_BITS, COMMAND_SHAPE, SETTINGS_LAYOUT, STEP_BITS
 from mgd.rtl.lib.counter import accumulated
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.countdown import Left
+from mgd.rtl.spatial.countdown import Countdown
 from mgd.rtl.spatial.record_memory import record_layout
 
 TOKEN_LAYOUT = data.StructLayout(
@@ -104,7 +104,7 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         s, state = self.settings, State(self.flight)
-        countdown = Left(m, s.step_target, self.step, s.eval_count)
+        countdown = Countdown(m, s.step_target, self.step, s.eval_count)
         sample, captures, releases = (
             Signal(self.sample.shape(), reset_less=True),
             Signal(),
@@ -218,7 +218,7 @@ class Sequencer(wiring.Component):
             with m.If(self.changed | self.weights_written | self.next_sample | self.start):
                 m.d.sync += needs_baseline.eq(1)
 
-    def _counts(self, m: Module, state: State, ready, countdown: Left) -> None:
+    def _counts(self, m: Module, state: State, ready, countdown: Countdown) -> None:
         """Steps, clocks, those that are to come, and when the network is empty."""
         token, counted = self.token, Signal()
         m.d.comb += counted.eq(token.step | token.evaluation)
@@ -239,7 +239,7 @@ class Sequencer(wiring.Component):
         with m.If(self.start):
             m.d.sync += self.step.eq(0)
 
-    def _commands(self, m: Module, state: State, countdown: Left) -> None:
+    def _commands(self, m: Module, state: State, countdown: Countdown) -> None:
         """The state machine of the commands."""
         training, evaluating, any_left = state.training, state.evaluating, state.any_left
         m.d.comb += [

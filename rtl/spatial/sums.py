@@ -15,7 +15,7 @@ from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.product import product
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.neuron import weights_layout
-from mgd.rtl.spatial.streams import sign_leap
+from mgd.rtl.spatial.sign_windows import sign_leap
 
 
 def sign_of(value, sign):
@@ -31,9 +31,9 @@ class FirstSums(wiring.Component):
     the first and the last of them, and no bit of a code is multiplied.  The sum holds until the
     next one is there.  A pipelined core takes all bits at once, from `codes`, and has an adder
     tree for each.  `codes` belong to a step that enters with or after its sample's last
-    plane, and so does `plain`, with which there is no perturbation; its `signs` belong to the clock
-    SIGNS_AFTER behind.  `z` of the one or two passes leaves `latency` clocks behind the codes;
-    `scale` is grid_frac − delta_exp.
+    plane, and so does `unperturbed`, which leaves the perturbation out; the step's `signs` belong
+    to the clock SIGNS_AFTER behind.  `z` of the one or two passes leaves latency_of() clocks behind
+    the codes; `scale` is grid_frac − delta_exp.
     """
 
     SIGNS_AFTER = 1
@@ -41,8 +41,9 @@ class FirstSums(wiring.Component):
 
     @staticmethod
     def weights_after(config: SpatialConfig) -> int:
-        """Clocks from a plane to its weights: where a gate is a LUT, the register is behind it, but
-        in a pipelined core, whose numbers depend on this."""
+        """Clocks from a plane to its weights.  Where a gate is a LUT of its own, the register is
+        behind it, so that plane and weights meet at once; but not in a pipelined core, whose
+        update_delay, and so its numbers, follow from this."""
         return FirstSums.SIGNS_AFTER if config.ccu2c or config.pipelined else 0
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -58,7 +59,7 @@ class FirstSums(wiring.Component):
                 "plane_last": In(1),
                 "codes": In(data.ArrayLayout(self.code_shape, self.fan_in)),
                 "signs": In(sign_leap(config, self.fan_in)),
-                "plain": In(1),
+                "unperturbed": In(1),
                 "scale": In(range(net.grid_frac + 1)),
                 "z": Out(data.ArrayLayout(signed(config.pre_bits(0)), config.passes)),
             }
@@ -122,9 +123,9 @@ class FirstSums(wiring.Component):
         else:
             after = _base_latency(cfg) - self.SIGNS_AFTER - tree_latency(count)
             sign_sum = self._sign_sum(m, codes, one, after)
-        plain = delayed(m, self.plain, _base_latency(cfg) - 1)
+        unperturbed = delayed(m, self.unperturbed, _base_latency(cfg) - 1)
         z = perturbed(
-            m, cfg, 0, base << cfg.input_shift, sign_sum << cfg.input_shift, plain, self.scale
+            m, cfg, 0, base << cfg.input_shift, sign_sum << cfg.input_shift, unperturbed, self.scale
         )
         m.d.comb += [self.z[k].eq(value) for k, value in enumerate(z)]
         return m
@@ -144,8 +145,8 @@ class FirstSums(wiring.Component):
         ccu2c = self.config.ccu2c
         sums = []
         for k in range(0, len(weights), 4):
-            # Two adders, as between the registers of a tree; where there are carry cells with
-            # room for them, three of the four gates are inside.
+            # Two adders one behind the other, as between the registers of a tree; in carry cells
+            # with inputs to spare, three of the four gates take no LUT.
             some, open_gates = weights[k : k + 4], gates[k : k + 4]
             width = max(map(len, some)) + (len(some) - 1).bit_length()
             total = Signal(signed(width), name=f"first_{k}")
@@ -190,7 +191,7 @@ class LaterSums(wiring.Component):
     """A later layer: W·x for each pass, by multipliers.
 
     Equals golden_model.forward.weighted_sums and pre_activation.  `x` is the activations of the
-    layer before, pass after pass; `z` leaves `latency` clocks later; `signs` belong to the clock
+    layer before, pass after pass; `z` leaves latency_of() clocks later; `signs` belong to the clock
     of x.
     """
 
@@ -207,7 +208,7 @@ class LaterSums(wiring.Component):
                 "weights": In(weights_layout(config, self.fan_in)),
                 "x": In(data.ArrayLayout(inputs, config.passes)),
                 "signs": In(sign_leap(config, self.fan_in)),
-                "plain": In(1),
+                "unperturbed": In(1),
                 "scale": In(range(net.grid_frac + 1)),
                 "z": Out(data.ArrayLayout(signed(config.pre_bits(layer)), config.passes)),
             }
@@ -223,7 +224,7 @@ class LaterSums(wiring.Component):
         cfg = self.config
         first, count = PRODUCT_LATENCY, self.fan_in + 1
         sums = first + tree_latency(count)
-        plain = delayed(m, self.plain, sums - 1)
+        unperturbed = delayed(m, self.unperturbed, sums - 1)
         signs = delayed(m, self.signs, first)
         if not cfg.nodes:
             # Σ s·x = Σ (x XOR s) + the number of inputs whose sign is −: it has room beside the
@@ -233,7 +234,8 @@ class LaterSums(wiring.Component):
             m.d.sync += minus.eq(sum(early[j] for j in range(self.fan_in)))
         bias = self.weights[self.fan_in]
         if cfg.pipelined:
-            # The weights of one clock: another step's would be there beside the products.
+            # The bias of the clock in which the products' weights were read: the weights change in
+            # every clock.
             bias = delayed(m, bias, first)
         for k in range(cfg.passes):
             x = [self.x[k][j] for j in range(self.fan_in)]
@@ -244,12 +246,14 @@ class LaterSums(wiring.Component):
             if cfg.nodes:
                 sign_sum = delayed(m, sign_of(one, signs[0]), tree_latency(count))
             else:
-                late = [delayed(m, value, first) for value in x]
-                leaves = [v ^ signs[j].replicate(len(v)).as_signed() for j, v in enumerate(late)]
+                x_delayed = [delayed(m, value, first) for value in x]
+                leaves = [
+                    v ^ signs[j].replicate(len(v)).as_signed() for j, v in enumerate(x_delayed)
+                ]
                 leaves.append(sign_of(one, signs[-1]) | minus)
                 bits = cfg.sign_sum_bits(self.layer)
                 sign_sum = add_tree(m, leaves, bits, ccu2c=cfg.ccu2c)
-            z = perturbed(m, cfg, self.layer, base, sign_sum, plain, self.scale, only=k)
+            z = perturbed(m, cfg, self.layer, base, sign_sum, unperturbed, self.scale, only=k)
             m.d.comb += self.z[k].eq(z[0])
         return m
 
@@ -257,28 +261,39 @@ class LaterSums(wiring.Component):
         # Without a reset it can be the multiplier's own register.
         later = Signal(signed(ACT_BITS), name="x_later", reset_less=True)
         m.d.sync += later.eq(x)
-        # Multipliers are in few columns, often far from the adders: the way has a clock of its own.
-        there = Signal(signed(len(weight) + ACT_BITS), name="product", reset_less=True)
-        m.d.sync += there.eq(product(m, later, weight, dsp=self.config.product_dsp))
-        return there
+        # Multipliers are in few columns, often far from the adders: the route has a clock of its
+        # own.
+        moved = Signal(signed(len(weight) + ACT_BITS), name="product", reset_less=True)
+        m.d.sync += moved.eq(product(m, later, weight, dsp=self.config.product_dsp))
+        return moved
 
 
 PRODUCT_LATENCY = 3
 
 
 def perturbed(
-    m: Module, cfg: SpatialConfig, layer: int, base, sign_sum, plain, scale, only: int | None = None
+    m: Module,
+    cfg: SpatialConfig,
+    layer: int,
+    base,
+    sign_sum,
+    unperturbed,
+    scale,
+    only: int | None = None,
 ) -> list:
-    """round(W·x ± δ·Σ s·x), 2 clocks later: + for pass 0, − for pass 1; both, or `only` one.
-    `plain` comes a clock before the sums."""
+    """round(W·x ± δ·Σ s·x), half up, 2 clocks later: + for pass 0, − for pass 1; both, or `only`
+    one.  `unperturbed` comes a clock before the sums, because a copy of it is a register here."""
     net = cfg.network
-    plain, scale = kept_copy(m, plain, "plain_here"), kept_copy(m, scale, "scale_here")
-    place = net.grid_frac - net.weight_frac
+    unperturbed, scale = (
+        kept_copy(m, unperturbed, "unperturbed_here"),
+        kept_copy(m, scale, "scale_here"),
+    )
+    left = net.grid_frac - net.weight_frac
     wide, shifted = (Signal(signed(cfg.sum_bits(layer)), name=n) for n in ("wide", "shifted"))
     half = Const(1 << (net.pre_shift - 1), net.pre_shift)
     m.d.sync += [
-        wide.eq((base << place) + half),
-        shifted.eq(Mux(plain, 0, sign_sum << scale)),
+        wide.eq((base << left) + half),
+        shifted.eq(Mux(unperturbed, 0, sign_sum << scale)),
     ]
     results = []
     for k in range(cfg.passes) if only is None else (only,):

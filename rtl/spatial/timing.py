@@ -1,4 +1,4 @@
-"""When what happens in the spatial core: clocks behind a token, from the units' own latencies."""
+"""The clock of every event in the spatial core, counted from its token: sums of latencies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mgd.golden_model.settings import Settings
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.layer import Layer
 from mgd.rtl.spatial.neuron import Synapses
-from mgd.rtl.spatial.shares import X_BEFORE_DELTA, Shares
 from mgd.rtl.spatial.sums import FirstSums
 from mgd.rtl.spatial.synapse import Synapse
+from mgd.rtl.spatial.update_terms import X_TO_DELTA, UpdateTerms
 from mgd.rtl.units.costs import cost_latency
 
 
@@ -25,21 +25,21 @@ class Timing:
     cost: int
     """… the costs."""
     delta: int
-    """… D."""
-    x_before: int
-    """… the activations that D is multiplied with."""
-    share: int
-    """… the shares, as they leave for the neurons."""
+    """… delta_cost."""
+    previous_x: int
+    """… the activations that delta_cost is multiplied with."""
+    update_term: int
+    """… the update terms, as they leave for the neurons."""
     update: int
-    """… the clock in which a synapse sees its share; what it changes is there a clock later."""
+    """… the clock in which a synapse sees its update term; G has changed a clock later."""
     change: int
-    """… the clock in which an update begins: all that its window adds is in the accumulators."""
+    """… the clock in which an update begins: the window's last term is in the accumulators."""
     weights: int
     """… the clock with new weights in all layers; but in a pipelined core the next window's first
     token may enter."""
     skew: tuple[int, ...]
-    """By how much later than `share` each layer gets its shares in a pipelined core: a step then
-    finds the weights of one and the same step in all layers."""
+    """By how many clocks more than `update_term` each layer gets its terms in a pipelined core: a
+    step then finds the weights of one and the same step in all layers."""
     delay: int
     """Steps that begin with a step or between it and the first one to find its update, in a
     pipelined core (golden_model.settings.Settings.update_delay); else 0."""
@@ -51,11 +51,11 @@ class Timing:
         for layer in range(net.depth):
             inputs.append(inputs[-1] + Layer.latency_of(config, layer))
         cost = inputs[-1] + cost_latency(net)
-        # A pipelined core has a register more on the long way from the difference to the products,
-        # and one on that from there to all neurons.
+        # A pipelined core has a register more on the long route from the difference to the
+        # products, and one on the route from there to all neurons.
         delta = cost + 1 + config.pipelined
-        share = delta + Shares.latency_of(config) + config.pipelined
-        update = share + Synapses.latency_of(config)
+        update_term = delta + UpdateTerms.latency_of(config) + config.pipelined
+        update = update_term + Synapses.latency_of(config)
         change = update + (1 if net.accumulators else 0)
         weights = change + Synapse.latency_of(config)
         skew, delay = (0,) * net.depth, 0
@@ -69,8 +69,8 @@ class Timing:
             inputs=tuple(inputs),
             cost=cost,
             delta=delta,
-            x_before=delta - X_BEFORE_DELTA,
-            share=share,
+            previous_x=delta - X_TO_DELTA,
+            update_term=update_term,
             update=update,
             change=change,
             weights=weights,

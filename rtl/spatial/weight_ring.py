@@ -12,18 +12,19 @@ from mgd.rtl.spatial.config import SpatialConfig
 TURN = 5
 """Clocks from one turn of the ring to the next."""
 COMPARES = 1
-"""Clocks from a new place, or a new target, to the register that compares them."""
+"""Clocks from a new position, or a new target, to the register that compares them."""
 
 
 class WeightRing(wiring.Component):
     """Turns the ring of all weights to the one that is asked for, while not `busy`.
 
-    Two clocks behind `turns` every weight moves on to the place before it: `last` is the first
-    place's, which leaves it, and the last place takes `first`.
-    A request's `word` is the number of a weight.  A read is answered 3 clocks after the request, a
-    write takes 7 and goes one further, so that the next number is there without a turn; each turn
-    before takes TURN clocks more.  `home` says that every weight is in its place, and `return_home`
-    turns them there, which takes up to four clocks besides.
+    Two clocks behind `turns` every weight moves on to the position before it: `leaving` is the
+    weight in the first position, and the last position takes `entering`.
+    A request's `word` is the number of a weight.  A read is answered 3 clocks after the request.  A
+    write takes 7 and leaves the ring one turn further, so that the next number is in front already;
+    each turn before that takes TURN clocks more.  `home` says that every weight is in its own
+    position, and `return_home` turns them there, which takes up to four clocks besides.
+    The host's weights are golden_model.trainer.Trainer.weights in their order.
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -38,8 +39,8 @@ class WeightRing(wiring.Component):
                 "return_home": In(1),
                 "home": Out(1),
                 "turns": Out(1),
-                "last": In(weight),
-                "first": Out(weight),
+                "leaving": In(weight),
+                "entering": Out(weight),
             }
         )
 
@@ -48,48 +49,49 @@ class WeightRing(wiring.Component):
         words = self.config.lane_words
         request = Signal(weight_request_layout(self.config))
         active, writing, returns = Signal(), Signal(), Signal()
-        place, target = Signal(range(words)), Signal(range(words))
-        """Number of the weight that is in the first place, and of the one that is to be there."""
-        differs, at_home, starts, still = Signal(), Signal(), Signal(), Signal(range(TURN))
-        opens, taken = Signal(), Signal()
+        position, target = Signal(range(words)), Signal(range(words))
+        """Numbers of the weight in the first position, and of the one that shall be there."""
+        differs, at_home, starts, settling = Signal(), Signal(), Signal(), Signal(range(TURN))
+        open_, accepted = Signal(), Signal()
         # `turns` is two registers away from the weights, that of a neuron and that of a group.
-        there, turn, moves = Signal(), Signal(), Signal()
+        turns_1, turns_2, moving = Signal(), Signal(), Signal()
         m.d.comb += [
             target.eq(Mux(active, request.word, 0)),
             self.home.eq(at_home & ~active),
-            # Much follows from a request: but for what may forbid it at once, a register.
-            self.request.ready.eq(opens & ~(self.busy | self.return_home)),
-            taken.eq(self.request.valid & self.request.ready),
+            # A register, except for the two signals that must forbid a request at once: much logic
+            # follows from a request.
+            self.request.ready.eq(open_ & ~(self.busy | self.return_home)),
+            accepted.eq(self.request.valid & self.request.ready),
             self.written.eq(writing),
-            moves.eq(self.turns | there | turn),
-            self.first.eq(Mux(writing, request.data, self.last)),
+            moving.eq(self.turns | turns_1 | turns_2),
+            self.entering.eq(Mux(writing, request.data, self.leaving)),
         ]
-        # `still` counts the clocks until the comparison is about what is there now.
+        # `settling` counts the clocks until the comparison is that of this position and target.
         m.d.sync += [
             self.turns.eq(starts),
-            there.eq(self.turns),
-            turn.eq(there),
-            opens.eq(~(taken | active | moves | self.reply.valid)),
+            turns_1.eq(self.turns),
+            turns_2.eq(turns_1),
+            open_.eq(~(accepted | active | moving | self.reply.valid)),
             returns.eq(self.return_home),
-            differs.eq(place != target),
-            at_home.eq(~(active | moves) & (place == 0)),
+            differs.eq(position != target),
+            at_home.eq(~(active | moving) & (position == 0)),
         ]
-        with m.If(turn):
-            m.d.sync += place.eq(Mux(place == words - 1, 0, place + 1))
+        with m.If(turns_2):
+            m.d.sync += position.eq(Mux(position == words - 1, 0, position + 1))
         with m.If(self.reply.ready):
             m.d.sync += self.reply.valid.eq(0)
-        with m.If(taken):
-            m.d.sync += [request.eq(self.request.payload), active.eq(1), still.eq(COMPARES)]
-        with m.Elif(still != 0):
-            m.d.sync += still.eq(still - 1)
+        with m.If(accepted):
+            m.d.sync += [request.eq(self.request.payload), active.eq(1), settling.eq(COMPARES)]
+        with m.Elif(settling != 0):
+            m.d.sync += settling.eq(settling - 1)
         with m.Elif((active | returns) & differs):
             m.d.comb += starts.eq(1)
-            m.d.sync += still.eq(TURN - 1)
+            m.d.sync += settling.eq(TURN - 1)
         with m.Elif(active & request.write & ~writing):
             m.d.comb += starts.eq(1)
             m.d.sync += writing.eq(1)
-        with m.Elif(active & (~request.write | turn)):
-            m.d.sync += [active.eq(0), writing.eq(0), still.eq(COMPARES)]
+        with m.Elif(active & (~request.write | turns_2)):
+            m.d.sync += [active.eq(0), writing.eq(0), settling.eq(COMPARES)]
             with m.If(~request.write):
-                m.d.sync += [self.reply.valid.eq(1), self.reply.payload.eq(self.last)]
+                m.d.sync += [self.reply.valid.eq(1), self.reply.payload.eq(self.leaving)]
         return m

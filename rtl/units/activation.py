@@ -29,13 +29,14 @@ class Activation(wiring.Component):
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
     saturated, output, tag}.  One result per clock, latency_of() clocks later; stalls as a whole.
     `stores` is high while a hidden node's result is on `o`.
-    The network's hidden and output activations are both there, chosen by `output`.  Those that
+    The network's hidden and output activations are both built; `output` selects one.  Those that
     have a table take one multiplier for both, with `dsp` in a DSP block, and with `table_memory`
     two block RAMs for the tables, which are in logic otherwise; or none of these, with
     `shared_tables`: then a rtl.lib.piecewise.SharedTables is asked at `table_position`, with
     `table_beyond`, in the clocks in which `table_asked` is high.  Nothing may stall then.
-    position_register: a table's position has a register, behind what limits a pre-activation to
-    the table; it is a clock more.  (Without it the shared tables do that: table_beyond.)
+    position_register: a table's position has a register, behind the logic that limits a
+    pre-activation to the table; it is a clock more.  (Without it the shared tables limit it:
+    table_beyond.)
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Activation(wiring.Component):
         valid = self.i.valid
         output, tag = self.i.payload.output, self.i.payload.tag
         for _ in range(self.latency):
-            last_valid, last_output = valid, output
+            previous_valid, previous_output = valid, output
             valid_next, output_next = Signal(), Signal()
             tag_next = Signal.like(tag)
             with m.If(enable):
@@ -111,8 +112,9 @@ class Activation(wiring.Component):
                 ]
             valid, output, tag = valid_next, output_next, tag_next
 
+        # A register beside those of the last stage: the activation memory is far away.
         with m.If(enable):
-            m.d.sync += self.stores.eq(last_valid & ~last_output)
+            m.d.sync += self.stores.eq(previous_valid & ~previous_output)
         value = self.o.payload
         m.d.comb += [
             self.o.valid.eq(valid),
@@ -148,7 +150,7 @@ class Activation(wiring.Component):
         if not self.tables:
             return {}
         z, pre_frac, bits = self.i.payload.value, self.network.pre_frac, self.position_bits
-        # A position with zeros behind it is the same place of the same table.
+        # Zeros below a position leave it the same, so both tables take the wider position.
         positions = [
             table.position(z, pre_frac) << (bits - table.position_bits(pre_frac))
             for table in self.tables

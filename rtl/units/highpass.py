@@ -1,4 +1,4 @@
-"""Continuous MGD's filter: D from the sequence of costs, one a step."""
+"""Continuous MGD's filter: delta_cost from the sequence of costs, one a step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from mgd.rtl.lib.delay import delayed
 class HighPass(wiring.Component):
     """Equals golden_model.update.highpass.HighPass, for one seed.
 
-    A cost C enters with `valid`; LATENCY clocks later `done` is high and `delta` is D.  The next
-    cost may come in that clock at the earliest.  `restart`: the next one is the first.
+    A cost C enters with `valid`; LATENCY clocks later `done` is high and `delta` is delta_cost.
+    The next cost may come in that clock at the earliest.  `restart`: the next one is the first.
 
-    What is kept is the costs' moving average A = C − H, where H is the golden model's filter:
-    A moves towards C by the 2^-exp part of the distance, rounded half up, and never beyond.  So A
-    is between the least and the largest cost, which bounds H and makes |D| twice a cost at most.
+    The state is the costs' moving average A = C − H, where H is the golden model's filter: A moves
+    towards C by the 2^-exp part of the distance, rounded half up, and never beyond.  So A is
+    between the least and the largest cost, which bounds H and makes |delta_cost| twice a cost at
+    most.
     """
 
     LATENCY = 2
@@ -46,7 +47,8 @@ class HighPass(wiring.Component):
         cost = Signal(self._bits)
         m.d.comb += cost.eq(Cat(Const(0, EXTRA_FRAC), self.cost))
 
-        # distance >> exp, rounded half up: the bit below is the carry.
+        # distance >> exp, rounded half up: the highest bit that is dropped is the carry.  H is the
+        # distance less that part, whose inverse and carry are added.
         part, rounds = distance[self.exp :].as_signed(), distance[self.exp - 1]
         moved = delayed(m, self.valid, 1)
         m.d.comb += self.done.eq(delayed(m, moved, 1))

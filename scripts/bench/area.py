@@ -14,7 +14,9 @@ import click
 from amaranth.lib import wiring
 
 from mgd.api.backends import sample_words
-from mgd.boards.estimate.area import FAMILIES, Area, measure, to_rtlil
+from mgd.boards.estimate.area import measure, to_rtlil
+from mgd.boards.families.registry import COUNTED
+from mgd.boards.families.usage import Area
 from mgd.boards.simulated.board import CLOCK_HZ
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
@@ -23,9 +25,9 @@ from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector, tag_layout
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.loop_engine import LoopEngine
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import Schedule
-from mgd.rtl.folded.sweeper import Sweeper
+from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.memory.samples import SampleMemory
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link
@@ -86,8 +88,8 @@ PARTS: dict[str, Part] = {
     "activation": lambda config, words: Activation(config.network, tag_layout(config)),
     "cost mse": _cost("mse"),
     "cost cross_entropy": _cost("cross_entropy"),
-    "schedule": lambda config, words: Schedule(config),
-    "sweeper": lambda config, words: Sweeper(config),
+    "schedule": lambda config, words: StepControl(config),
+    "sweeper": lambda config, words: LoopEngine(config),
     "samples": lambda config, words: SampleMemory(config.network, words),
     "control": lambda config, words: Control(config, words, CLOCK_HZ),
     "link": lambda config, words: Link(),
@@ -101,7 +103,7 @@ PARTS: dict[str, Part] = {
 def rows(
     task: Task, lanes: int, families: list[str], parts: list[str], seen: Callable[..., None]
 ) -> list[dict[str, Any]]:
-    """Cells of each part on each family; `seen` hears of each row as it is there, in order.
+    """Cells of each part on each family; `seen` is called with each, in order.
 
     Raises UserError where lanes do not fit the network or synthesis fails.
     """
@@ -165,7 +167,7 @@ def compared(new: dict[str, Any], old: dict[str, int] | None) -> tuple[list[str]
 @click.command()
 @click.option("--task", "task_name", default="digits", show_default=True, metavar="TASK_OR_TOML")
 @click.option("--lanes", type=click.IntRange(min=1), metavar="N", help="Default: the task's.")
-@click.option("--family", type=click.Choice([*FAMILIES, "both"]), default="both", show_default=True)
+@click.option("--family", type=click.Choice([*COUNTED, "both"]), default="both", show_default=True)
 @click.option(
     "--part",
     "parts",
@@ -202,7 +204,7 @@ def area(
     """
     task = Task.load(task_name)
     lanes = task.lanes if lanes is None else lanes
-    families = list(FAMILIES) if family == "both" else [family]
+    families = list(COUNTED) if family == "both" else [family]
     wanted = list(parts) or [part for part in PARTS if not (quick and part == WHOLE)]
     old = recorded(check_file) if check_file is not None else {}
     failed: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +22,13 @@ from mgd.scripts.commands.build import Printer, task_design
 from mgd.scripts.common.checkout import ROOT, in_checkout
 from mgd.scripts.common.clocks import measured_clocks
 from mgd.scripts.common.markers import replace_between
+from mgd.scripts.common.sources import build_sources
 
 
 class Case(NamedTuple):
     """A task on a board; lanes: None for the spatial core, whose method, window, difference and
-    schedule follow, the task's where they are None; fixed: settings that are wiring, with commas.
+    schedule follow, the task's where they are None; fixed: settings that are
+    constants, separated by commas.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Case(NamedTuple):
     def loaded(self) -> Task:
         return Task.load(self.task).with_overrides(
             core="folded" if self.lanes else "spatial",
+            lanes=self.lanes,
             method=self.method,
             tau_theta=self.tau_theta,
             difference=self.difference,
@@ -66,7 +68,7 @@ CASES = (
 
 
 def case_of(row: dict[str, Any]) -> Case:
-    """What a recorded row is of."""
+    """The case that a recorded row was built from."""
     return Case._make(row.get(name) for name in Case._fields)
 
 
@@ -76,7 +78,7 @@ HEAD = ("board", "task", "core", "LUT", "DSP", "RAM", "MHz", "fmax MHz", "clocks
 def measure(case: Case, options: Options) -> dict[str, Any]:
     """Build one case (or take it from the cache) and count its clocks per step."""
     board, task = find_board(case.board), case.loaded()
-    design = task_design(board, task, case.lanes, None)
+    design = task_design(board, task)
     built = build(design, options, Printer(quiet=True))
     report = with_speed(built.report, measured_clocks(task, design.config))
     used = {kind: count["used"] for kind, count in report["resources"].items()}
@@ -92,22 +94,18 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
         "seed": report["seed"],
         "attempts": len(report["attempts"]),
         "digest": report["digest"],
-        "made_of": made_of(),
+        "made_of": made_of(case),
     }
 
 
-def made_of() -> str:
-    """SHA-256 of all that decides what a core is and how it is built."""
-    texts = [
-        path.read_bytes()
-        for folder in ("golden_model", "rtl", "boards")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    ]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+def made_of(case: Case, root: Path = ROOT) -> str:
+    """A digest of the sources of a case's core and build."""
+    kind = "folded" if case.lanes else "spatial"
+    return build_sources(kind, find_board(case.board).fpga_family).digest(root)
 
 
 def core_text(row: dict[str, Any]) -> str:
-    """8 lanes; or spatial, wp, tau_theta 100: what is wiring there, or its schedule instead."""
+    """A core as text: 8 lanes; or spatial, wp, tau_theta 100; or spatial, wp, pipelined."""
     mark = " †" if row.get("earlier") else ""
     fixed = f", fixed {row['fixed'].replace(',', ', ')}" if row.get("fixed") else ""
     if row["lanes"]:
@@ -213,12 +211,14 @@ def boards(
 
 def with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of all CASES in their order: these, and for the others those in `path`, marked as
-    `earlier` where anything that cores are made of has changed since."""
+    `earlier` where their sources have changed since."""
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError):
         earlier = []
-    now = made_of()
-    kept = [row if row.get("made_of") == now else {**row, "earlier": True} for row in earlier]
-    known = {case_of(row): row for row in [*kept, *rows]}
+    known = {case_of(row): row for row in earlier}
+    for case, row in known.items():
+        if case in CASES and row.get("made_of") != made_of(case):
+            known[case] = {**row, "earlier": True}
+    known |= {case_of(row): row for row in rows}
     return [known[case] for case in CASES if case in known]

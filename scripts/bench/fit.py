@@ -13,30 +13,26 @@ import click
 import numpy as np
 
 from mgd.api.backends import sample_words
-from mgd.boards.devices import ECP5, ICE40
 from mgd.boards.estimate import logic_cells as estimate
-from mgd.boards.estimate.area import FAMILIES, measure
-from mgd.boards.estimate.blocks import core_dsps, sample_memories
-from mgd.boards.estimate.capacity import core_blocks, core_config, core_design
+from mgd.boards.estimate.area import measure
+from mgd.boards.estimate.folded import FoldedResources
 from mgd.boards.estimate.logic_cells import FEATURES, apply, features
+from mgd.boards.families.registry import COUNTED, netlist_cells
 from mgd.boards.flow import commands as flow
-from mgd.boards.flow import pll
 from mgd.boards.registry import find_board
 from mgd.golden_model.network import Network
 from mgd.host.runs.folder import check_json, write_json
 from mgd.host.task.task import Task
 from mgd.protocol.fixed_settings import Fixed, fixed_settings
+from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.bench.group import json_option, record
-
-BOARDS = {ICE40: "icebreaker", ECP5: "ulx3s-25f"}
-"""Family: the board whose whole top level is synthesised."""
 
 
 @dataclass(frozen=True)
 class Case:
     """A task's network, changed, on a number of lanes.
 
-    shared_dsps: as in rtl.folded.config.CoreConfig; None: what the board has left.
+    shared_dsps: as in rtl.folded.config.CoreConfig; None: as many as the lanes leave.
     """
 
     task: str
@@ -45,13 +41,13 @@ class Case:
     held_out: bool = False
     shared_dsps: int | None = None
     fixed: tuple[str, ...] = ()
-    """Settings that are wiring."""
+    """Settings that are constants."""
 
     def network(self) -> Network:
         return replace(Task.load(self.task).network(), **self.changes)
 
-    def wiring(self) -> Fixed:
-        """What is fixed, with the task's values."""
+    def fixed_values(self) -> Fixed:
+        """The fixed settings with the task's values."""
         return fixed_settings(Task.load(self.task).settings(), self.fixed)
 
 
@@ -78,40 +74,47 @@ CASES = (
 )
 
 
+def placed(case: Case, family: str) -> FoldedResources:
+    """The core of a case on the reference board of an FPGA family."""
+    board = find_board(netlist_cells(family).reference_board)
+    core = FoldedResources.fitted(
+        board, CoreConfig(case.network(), case.lanes, fixed=case.fixed_values())
+    )
+    if case.shared_dsps is None:
+        return core
+    return FoldedResources(board, replace(core.config, shared_dsps=case.shared_dsps))
+
+
 def synthesised(case: Case, family: str) -> dict[str, Any]:
-    """Cells of one case, counted, and what the estimate goes by."""
-    board = find_board(BOARDS[family])
-    task = Task.load(case.task)
-    config = core_config(board, case.network(), case.lanes, case.wiring())
-    if case.shared_dsps is not None:
-        config = replace(config, shared_dsps=case.shared_dsps)
-    design = core_design(board, config, sample_words(task), None)
-    setting = pll.search(family, board.clock_hz, board.device.start_hz)
-    files = dict(flow.elaborate(design, setting).files)
+    """A row of the record: a case's cells as counted, and the features of its estimate."""
+    core = placed(case, family)
+    board = core.board
+    design = core.unchecked_design(sample_words(Task.load(case.task)), None)
+    clock_plan = board.fpga_family.pll.search(board.clock_hz, board.device.start_hz)
+    files = dict(flow.elaborate(design, clock_plan).files)
     area = measure(files[flow.DESIGN], family)
-    blocks = core_blocks(board, config) + sample_memories(board.device, design.sample_memory).blocks
     return {
         "family": family,
         "task": case.task,
         "lanes": case.lanes,
         "changes": case.changes,
         "held_out": case.held_out,
-        "shared_dsps": config.shared_dsps,
+        "shared_dsps": core.config.shared_dsps,
         "fixed": list(case.fixed),
         "sample_memory": design.sample_memory,
-        "features": features(board.device, config, design.sample_memory),
+        "features": features(board.device, core.config, design.sample_memory),
         "logic_cells": area.logic_cells,
         "rams": area.rams,
-        "rams_estimate": blocks,
+        "rams_estimate": core.blocks(design.sample_memory),
         "dsps": area.dsps,
-        "dsps_estimate": core_dsps(board.device, config),
+        "dsps_estimate": core.dsps(),
     }
 
 
 def fitted(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Coefficients, none negative, with the least sum of squared relative errors.
 
-    rows: of one family; held-out ones are not looked at.
+    rows: of one family; held-out ones are not used.
     """
     from sklearn.linear_model import LinearRegression
 
@@ -120,12 +123,12 @@ def fitted(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
     counted = np.array([row["logic_cells"] for row in used], dtype=float)
     model = LinearRegression(positive=True, fit_intercept=False)
     model.fit(sizes, counted, sample_weight=counted**-2)
-    # Rounded before anything is reckoned with them: the file then says all there is.
+    # Rounded before they are used, so that the file holds exactly the values in use.
     return {name: round(float(c), 4) for name, c in zip(FEATURES, model.coef_, strict=True)}
 
 
 def measured(families: Iterable[str], seen: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Rows of all cases; `seen` hears of each as it is there, in order."""
+    """Rows of all cases; `seen` is called with each as soon as it is there, in order."""
     wanted = [(case, family) for family in families for case in CASES]
     rows = []
     # Each thread waits for a Yosys of its own.
@@ -137,7 +140,7 @@ def measured(families: Iterable[str], seen: Callable[[str], None]) -> list[dict[
 
 
 def title(row: dict[str, Any]) -> str:
-    """A case as people read it: digits, 4 lanes, layers 64-16-10."""
+    """A case as text: digits, 4 lanes, 64-16-10."""
     parts = [row["task"], f"{row['lanes']} lanes"]
     changes = row["changes"]
     if "layers" in changes:
@@ -161,8 +164,8 @@ def fit(json_file: Path | None) -> None:
     """
     if json_file is not None:
         check_json(json_file)
-    rows = measured(FAMILIES, click.echo)
-    models = {family: fitted(row for row in rows if row["family"] == family) for family in FAMILIES}
+    rows = measured(COUNTED, click.echo)
+    models = {family: fitted(row for row in rows if row["family"] == family) for family in COUNTED}
     for row in rows:
         row["estimate"] = round(apply(models[row["family"]], row["features"]))
         row["error"] = round(row["estimate"] / row["logic_cells"] - 1, 4)

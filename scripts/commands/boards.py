@@ -1,9 +1,8 @@
-"""`mgd boards`: what can be built for, and how it is flashed."""
+"""`mgd boards`: the known boards, and how each is flashed."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -66,13 +65,17 @@ def row(board: Board) -> list[str]:
 
 def details(board: Board) -> dict[str, Any]:
     """All of a description, names for machines."""
-    device = asdict(board.device)
-    del device["block_shapes"], device["start_hz"]
+    device = board.device
     return {
         "board": board.name,
         "title": board.title,
-        "device": device.pop("name"),
-        **device,
+        "device": device.name,
+        "family": device.fpga_family.name,
+        "luts": device.luts,
+        "dsps": device.dsps,
+        "blocks": device.blocks,
+        "block_bits": device.block_bits,
+        "sprams": device.sprams,
         "clock_hz": board.clock_hz,
         "serial": board.serial,
         "baud": board.baud,
@@ -85,7 +88,7 @@ def details(board: Board) -> dict[str, Any]:
 
 
 def markdown(listed: list[Board]) -> str:
-    """The table of the documentation: what is listed, and how each is flashed."""
+    """The table of the documentation: the boards, and how each is flashed."""
     head = [*COLUMNS, "flashed by"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += [f"| {' | '.join([*row(board), f'`{board.flash}`'])} |" for board in listed]

@@ -9,17 +9,14 @@ import click
 
 from mgd.api.backends import for_core, sample_words
 from mgd.boards.board import DESCRIPTION_ONLY, Board
-from mgd.boards.estimate.capacity import make_design
-from mgd.boards.estimate.spatial_resources import spatial_config, spatial_design
+from mgd.boards.design import Design
+from mgd.boards.estimate.kinds import fitted, kind_of
 from mgd.boards.flow.build import Built, build
 from mgd.boards.flow.build_report import summary, with_speed
-from mgd.boards.flow.commands import Design
 from mgd.boards.flow.timing_closure import SEEDS, Options
 from mgd.boards.registry import find_board
 from mgd.golden_model.errors import UserError
 from mgd.host.task.task import Task
-from mgd.protocol.fixed_settings import NAMED
-from mgd.rtl.spatial.config import SpatialConfig
 from mgd.scripts.common.build_folder import check_build_folder, write_build
 from mgd.scripts.common.clocks import measured_clocks
 from mgd.scripts.common.fix_option import fix_option
@@ -113,8 +110,8 @@ def build_command(
     if clock is not None and not 1 <= clock <= 1000:
         raise UserError(f"--clock {clock:g}: must be 1 to 1000 MHz")
     wanted = sample_words(task)
-    design = task_design(board, task, None if lanes == "auto" else task.lanes, baud)
-    out = out or Path("build") / f"{task.name}-{board.name}-{core_name(design)}"
+    design = task_design(board, task, baud, most_lanes=lanes == "auto")
+    out = out or Path("build") / f"{task.name}-{board.name}-{build_label(design)}"
     check_build_folder(out)
     options = Options(
         clock_hz=None if clock is None else round(clock * 1e6),
@@ -146,30 +143,25 @@ def build_command(
         click.echo(f"{summary(report)}\n  written    {out}")
 
 
-def task_design(board: Board, task: Task, lanes: int | None, baud: int | None) -> Design:
-    """The design of a task's core on a board; lanes: None for as many as fit.
+def task_design(
+    board: Board, task: Task, baud: int | None = None, *, most_lanes: bool = False
+) -> Design:
+    """The design of a task's core on a board.
 
-    Raises UserError where it does not fit.
+    baud: None for the board's.  most_lanes: as many as fit, in place of the task's.  Raises
+    UserError where the core does not fit.
     """
-    network, wanted = task.network(), sample_words(task)
-    if task.core == "spatial":
-        config = spatial_config(board, network, task.settings(), task.fixed)
-        return spatial_design(board, config, wanted, baud)
-    return make_design(board, network, lanes, wanted, baud, task.fixed, task.core_layout().variant)
+    core, words = fitted(board, task.core_layout()), sample_words(task)
+    return (core.with_most_lanes(words) if most_lanes else core).design(words, baud)
 
 
-def core_name(design: Design) -> str:
-    """What tells a task's builds for one board apart: the lanes, or the wiring."""
-    config = design.config
-    if isinstance(config, SpatialConfig):
-        return f"spatial-{'np' if config.nodes else 'wp'}{'-pipelined' * config.pipelined}"
-    return "-".join(
-        [str(config.lanes), *(str(value) for name, value in config.fixed if name in NAMED)]
-    )
+def build_label(design: Design) -> str:
+    """The name that distinguishes a task's builds for one board."""
+    return kind_of(design.config)(design.board, design.config).label
 
 
 def finished_report(built: Built, task: Task, clocks: float | None) -> dict:
-    """A build's report with what only the task knows."""
+    """A build's report with the task's name, method and schedule, and the training speed."""
     asked = {"task": task.name, "method": task.method, "schedule": task.schedule}
     return {**asked, **with_speed(built.report, clocks)}
 

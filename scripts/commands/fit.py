@@ -9,16 +9,13 @@ import click
 
 from mgd.api.backends import for_core, sample_words
 from mgd.boards.board import Board
-from mgd.boards.estimate.fit import NO, TIGHT, Fit, Resource, assess, average_clocks, remedies
-from mgd.boards.estimate.spatial_fit import SpatialFit
-from mgd.boards.estimate.spatial_fit import assess as assess_spatial
+from mgd.boards.estimate.fit import NO, TIGHT, Fit, Resource, assess, remedies
 from mgd.boards.registry import boards as known_boards
 from mgd.boards.registry import find_board
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
 from mgd.host.runs.folder import check_json
 from mgd.host.task.task import Task
-from mgd.rtl.spatial.timing import clocks_per_step
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.common.clocks import looked_at
 from mgd.scripts.common.fix_option import fix_option
@@ -39,7 +36,7 @@ TITLES = (
 )
 START = "start"
 OFFERED_PARAMETERS = 1000
-"""Larger networks are not looked at for a spatial core, unless one is asked for."""
+"""Above so many parameters a spatial core is estimated only on request."""
 
 
 class Clock(NamedTuple):
@@ -57,7 +54,7 @@ def default_lanes(task: Task) -> list[int]:
 
 
 def clock_of(board: Board, task: str, lanes: int, builds: list[dict[str, Any]]) -> Clock:
-    """The clock to reckon with.
+    """The clock of a folded core.
 
     That of the recorded build of this board with as many lanes or, failing that, the fewest
     above: more lanes are not faster.  Without one, the first clock that a build tries.
@@ -72,16 +69,17 @@ def clock_of(board: Board, task: str, lanes: int, builds: list[dict[str, Any]]) 
 def table(
     task: Task, boards: list[Board], lanes: list[int] | None, builds: list[dict[str, Any]]
 ) -> list[tuple[Fit, Clock]]:
-    """All boards and lanes; lanes = None: the default ones, up to the first that is too many.
+    """A folded core on all boards and lanes; lanes = None: the default ones, up to the first that
+    is too many.
 
     Raises UserError where the network cannot use so many lanes.
     """
     rows = []
-    network, wanted = task.network(), sample_words(task)
+    wanted = sample_words(task)
     for board in boards:
         fitted = False
         for count in lanes or default_lanes(task):
-            fit = assess(board, network, count, wanted, task.fixed, task.core_layout().variant)
+            fit = assess(board, task.with_overrides(lanes=count).core_layout(), wanted)
             rows.append((fit, clock_of(board, task.name, count, builds)))
             if lanes is None and fitted and fit.verdict == NO:
                 break
@@ -89,8 +87,16 @@ def table(
     return rows
 
 
+def spatial_table(
+    task: Task, boards: list[Board], builds: list[dict[str, Any]]
+) -> list[tuple[Fit, Clock]]:
+    """A task's spatial core on all boards."""
+    core, wanted = task.core_layout(), sample_words(task)
+    return [(assess(board, core, wanted), spatial_clock(board, task, builds)) for board in boards]
+
+
 def remark(fit: Fit, others: list[Board], settings: Settings | None = None) -> str:
-    """The verdict; where it is no, what lacks, by how much, and what would help."""
+    """The verdict; where it is no, the missing resources and the remedies."""
     if fit.verdict != NO:
         return fit.verdict + _because(room(fit))
     notes = lacking(fit.short)
@@ -102,7 +108,7 @@ def remark(fit: Fit, others: list[Board], settings: Settings | None = None) -> s
 
 
 def lacking(short: list[Resource]) -> list[str]:
-    """By how much each resource is too scarce."""
+    """Each missing resource and its amount."""
     return [
         f"{part.lacking:,} {part.name} too many"
         + (f" ({part.lacking / part.available:+.0%})" if part.available else "")
@@ -110,8 +116,8 @@ def lacking(short: list[Resource]) -> list[str]:
     ]
 
 
-def room(fit: Fit | SpatialFit) -> list[str]:
-    """What to know of a core that fits."""
+def room(fit: Fit) -> list[str]:
+    """Remarks about a core that fits."""
     notes = ["logic within the estimate's error"] if fit.verdict == TIGHT else []
     if fit.sample_memory < fit.wanted:
         notes.append(f"room for {fit.sample_memory / fit.wanted:.0%} of the samples")
@@ -122,18 +128,32 @@ def _because(notes: list[str]) -> str:
     return f": {', '.join(notes)}" if notes else ""
 
 
-def as_row(
-    fit: Fit | SpatialFit, lanes: int | None, clock: Clock, clocks: float, text: str
-) -> dict[str, Any]:
-    """A row for machines.  lanes: None for a spatial core, whose schedule follows; text: the
-    verdict and why."""
-    parts = {"logic_cells": fit.cells, "dsps": fit.dsps, "rams": fit.blocks}
-    if isinstance(fit, Fit):
-        parts["sprams"] = fit.sprams
+def as_rows(fits: list[tuple[Fit, Clock]], task: Task, others: list[Board]) -> list[dict[str, Any]]:
+    """Rows for machines of a task's core.  others: boards to search for one where it would fit."""
+    settings, codes = task.settings(), looked_at(task)
+    return [
+        as_row(
+            fit,
+            clock,
+            fit.core.clocks_per_step(fit.config, settings, codes),
+            remark(fit, others, settings),
+        )
+        for fit, clock in fits
+    ]
+
+
+def as_row(fit: Fit, clock: Clock, clocks: float, text: str) -> dict[str, Any]:
+    """A row for machines.  clocks: per step; text: the verdict and why."""
+    parts = {
+        "logic_cells": fit.cells,
+        "dsps": fit.dsps,
+        "rams": fit.blocks,
+        "sprams": fit.sprams,
+    }
     return {
         "board": fit.board.name,
-        "lanes": lanes,
-        "schedule": fit.config.schedule if isinstance(fit, SpatialFit) else SEQUENTIAL,
+        "lanes": fit.core.lanes,
+        "schedule": fit.core.pipelining,
         **{k: {"used": part.used, "available": part.available} for k, part in parts.items()},
         "calibrated": fit.calibrated,
         "sample_memory": fit.sample_memory,
@@ -164,24 +184,8 @@ def spatial_task(task: Task, schedule: str | None, fixed: list[str] | None) -> T
         return None
 
 
-def spatial_rows(
-    spatial: Task, boards: list[Board], builds: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """A row for a task's spatial core on each board."""
-    network, settings = spatial.network(), spatial.settings()
-    wanted = sample_words(spatial)
-    rows = []
-    for board in boards:
-        fit = assess_spatial(board, network, settings, wanted, spatial.fixed)
-        clock = spatial_clock(board, spatial, builds)
-        notes = lacking(fit.short) if fit.verdict == NO else room(fit)
-        text = fit.verdict + _because(notes)
-        rows.append(as_row(fit, None, clock, clocks_per_step(fit.config, settings), text))
-    return rows
-
-
 def spatial_clock(board: Board, task: Task, builds: list[dict[str, Any]]) -> Clock:
-    """That of the recorded build of this very core, or the first that a build tries."""
+    """The clock of the recorded build of the same core, or the first that a build tries."""
     for row in builds:
         if row["board"] == board.name and serves(row, task):
             kind = _spatial_name(task.schedule)
@@ -248,23 +252,14 @@ def fit(
     known = list(known_boards().values())
     chosen = [find_board(name) for name in dict.fromkeys(names)] or known
     builds = recorded_builds(RECORDED)
-    network, settings, codes = task.network(), task.settings(), looked_at(task)
-    rows = [
-        as_row(
-            found,
-            found.config.lanes,
-            clock,
-            average_clocks(found.config, settings, codes),
-            remark(found, known, settings),
-        )
-        for found, clock in table(task, chosen, sorted(set(lanes)) or None, builds)
-    ]
+    rows = as_rows(table(task, chosen, sorted(set(lanes)) or None, builds), task, known)
+    if spatial is not None and not lanes:
+        rows += as_rows(spatial_table(spatial, chosen, builds), spatial, known)
+    network, settings = task.network(), task.settings()
     click.echo(
         f"{network.describe()}, {settings.method}, {settings.difference}, "
         f"{'with' if network.accumulators else 'no'} accumulators"
     )
-    if spatial is not None and not lanes:
-        rows += spatial_rows(spatial, chosen, builds)
     lines = [list(TITLES), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -279,7 +274,7 @@ def fit(
 
 
 def legends(rows: list[dict[str, Any]]) -> list[str]:
-    """What the numbers and signs of a table mean."""
+    """The legend of the table."""
     found = [
         "\nsamples: 16-bit words.  steps/s: MHz over clocks per step; MHz is the first clock that "
         "a build tries"

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mgd.api.backends import for_core, sample_words, say
+from mgd.boards.families.registry import COUNTED
 from mgd.boards.simulated import board as simulated
 from mgd.boards.simulated.trace import Trace
 from mgd.golden_model.seeds import initial_weights
@@ -20,7 +21,7 @@ from mgd.host.task.pipelining import schedule_text
 from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.lockstep import Lockstep, MismatchError
-from mgd.scripts.commands.verify_netlist import FAMILIES, Comparison, compare, prepared
+from mgd.scripts.commands.verify_netlist import Comparison, compare, prepared
 from mgd.scripts.common.fix_option import fix_option
 from mgd.scripts.common.schedule_option import schedule_option
 
@@ -42,8 +43,8 @@ QUIET_SECONDS = 10
 @click.option(
     "--netlist",
     "family",
-    type=click.Choice(list(FAMILIES)),
-    help="Simulate what synthesis made of the board, for this family of FPGAs.",
+    type=click.Choice(list(COUNTED)),
+    help="Simulate the synthesised netlist of this FPGA family in place of the design.",
 )
 @click.option(
     "--json",

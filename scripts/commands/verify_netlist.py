@@ -26,8 +26,6 @@ from mgd.host.task.task import Task
 from mgd.protocol.record import Samples
 from mgd.rtl.lockstep import MismatchError
 
-FAMILIES = tuple(netlist.FAMILIES)
-
 CHUNK_STEPS = 5
 """Steps between two comparisons in the first run."""
 TRAIN_SAMPLES, TEST_SAMPLES = 24, 16
@@ -67,15 +65,7 @@ def prepared(task: Task, family: str, comparison: Comparison, notify: Notify) ->
     train, test = few(task)
     words = (len(train) + len(test)) * task.core_layout().record_stride
     begin = time.perf_counter()
-    if task.core == "spatial":
-        design = netlist.spatial_design_for(
-            *(family, task.network(), task.settings(), words, task.fixed)
-        )
-    else:
-        design = netlist.design_for(
-            *(family, task.network(), task.lanes, words + words % 2),
-            *(task.fixed, task.core_layout().variant),
-        )
+    design = netlist.design_for(family, task.core_layout(), words)
     made = netlist.synthesise(design, notify)
     middle = time.perf_counter()
     program = netlist.compiled(made, notify)

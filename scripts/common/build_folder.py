@@ -1,4 +1,4 @@
-"""The folder that a build leaves: bitstream, report.json, summary.txt, whole or not there."""
+"""The folder of a build: bitstream, report.json, summary.txt, complete or absent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _ours(path: Path) -> bool:
 
 
 def write_build(out: Path, built: Built, report: dict[str, Any]) -> None:
-    """Write the folder.  Raises UserError, and leaves what was there, if it fails."""
+    """Write the folder.  Raises UserError, and leaves an older build there, if it fails."""
     check_build_folder(out)
     temporary = None
     try:

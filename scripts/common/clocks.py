@@ -1,34 +1,28 @@
-"""Clocks per training step of a task: reckoned, or counted by the core on the simulated board."""
+"""Clocks per training step of a task: computed, or counted by the core on the simulated board."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 
 from mgd.api.backends import say
-from mgd.boards.estimate.fit import average_clocks
+from mgd.boards.estimate.kinds import kind_of
 from mgd.boards.simulated import board as simulated
 from mgd.golden_model.seeds import initial_weights
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
 from mgd.protocol.record import Samples
 from mgd.rtl.core_kinds import AnyConfig, config_for
-from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.timing import clocks_per_step
 
 SAMPLES = 32
 STEPS = 1024
-"""At least; whole periods of tau_x, tau_p and tau_theta where they are longer."""
+"""The fewest; whole periods of tau_x, tau_p and tau_theta where they are longer."""
 
 
 def reckoned_clocks(task: Task) -> float:
     """Clocks per step of the task's core, where nothing waits; with skip_zeros the mean over its
     first samples."""
     config = config_for(task.core_layout())
-    if isinstance(config, SpatialConfig):
-        return clocks_per_step(config, task.settings())
-    return average_clocks(config, task.settings(), looked_at(task))
+    return kind_of(config).clocks_per_step(config, task.settings(), looked_at(task))
 
 
 def looked_at(task: Task, count: int = SAMPLES) -> np.ndarray | None:
@@ -36,16 +30,9 @@ def looked_at(task: Task, count: int = SAMPLES) -> np.ndarray | None:
     return task.datasets()[0].codes[:count] if task.settings().skip_zeros else None
 
 
-def simulable(config: AnyConfig) -> AnyConfig:
-    """The same core without cells that only a netlist can show."""
-    if isinstance(config, SpatialConfig):
-        return replace(config, ccu2c=False)
-    return replace(config, mac16=False)
-
-
 def measured_clocks(task: Task, config: AnyConfig) -> float:
-    """Clocks per step of the task's method and settings on a core; on a pipelined one of a step
-    among others, without the way of a run's last update.
+    """Clocks per step of the task's method and settings on a core; on a pipelined one without the
+    clocks in which a run's last update reaches the weights.
 
     They depend on the data's shape alone, with skip_zeros on its zeros, too.  Raises UserError
     where the simulated board cannot be built.
@@ -57,7 +44,7 @@ def measured_clocks(task: Task, config: AnyConfig) -> float:
     words = 2 * (SAMPLES + 1) * config.record_stride
     period = max(settings.tau_x, settings.tau_p, settings.tau_theta)
     steps = -(-STEPS // period) * period
-    board = simulated.start(simulable(config), words, notify=say)
+    board = simulated.start(kind_of(config).simulable(config), words, notify=say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(few, one)
@@ -66,7 +53,7 @@ def measured_clocks(task: Task, config: AnyConfig) -> float:
             session.train(steps)
             clocks = session.counters().train_clocks
             if settings.update_delay:
-                # A run twice as long, with one such way as well.
+                # A run three times as long, whose last update takes as many clocks.
                 session.train(3 * steps)
                 clocks = session.counters().train_clocks - 2 * clocks
             return clocks / steps

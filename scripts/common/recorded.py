@@ -1,4 +1,4 @@
-"""What `mgd bench boards` recorded, for the commands that reckon with it."""
+"""The builds that `mgd bench boards` recorded, for commands that use their clocks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RECORDED = Path(str(files("mgd.benchmarks"))) / "boards.json"
 
 
 def recorded_builds(path: Path) -> list[dict[str, Any]]:
-    """Rows with board, task, lanes (None: spatial) and a clock that the tools vouch for; none
-    where there is no record that can be read."""
+    """Rows with board, task, lanes (None: spatial) and a clock that nextpnr's timing covers; none
+    where no record can be read."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -37,7 +37,7 @@ def _is_build(row: Any) -> bool:
 def serves(row: dict[str, Any], task: Task) -> bool:
     """Whether the core of a recorded build is of this task's kind and can take its settings.
 
-    A spatial core is wired for its schedule, method and difference; either may have more of its
+    A spatial core is built for one schedule, method and difference; either core may have more
     settings fixed.
     """
     if row["task"] != task.name or (row["lanes"] is None) != (task.core == "spatial"):

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from mgd.api.backends import say
-from mgd.boards.estimate.fit import average_clocks
+from mgd.boards.estimate.clocks import average_clocks
 from mgd.golden_model.errors import UserError
 from mgd.host.task.task import Task
 from mgd.protocol.capabilities import missing

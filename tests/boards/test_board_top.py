@@ -7,9 +7,8 @@ from amaranth import Module
 from amaranth.sim import Simulator
 
 from mgd.api.backends import sample_words
-from mgd.boards.estimate.capacity import make_design
+from mgd.boards.estimate.kinds import make_design
 from mgd.boards.flow import commands as flow
-from mgd.boards.flow import pll
 from mgd.boards.flow.board_top import Start, is_gated
 from mgd.boards.registry import find_board
 from tests.support.simulation import XOR
@@ -57,9 +56,9 @@ def test_start(once):
 def test_a_gate_or_a_reset(name):
     """An ECP5's design has nothing that a reset would have to reach."""
     board = find_board(name)
-    design = make_design(board, XOR.network(), 2, sample_words(XOR), None)
-    sources = flow.elaborate(design, pll.search(board.family, board.clock_hz, 40e6))
+    design = make_design(board, XOR.core_layout(), sample_words(XOR))
+    sources = flow.elaborate(design, board.fpga_family.pll.search(board.clock_hz, 40e6))
     text = dict(sources.files)[flow.DESIGN]
-    assert is_gated(board) == (board.family == "ecp5")
+    assert is_gated(board) == (board.fpga_family.name == "ecp5")
     assert ("cell \\DCCA" in text) == is_gated(board)
     assert ("\\rst" in text) == (not is_gated(board))

@@ -22,7 +22,7 @@ DOCS = ROOT / "docs" / "boards.md"
 @pytest.mark.parametrize("board", boards().values(), ids=lambda board: board.name)
 def test_description_agrees_with_the_platform(board: Board):
     platform = board.platform_class()()
-    assert board.device_name == (platform.family if board.family == GOWIN else platform.device)
+    assert board.device_name == (platform.family if board.fpga_family is GOWIN else platform.device)
     assert board.clock_hz == platform.default_clk_frequency
     assert board.baud <= board.baud_max
     assert "{bitstream}" in board.flash
@@ -72,7 +72,7 @@ def test_own_board_from_a_file(tmp_path):
     )
     board = find_board(f"{tmp_path / 'mine.py'}:BOARD")
     assert board.name == "mine"
-    assert board.device.family == ICE40
+    assert board.device.fpga_family is ICE40
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,9 @@ def test_own_board_refused_in_one_line(place, words):
 
 def test_broken_file_of_the_users_own(tmp_path):
     (tmp_path / "mine.py").write_text("1 / 0\n")
-    with pytest.raises(UserError, match=r"mine\.py: ZeroDivisionError: division by zero; mend it"):
+    with pytest.raises(
+        UserError, match=r"mine\.py: ZeroDivisionError: division by zero; correct it"
+    ):
         find_board(f"{tmp_path / 'mine.py'}:BOARD")
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from mgd.boards.board import Board
 from mgd.boards.devices import DEVICES
-from mgd.boards.estimate.capacity import auto_lanes, make_design
+from mgd.boards.estimate.kinds import fitted, make_design
+from mgd.boards.families import pll
 from mgd.boards.flow import build as building
 from mgd.boards.flow import commands as flow
-from mgd.boards.flow import pll, steps
-from mgd.boards.flow import timing_closure as closing
+from mgd.boards.flow import steps, timing_closure
 from mgd.boards.flow.build import Built, build
 from mgd.boards.flow.timing_closure import Options
 from mgd.boards.registry import find_board
@@ -29,6 +30,8 @@ from mgd.golden_model.network import Network
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.task import Task
 from mgd.protocol.build_options import BuildOptions
+from mgd.protocol.fixed_settings import Fixed
+from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from mgd.scripts.commands.build import finished_report, task_design
 from mgd.scripts.common.build_folder import check_build_folder, write_build
@@ -101,14 +104,14 @@ class Tools:
 @pytest.fixture
 def tools(tmp_path, monkeypatch) -> Tools:
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(closing, "check_cells", lambda *_: None)
+    monkeypatch.setattr(timing_closure, "check_cells", lambda *_: None)
     # Whatever clock cores reach today, the tests begin here.
     up5k = replace(DEVICES["iCE40UP5K"], start_hz=42_000_000)
     monkeypatch.setitem(DEVICES, "iCE40UP5K", up5k)
 
-    def elaborate(design, setting):
-        text = f"{design.config.lanes} lanes, {float(setting.output_hz)} Hz\n"
-        return flow.Sources(design, setting, (("top.il", text), ("synth.ys", "")), ("--up5k",))
+    def elaborate(design, clock_plan):
+        text = f"{design.config.lanes} lanes, {float(clock_plan.output_hz)} Hz\n"
+        return flow.Sources(design, clock_plan, (("top.il", text), ("synth.ys", "")), ("--up5k",))
 
     monkeypatch.setattr(flow, "elaborate", elaborate)
     return Tools(tmp_path, monkeypatch)
@@ -116,7 +119,7 @@ def tools(tmp_path, monkeypatch) -> Tools:
 
 @pytest.fixture
 def design():
-    return make_design(find_board("icebreaker"), XOR.network(), 2, 16, None)
+    return make_design(find_board("icebreaker"), XOR.core_layout(), 16)
 
 
 def silent(_step: str, _seconds: float | None, _detail: str) -> None:
@@ -204,7 +207,7 @@ def test_never_closing_ends(tools, design):
     )
     with pytest.raises(UserError, match="timing fails"):
         build(design, Options(), silent)
-    assert len(tools.routed()) == 1 + 3 * (closing.ROUNDS - 1)
+    assert len(tools.routed()) == 1 + 3 * (timing_closure.ROUNDS - 1)
 
 
 # -- cache and determinism ------------------------------------------------------------------
@@ -271,7 +274,7 @@ def test_failing_tool_is_one_line_and_leaves_nothing(tools, design, tmp_path, na
 
 def test_missing_tool_is_named_with_its_remedy(tools, design, monkeypatch):
     monkeypatch.delenv("NEXTPNR_ICE40")
-    monkeypatch.setattr("boards.tools.pip_script", lambda _name: None)
+    monkeypatch.setattr("mgd.boards.tools.pip_script", lambda _name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"nextpnr-ice40 is not installed.*pip install yowasp-"):
         build(design, Options(), silent)
@@ -367,7 +370,7 @@ def test_a_placement_without_a_way_goes_to_the_other_placer(tools, design):
     with pytest.raises(UserError, match=r"left no nextpnr\.json"):
         build(design, Options(clock_hz=38_000_000), silent)
     program.write_text(f"{text}\n{never}\n")
-    with pytest.raises(UserError, match=r"finds no way for some nets \(seed 1\)"):
+    with pytest.raises(UserError, match=r"cannot route some nets \(seed 1\)"):
         build(design, Options(clock_hz=39_000_000), silent)
 
 
@@ -375,7 +378,7 @@ def test_a_placement_without_a_way_goes_to_the_other_placer(tools, design):
 def test_interrupt_ends_the_tool_and_its_children(tmp_path, number):
     """A tool that starts another program, as those from PyPI do; both must go."""
     script = (
-        "import sys, pathlib; from boards.flow.steps import run_tool\n"
+        "import sys, pathlib; from mgd.boards.flow.steps import run_tool\n"
         "run_tool('tool', ['sh', '-c', 'sleep 600 & echo $! > child; wait'],"
         " pathlib.Path(sys.argv[1]), (), 'log')\n"
     )
@@ -404,41 +407,45 @@ def _alive(number: int) -> bool:
 # -- what fits ------------------------------------------------------------------------------
 
 
+def most_lanes(board: Board, network: Network, fixed: Fixed = ()) -> int:
+    return fitted(board, CoreConfig(network, 1, fixed=fixed)).with_most_lanes(16).config.lanes
+
+
 def test_auto_lanes_takes_no_lane_that_saves_no_clock():
     network = Network((64, 32, 10), cost="cross_entropy", sample_bits=5)
     # 17 to 28 lanes take two and one groups of neurons, as 16 do.
-    assert auto_lanes(find_board("ulx3s-25f"), network, 16) == 16
-    assert auto_lanes(find_board("ulx3s-85f"), network, 16) == 32
+    assert most_lanes(find_board("ulx3s-25f"), network) == 16
+    assert most_lanes(find_board("ulx3s-85f"), network) == 32
     # There are eight multipliers, but not the logic for so many lanes of every method.
-    assert auto_lanes(find_board("icebreaker"), network, 16) == 6
+    assert most_lanes(find_board("icebreaker"), network) == 6
     fixed = (("method", "np"), ("difference", "antithetic"))
-    assert auto_lanes(find_board("icebreaker"), network, 16, fixed) == 8
+    assert most_lanes(find_board("icebreaker"), network, fixed) == 8
 
 
 def test_accumulators_take_lanes_away():
     plain = Network((64, 20, 10), cost="cross_entropy", shift_max=13)
     carried = Network((64, 20, 10), cost="cross_entropy", shift_max=13, accumulators=True)
     board = find_board("icebreaker")
-    assert auto_lanes(board, carried, 16) < auto_lanes(board, plain, 16)
+    assert most_lanes(board, carried) < most_lanes(board, plain)
 
 
 def test_weights_that_do_not_fit():
     network = Network((784, 400, 10), cost="cross_entropy")
     with pytest.raises(UserError, match="does not fit icebreaker even on one lane"):
-        auto_lanes(find_board("icebreaker"), network, 16)
+        most_lanes(find_board("icebreaker"), network)
     with pytest.raises(UserError, match="has 8 multipliers"):
-        make_design(find_board("icebreaker"), network, 9, 16, None)
+        make_design(find_board("icebreaker"), CoreConfig(network, 9), 16)
     with pytest.raises(UserError, match=r"leave 0 words for samples"):
-        make_design(find_board("ulx3s-25f"), network, 8, 16, None)
+        make_design(find_board("ulx3s-25f"), CoreConfig(network, 8), 16)
 
 
 def test_where_samples_go():
     network = Network((64, 32, 10), cost="cross_entropy", sample_bits=5)
-    up5k = make_design(find_board("icebreaker"), network, 8, 1000, None)
+    up5k = make_design(find_board("icebreaker"), CoreConfig(network, 8), 1000)
     assert dict(up5k.top_options) == {"storage": "spram"}
     assert up5k.sample_memory == 32768
     assert up5k.config.shared_dsps == 0
-    ecp5 = make_design(find_board("ulx3s-25f"), network, 8, 59_303, None)
+    ecp5 = make_design(find_board("ulx3s-25f"), CoreConfig(network, 8), 59_303)
     assert ecp5.top_options == ()
     # 56 blocks, less 8 of weights and 4 others, each 1,024 words.
     assert ecp5.sample_memory == 44 * 1024
@@ -448,7 +455,7 @@ def test_where_samples_go():
 def test_baud_out_of_range(design):
     board = find_board("tang-nano-9k")
     with pytest.raises(UserError, match="baud = 3000000: must be 9,600 to 2,000,000"):
-        building.check_baud(make_design(board, XOR.network(), 2, 16, 3_000_000))
+        building.check_baud(make_design(board, XOR.core_layout(), 16, 3_000_000))
 
 
 # -- the folder and the command -------------------------------------------------------------
@@ -558,6 +565,6 @@ def test_a_board_is_built_for_its_tasks_variant(tmp_path, board, key):
     text = read_task(find_task("xor")).replace("[training]", f"[training]\n{key}")
     (tmp_path / "mine.toml").write_text(text)
     task = Task.load(tmp_path / "mine.toml")
-    config = task_design(find_board(board), task, None, None).config
+    config = task_design(find_board(board), task, most_lanes=True).config
     assert config.variant == task.core_layout().variant == BuildOptions.of(task.settings())
     assert config.variant != BuildOptions()

@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.api.backends import sample_words
-from mgd.boards.estimate.capacity import make_design
+from mgd.boards.estimate.kinds import make_design
 from mgd.boards.flow import commands as flow
-from mgd.boards.flow import pll
 from mgd.boards.registry import boards, find_board
 from mgd.scripts.cli import main
 from tests.support import simulation
@@ -48,15 +47,15 @@ def test_xor_for_the_icebreaker(tmp_path):
 @pytest.mark.parametrize("name", boards())
 def test_design_elaborates_to_the_same_text_for_every_board(name):
     board = find_board(name)
-    design = make_design(board, XOR.network(), 2, sample_words(XOR), None)
-    setting = pll.search(board.family, board.clock_hz, 40_000_000)
-    one, two = flow.elaborate(design, setting), flow.elaborate(design, setting)
+    design = make_design(board, XOR.core_layout(), sample_words(XOR))
+    clock_plan = board.fpga_family.pll.search(board.clock_hz, 40_000_000)
+    one, two = flow.elaborate(design, clock_plan), flow.elaborate(design, clock_plan)
     assert one == two
     texts = dict(one.files)
     assert not re.search(r"\.py\b", texts["top.il"])
-    assert CELL[board.family] in texts["top.il"]
+    assert CELL[board.fpga_family.name] in texts["top.il"]
     if board.uart is not None:
-        constraints = texts[flow.CONSTRAINTS[board.family]]
+        constraints = texts[board.fpga_family.constraints_file]
         assert re.search(rf'COMP "uart_0__rx__io" SITE "{board.uart.rx}"', constraints)
         assert re.search(rf'COMP "uart_0__tx__io" SITE "{board.uart.tx}"', constraints)
 

@@ -72,7 +72,7 @@ def test_what_there_is_too_much_of():
         "Info: \t        ICESTORM_DSP:       9/      8   112%\n"
         "ERROR: Unable to place cell\n"
     )
-    assert over_full(log) == [("logic cells", 5516, 5280), ("DSP blocks", 9, 8)]
+    assert over_full(log, ICE40) == [("logic cells", 5516, 5280), ("DSP blocks", 9, 8)]
 
 
 def test_speed_at_both_clocks():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from mgd.boards.flow.ecp5.carry_ends import leave_open
+from mgd.boards.families.ecp5_netlist.carry_ends import leave_open
 
 
 def carry(cin, cout) -> dict:

@@ -12,6 +12,8 @@ from mgd.boards.netlist.cell_models import cell_models
 from mgd.golden_model.errors import UserError
 from tests.support.cell_bench import Cell, check, run
 
+pytestmark = pytest.mark.xdist_group("cells")
+
 SEED = 11
 CLOCKS = 3000
 NOISE = random.Random(SEED)
@@ -399,10 +401,10 @@ def test_ecp5_memory_read_beside_a_write_is_not_kind(simulated_cells, reader, wr
 
 def test_a_cell_without_a_model_is_named():
     with pytest.raises(UserError, match="cell SB_I2CX of ice40 has no model"):
-        cell_models(ICE40, ["SB_LUT4", "SB_I2CX"])
+        cell_models(ICE40.name, ["SB_LUT4", "SB_I2CX"])
 
 
 def test_models_bring_what_they_are_made_of():
-    text = cell_models(ECP5, ["CCU2C", "$scopeinfo"])
+    text = cell_models(ECP5.name, ["CCU2C", "$scopeinfo"])
     assert [text.count(f"\nmodule {name}") for name in ("LUT4", "LUT2")] == [1, 1]
     assert "module DP16KD" not in text

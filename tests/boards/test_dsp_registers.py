@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mgd.boards.flow.ecp5.dsp_registers import Packed, pack
+from mgd.boards.families.ecp5_netlist.dsp_registers import Packed, pack
 
 CLOCK, A, B, P = 2, 100, 200, 300
 """Bits of the netlists: the clock, the operands, the product."""

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from mgd.boards.flash import programmers as flash
 from mgd.boards.flash import run as flash_run
-from mgd.boards.registry import boards
+from mgd.boards.registry import boards, find_board
 from mgd.scripts.cli import main
 from tests.support.paths import ROOT
 
@@ -55,7 +55,7 @@ class Bench:
         """A folder as `mgd build` leaves it; the report names board `named`."""
         folder = self.folder / f"build of {board}"
         folder.mkdir()
-        (folder / "top.bin").write_bytes(HEADS[flash.FLASHING[board].format])
+        (folder / "top.bin").write_bytes(HEADS[find_board(board).fpga_family.name])
         report = {"board": named or board, "bitstream": "top.bin", "digest": "0123456789abcdef"}
         (folder / "report.json").write_text(json.dumps(report))
         return folder
@@ -234,7 +234,7 @@ def test_refuses_another_format(bench, board, found):
     bench.install("dfu-util")
     file = bench.folder / "bits"
     file.write_bytes(HEADS[found] if found else b"#!/bin/sh\n")
-    if found == flash.FLASHING[board].format:
+    if found == find_board(board).fpga_family.name:
         assert mgd(file, "--board", board).exit_code == 0
         return
     message = refused(file, "--board", board)
@@ -397,7 +397,6 @@ def test_udev_rules_are_packaged():
 
 def test_every_board_names_its_file():
     for board, how in flash.FLASHING.items():
-        assert how.format in HEADS
         for flasher in how.flashers:
             assert flasher.write.count(flash.BITSTREAM) == 1, board
             assert flasher.load.count(flash.BITSTREAM) <= 1, board
@@ -407,7 +406,6 @@ def test_all_boards_can_be_flashed_as_they_are_described():
     assert set(flash.FLASHING) == set(boards())
     for board in boards().values():
         how = flash.flashing(board)
-        assert how.format == board.family
         assert how.flashers[0].program == shlex.split(board.flash)[0]
 
 

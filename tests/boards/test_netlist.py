@@ -14,6 +14,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from mgd.boards.families.registry import netlist_cells
 from mgd.boards.netlist import board as netlist
 from mgd.boards.netlist import text as netlist_text
 from mgd.golden_model.errors import UserError
@@ -22,6 +23,8 @@ from mgd.scripts.cli import main
 from mgd.scripts.commands import verify as verify_module
 from mgd.scripts.commands import verify_netlist
 from tests.support.simulation import XOR
+
+pytestmark = pytest.mark.xdist_group("netlist")
 
 FAULTS = 10
 CAUGHT = 8
@@ -119,9 +122,10 @@ def test_another_family_is_refused():
     assert "'gowin'" in result.stderr
     assert "ice40" in result.stderr
     with pytest.raises(UserError, match="netlist 'gowin' is unknown"):
-        netlist.design_for("gowin", XOR.network(), 2, 16)
+        netlist.design_for("gowin", XOR.core_layout(), 16)
 
 
+MODELS = netlist_cells("ice40").models
 MEMORY = """
   SB_RAM40_4K #(
     .INIT_0(256'h{first}),
@@ -138,18 +142,20 @@ MEMORY = """
     [("00x0", "_7_", False), ("00x0", "1'h0", True), ("0040", "_7_", True)],
 )
 def test_written_memories_that_start_as_zero_start_with_noise(first, write, kept):
-    text = netlist_text.powered_up(MEMORY.format(first=first, write=write), 1)
+    text = netlist_text.powered_up(MEMORY.format(first=first, write=write), MODELS, 1)
     found = re.search(r"INIT_0\(256'h([0-9a-f]+)\)", text)
     assert found
     assert "x" not in text.replace("256", "")
     assert (int(found[1], 16) & 0xFF0F == int(first.replace("x", "0"), 16) & 0xFF0F) == kept
-    assert text == netlist_text.powered_up(MEMORY.format(first=first, write=write), 1)
-    assert text != netlist_text.powered_up(MEMORY.format(first=first, write=write), 2)
+    assert text == netlist_text.powered_up(MEMORY.format(first=first, write=write), MODELS, 1)
+    assert text != netlist_text.powered_up(MEMORY.format(first=first, write=write), MODELS, 2)
     assert f".WE({write})" in text
 
 
 def test_open_bits_fit_their_width():
-    drawn = {netlist_text.powered_up("f(1'hx, 3'b1x0, 16'h1xx2, 1'h1)", n) for n in range(40)}
+    drawn = {
+        netlist_text.powered_up("f(1'hx, 3'b1x0, 16'h1xx2, 1'h1)", MODELS, n) for n in range(40)
+    }
     ones = {text[2:6] for text in drawn}
     assert ones == {"1'h0", "1'h1"}
     assert {text.split(", ")[1] for text in drawn} == {"3'h4", "3'h6"}

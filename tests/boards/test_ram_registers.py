@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mgd.boards.flow.ecp5.ram_registers import Packed, pack
+from mgd.boards.families.ecp5_netlist.ram_registers import Packed, pack
 from tests.boards.test_dsp_registers import CLOCK, TAKEN, register
 
 A, B = 100, 200

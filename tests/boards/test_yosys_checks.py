@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 
+from mgd.boards.design import Design
 from mgd.boards.flow import yosys
 from mgd.boards.flow.yosys_checks import check_cells, check_log, checked
+from mgd.boards.registry import find_board
 from mgd.boards.tools import fpga_program
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
@@ -133,10 +135,16 @@ ICE40 = {"SB_MAC16": 8, "SB_RAM40_4K": 16, "SB_LUT4": 4000, "SB_DFFE": 2000, "SB
 ECP5 = {"MULT18X18D": 8, "DP16KD": 8, "LUT4": 4000, "TRELLIS_FF": 2000, "CCU2C": 400}
 
 
+def check(cells: dict[str, int], config: CoreConfig, words: int = 0) -> None:
+    """check_cells() on a board of the FPGA family that has these multipliers."""
+    board = find_board("icebreaker" if "SB_LUT4" in cells or "SB_MAC16" in cells else "ulx3s-25f")
+    check_cells(cells, Design(board, config, words, board.baud))
+
+
 @pytest.mark.parametrize("cells", [ICE40, ECP5])
 def test_what_a_core_needs_passes(cells):
-    check_cells(cells, DIGITS)
-    check_cells({**cells, "$scopeinfo": 20}, DIGITS)
+    check(cells, DIGITS)
+    check({**cells, "$scopeinfo": 20}, DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -154,35 +162,35 @@ def test_what_a_core_needs_passes(cells):
 )
 def test_trimmed_logic_is_refused(cells, change, said):
     with pytest.raises(UserError) as error:
-        check_cells({**cells, **change}, DIGITS)
+        check({**cells, **change}, DIGITS)
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_two_luts_are_no_core():
     with pytest.raises(UserError, match="DSP"):
-        check_cells({"SB_LUT4": 2}, DIGITS)
+        check({"SB_LUT4": 2}, DIGITS)
 
 
 def test_samples_and_accumulators_need_their_blocks():
     words = 59302
     with pytest.raises(UserError, match=r"16 memory blocks.*59,302 words of samples"):
-        check_cells(ICE40, DIGITS, words)
-    check_cells({**ICE40, "SB_SPRAM256KA": 4}, DIGITS, words)
-    check_cells({**ICE40, "SB_RAM40_4K": 16 + 232}, DIGITS, words)
+        check(ICE40, DIGITS, words)
+    check({**ICE40, "SB_SPRAM256KA": 4}, DIGITS, words)
+    check({**ICE40, "SB_RAM40_4K": 16 + 232}, DIGITS, words)
     with pytest.raises(UserError, match="memory blocks"):
-        check_cells({**ICE40, "SB_RAM40_4K": 16 + 231}, DIGITS, words)
+        check({**ICE40, "SB_RAM40_4K": 16 + 231}, DIGITS, words)
     accumulating = CoreConfig(Network((64, 32, 10), accumulators=True, tau_theta_max=100), 8)
     with pytest.raises(UserError, match="accumulators"):
-        check_cells(ICE40, accumulating)
+        check(ICE40, accumulating)
 
 
 def test_small_memories_may_be_flip_flops_or_luts():
     xor = CoreConfig(Network((2, 2, 1)), 2)
-    check_cells({"SB_MAC16": 2, "SB_DFF": 400}, xor)
-    check_cells({"MULT18X18D": 2, "TRELLIS_DPR16X4": 8, "TRELLIS_FF": 100}, xor)
+    check({"SB_MAC16": 2, "SB_DFF": 400}, xor)
+    check({"MULT18X18D": 2, "TRELLIS_DPR16X4": 8, "TRELLIS_FF": 100}, xor)
     with pytest.raises(UserError, match="memory blocks"):
-        check_cells({"SB_MAC16": 2, "SB_DFF": 100}, xor)
+        check({"SB_MAC16": 2, "SB_DFF": 100}, xor)
 
 
 def test_names_that_collide_are_hidden_and_yosys_runs_again(tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ from mgd.rtl.folded.config import CoreConfig
 from tests.support.fake_board import FakeBoard
 from tests.support.simulation import mgd, refused, start_board, table_task
 
+pytestmark = pytest.mark.xdist_group("board_session")
+
 LANES = 3
 SEED = 8
 

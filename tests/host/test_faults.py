@@ -23,6 +23,8 @@ from mgd.protocol.registers import Register
 from tests.support.fake_board import FakeBoard, encode
 from tests.support.simulation import XOR, mgd, refused, start_board, table_task
 
+pytestmark = pytest.mark.xdist_group("faults")
+
 KINDS = ("flip", "drop", "duplicate", "swap", "truncate")
 SEED = 4
 

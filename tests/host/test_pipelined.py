@@ -35,6 +35,8 @@ from mgd.scripts.common.run_view import RunView
 from tests.support.simulation import XOR_TOML as XOR
 from tests.support.simulation import built, mgd, refused, start_board
 
+pytestmark = pytest.mark.xdist_group("pipelined")
+
 CORE = '[core]\nkind = "spatial"\nschedule = "pipelined"\n'
 BOTH = {"core": "spatial", "schedule": "pipelined"}
 

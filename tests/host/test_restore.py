@@ -18,6 +18,8 @@ from mgd.protocol.framing import Space
 from mgd.protocol.registers import Register
 from tests.support.simulation import TABLE_TOML, start_board, table_task
 
+pytestmark = pytest.mark.xdist_group("restore")
+
 SEED = 3
 STOPS = (7, 12, 23, 24, 40, 64)
 """Steps at which the run changes hands: within, at the end of and at the start of periods."""

@@ -15,6 +15,8 @@ from mgd.host.runs.training import run_training
 from mgd.host.task.task import Task
 from tests.support.fake_session import FakeSession
 
+pytestmark = pytest.mark.xdist_group("run_folder")
+
 KEYS = {
     "task", "backend", "method", "lanes", "seed", "steps", "accuracy", "cost", "target",
     "target_reached_at_step", "clocks", "clocks_per_step", "saturations", "wall_seconds",

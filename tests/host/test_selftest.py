@@ -38,6 +38,8 @@ from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from tests.support.simulation import XOR, mgd, start_board, table_task
 
+pytestmark = pytest.mark.xdist_group("selftest")
+
 SAMPLE_MEMORY = 600
 
 

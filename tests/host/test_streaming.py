@@ -24,6 +24,8 @@ from mgd.protocol.registers import Register
 from mgd.rtl.core_kinds import config_for
 from tests.support.simulation import built, mgd, refused, table_task
 
+pytestmark = pytest.mark.xdist_group("streaming")
+
 SEED = 6
 RESIDENT = 6
 ROOM = 2

@@ -54,6 +54,7 @@ def values(config: CoreConfig, draw: list, nodes: bool, token: tuple[int, int]) 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", [(), (False, True, True), (True, False, True)])
 @pytest.mark.parametrize("method", ["wp", "np"])
 @pytest.mark.parametrize("name", FAMILIES)

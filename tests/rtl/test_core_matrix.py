@@ -172,6 +172,7 @@ def build_of(random: np.random.Generator) -> dict[str, Any]:
 ROWS = covering(CHOICES, wanted(), possible, SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(ROWS)))
 def test_row(number):
     row, random = ROWS[number], np.random.default_rng(SEED + number)

@@ -9,18 +9,18 @@ from amaranth import Module, Signal
 from amaranth.sim import Simulator
 
 from mgd.rtl.interface import STEP_BITS
-from mgd.rtl.spatial.countdown import NIBBLE, Left
+from mgd.rtl.spatial.countdown import NIBBLE, Countdown
 
 HALF = 1 << STEP_BITS // 2
 COUNT_BITS = 24
 
 
 def run(target: int, step: int, count: int, training: int, bench) -> None:
-    """A Left with these numbers at its inputs; `bench` is called behind `begin`."""
+    """A Countdown with these numbers at its inputs; `bench` is called behind `begin`."""
     m = Module()
     target_in, step_in = Signal(STEP_BITS, init=target), Signal(STEP_BITS, init=step)
     begin, one = Signal(), Signal()
-    left = Left(m, target_in, step_in, Signal(COUNT_BITS, init=count))
+    left = Countdown(m, target_in, step_in, Signal(COUNT_BITS, init=count))
     left.follow(m, one)
     with m.If(begin):
         left.begin(m, Signal(init=training))

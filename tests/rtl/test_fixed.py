@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -89,10 +91,9 @@ def test_weights_alone_take_no_product_and_fewer_memories():
 
 def test_fewer_cells_are_estimated():
     board, task = find_board("icebreaker"), Task.load("digits")
-    network, words = task.network(), sample_words(task)
-    fixed = fixed_settings(task.settings(), ("method", "difference"))
-    plain = assess(board, network, 8, words).cells.used
-    assert assess(board, network, 8, words, fixed).cells.used < plain
+    plain, words = CoreConfig(task.network(), 8), sample_words(task)
+    fixed = replace(plain, fixed=fixed_settings(task.settings(), ("method", "difference")))
+    assert assess(board, fixed, words).cells.used < assess(board, plain, words).cells.used
 
 
 def test_a_task_names_what_is_fixed():

@@ -87,6 +87,7 @@ def wanted() -> set[tuple]:
 ROWS = covering(CHOICES, wanted(), matrix.possible, SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(ROWS)))
 def test_row(number):
     row, random = ROWS[number], np.random.default_rng(SEED + number)

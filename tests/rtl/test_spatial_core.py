@@ -234,6 +234,7 @@ class Both:
         assert counters.link_errors == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_golden_model(name):
     """Commands that end within a sample, a draw and a window; between them an evaluation and a

@@ -85,6 +85,7 @@ def starts_of_steps(
     return starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "lanes", "options", "method"),
     [
@@ -111,6 +112,7 @@ def test_two_passes(layers, lanes, options, method):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_register", [True, False])
 @pytest.mark.parametrize("shared_dsps", [0, 1])
 @pytest.mark.parametrize("options", [CE | {"sample_bits": 5}, WIDE])
@@ -126,6 +128,7 @@ def test_products_in_logic(shared_dsps, options, memory_register):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_register", [True, False])
 @pytest.mark.parametrize(
     "fields", [{"perturbation": "sine"}, {"decay_exp": 5}, {"difference": "highpass"}]
@@ -144,6 +147,7 @@ def test_variants_with_products_in_logic(fields, memory_register):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", [(), (True, False, True)])
 def test_a_step_of_parts(trainable):
     variant = BuildOptions("layer", trainable)
@@ -153,6 +157,7 @@ def test_a_step_of_parts(trainable):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "lanes"), [((24, 40, 9), 5), ((9, 2, 1), 2), ((20, 1, 1), 1)])
 def test_values_between_0_and_1(layers, lanes):
     config = CoreConfig(Network(layers, **WIDE), lanes, variant=BuildOptions(perturbation="sine"))
@@ -162,6 +167,7 @@ def test_values_between_0_and_1(layers, lanes):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "options"),
     [((9, 2, 1), {}), ((20, 17, 3), CE), ((40, 16), CE | WIDE), ((12, 5), {})],
@@ -174,6 +180,7 @@ def test_the_continuous_form(layers, options):
     assert found == {step_clocks(config)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [(9, 2, 1), (20, 17, 3)])
 def test_weights_that_decay(layers):
     settings = Settings(rounding="residual", decay_exp=5, tau_theta=2)
@@ -183,6 +190,7 @@ def test_weights_that_decay(layers):
     assert found == {step_clocks(config)} != {step_clocks(CoreConfig(config.network, 2))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "lanes", "options"),
     [((24, 40, 9), 5, CE | WIDE), ((9, 2, 1), 2, WIDE), ((49, 4, 4), 4, CE | WIDE)],
@@ -207,6 +215,7 @@ SKIPPING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lit", [0.0, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize(("layers", "lanes", "options", "tau_x"), SKIPPING)
 def test_inputs_that_are_skipped(layers, lanes, options, tau_x, lit):

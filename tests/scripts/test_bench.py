@@ -11,6 +11,7 @@ from mgd.golden_model.settings import Settings
 from mgd.scripts.bench.core import CASES, Case, bound, measure, variants
 from mgd.scripts.bench.group import record
 from mgd.scripts.cli import main
+from mgd.scripts.common.sources import RECORDS
 from tests.support import simulation  # noqa: F401  sets the cache of compiled boards
 
 
@@ -58,6 +59,7 @@ def test_record_names_machine_and_versions(tmp_path):
     written = json.loads((tmp_path / "r.json").read_text())
     assert written["rows"] == [{"ratio": 0.5}]
     assert {"bench", "version", "machine", "versions"} <= set(written)
+    assert written["made_of"] == RECORDS["core"].digest()
 
 
 def test_help_lists_the_benches_and_an_unknown_one_is_one_line():

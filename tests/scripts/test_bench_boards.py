@@ -38,7 +38,7 @@ def builder(monkeypatch, tmp_path) -> Builder:
     docs = tmp_path / "boards.md"
     docs.write_text("Before.\n<!-- builds -->\nold\n<!-- /builds -->\nBehind.\n")
     monkeypatch.setattr(bench_boards, "measure", found.measure)
-    monkeypatch.setattr(bench_boards, "made_of", lambda: found.made_of)
+    monkeypatch.setattr(bench_boards, "made_of", lambda _case: found.made_of)
     monkeypatch.setattr(bench_boards, "in_checkout", lambda *_: docs)
     found.docs = docs
     return found

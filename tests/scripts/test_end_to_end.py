@@ -39,6 +39,8 @@ from tests.support.simulation import (
     table_task,
 )
 
+pytestmark = pytest.mark.xdist_group("end_to_end")
+
 KEYS = {
     "task", "backend", "method", "lanes", "seed", "steps", "accuracy", "cost", "target",
     "target_reached_at_step", "clocks", "clocks_per_step", "saturations", "wall_seconds",

@@ -1,4 +1,4 @@
-"""What a family of perturbations is in a folded core: signs of two draws for a sweep of tokens."""
+"""A kind of perturbation in a folded core: signs of two draws for a sweep of tokens."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Family(wiring.Component):
         )
 
     def listen(self, m: Module, signs: SignGenerator) -> None:
-        """Connects what a family that reads stretches needs of the sign generator, behind all else
-        that drives it."""
+        """Connects the sign generator to a family that reads stretches.  Its statements come after
+        all others that drive the generator, and so override them."""
 
     def numberings(self) -> tuple[list[Numbering | None], list[Numbering | None]]:
         """The numbers of the perturbed quantities per layer: of parameters, and of nodes."""

@@ -25,23 +25,24 @@ class Sequential(Family):
         numberings = self.numberings()
         counts = [total(numbering) for numbering in numberings]
         bits = max(counts).bit_length()
-        following, stride = Signal(bits), Signal(bits)
-        now, before = Signal(bits), Signal(bits)
-        further = Signal(bits + 1)
+        upcoming, stride = Signal(bits), Signal(bits)
+        """upcoming: the number of the quantity that the next draw perturbs."""
+        current, previous = Signal(bits), Signal(bits)
+        advanced = Signal(bits + 1)
         count = Mux(self.nodes, Const(counts[1], bits + 1), Const(counts[0], bits + 1))
-        m.d.comb += further.eq(following + stride)
+        m.d.comb += advanced.eq(upcoming + stride)
         with m.If(self.load):
             m.d.sync += [
-                following.eq(self.data[:PAIR_BITS]),
+                upcoming.eq(self.data[:PAIR_BITS]),
                 stride.eq(self.data[PAIR_BITS:]),
             ]
         with m.If(self.take):
             m.d.sync += [
-                now.eq(following),
-                following.eq(Mux(further >= count, further - count, further)),
+                current.eq(upcoming),
+                upcoming.eq(Mux(advanced >= count, advanced - count, advanced)),
             ]
         with m.If(self.keep):
-            m.d.sync += before.eq(now)
+            m.d.sync += previous.eq(current)
 
         # Clock 1: how far the quantity is behind the token's in lane 0.
         first, layer = Signal(bits), Signal(range(max(cfg.network.depth, 2)))
@@ -57,16 +58,16 @@ class Sequential(Family):
         nodes = delayed(m, self.nodes, 1)
         fan_ins = Array([Const(n + 1) for n in cfg.network.layers[:-1]])
         for number, active, latency in (
-            (now, self.active, self.SIGNS_LATENCY),
-            (before, self.previous_active, self.LATENCY),
+            (current, self.active, self.SIGNS_LATENCY),
+            (previous, self.previous_active, self.LATENCY),
         ):
-            place = Signal(signed(bits + 2))
-            m.d.sync += place.eq(number - token)
-            # Clock 2: the lane that is as far on.
+            distance = Signal(signed(bits + 2))
+            m.d.sync += distance.eq(number - token)
+            # Clock 2: the lane whose quantity is at that distance.
             hits = Signal(cfg.lanes)
             m.d.sync += hits.eq(
                 Cat(
-                    counted & (place == Mux(nodes, lane, lane * fan_ins[layer]))
+                    counted & (distance == Mux(nodes, lane, lane * fan_ins[layer]))
                     for lane in range(cfg.lanes)
                 )
             )

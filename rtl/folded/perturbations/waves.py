@@ -23,8 +23,8 @@ class Waves(Family):
     last update rides (`lead`) reads that of the draw before, adds k+1 and writes it back.  So no
     product with the draw's number is needed but once: `load` walks through all quantities, adds
     that number times k+1 from one to the next, collects the bits where each one's phase begins
-    from the neurons' stretches, and writes the sum.  Phases fill the memory's words from the top,
-    those of nodes, which are shorter, as well.
+    from the neurons' stretches, and writes the sum.  Phases are aligned to the top of the memory's
+    words, also those of nodes, which are shorter.
 
     `load` takes p + 11 clocks per weight, p being the bits of a phase.
     Cost: a memory of lanes·p bits by a lane's words; two adders and three registers of p bits per
@@ -84,7 +84,7 @@ class Waves(Family):
         # Clock 2: the phases are addressed; clock 3: k+1 in lane 0; clock 4: the phases, and k+1 in
         # each lane; clock 5: their sums, which are written.
         address = delayed(m, Mux(loading, word, self.word), 2)
-        goes = delayed(m, self.valid & self.lead & advances, 3)
+        steps = delayed(m, self.valid & self.lead & advances, 3)
         first, input_1 = Signal(bits), Signal.like(self.input)
         quantity, number = Signal(bits), Signal(bits)
         tables = [
@@ -103,23 +103,23 @@ class Waves(Family):
         layer_3 = delayed(m, layer, 2)
         values = [Signal(bits, name=f"phase_{p}") for p in range(cfg.lanes)]
         sums = [Signal(bits, name=f"sum_{p}") for p in range(cfg.lanes)]
-        for p, (value, moved) in enumerate(zip(values, sums, strict=True)):
-            # While loading, a single lane's word becomes `start`, the others stay.
+        for p, (value, advanced) in enumerate(zip(values, sums, strict=True)):
+            # While loading, one lane's phase becomes `start`, the others stay.
             loaded = Signal(name=f"loaded_{p}")
             m.d.comb += loaded.eq(loading & (lane == p))
-            apart = Array([Const(p * (n + 1), bits) for n in cfg.network.layers[:-1]])[layer_3]
-            apart = Mux(loading, 0, aligned(Mux(self.nodes, p, apart), self.nodes))
+            distance = Array([Const(p * (n + 1), bits) for n in cfg.network.layers[:-1]])[layer_3]
+            distance = Mux(loading, 0, aligned(Mux(self.nodes, p, distance), self.nodes))
             step = Signal(bits, name=f"step_{p}")
             m.d.sync += [
                 value.eq(Mux(loaded, 0, read.data.word_select(p, bits))),
-                step.eq(Mux(Mux(loading, loaded, goes), number + apart, 0)),
-                moved.eq(value + step),
+                step.eq(Mux(Mux(loading, loaded, steps), number + distance, 0)),
+                advanced.eq(value + step),
             ]
         m.d.comb += [
             read.addr.eq(address),
             write.addr.eq(delayed(m, address, 3)),
             write.data.eq(Cat(*sums)),
-            write.en.eq(Mux(loading, writes, delayed(m, goes, 2))),
+            write.en.eq(Mux(loading, writes, delayed(m, steps, 2))),
         ]
         self.show(m, values, "previous_")
         self.show(m, sums, "")
@@ -128,13 +128,17 @@ class Waves(Family):
         return m
 
     def _walk(self, m: Module, counts: list[int], aligned):
-        """Through all weights, neuron by neuron.  Returns whether it goes on, whether a phase is to
-        be written, its word and lane, and, 2 clocks ahead of that lane's step, the phase."""
+        """Visits all weights, neuron by neuron, after `load`.  Returns whether it is under way,
+        whether a phase is written in this clock, its word and lane, and, 2 clocks ahead of that
+        lane's step, the phase."""
         cfg, table, bits = self.config, self.config.group_table, self.config.phase_bits
         loading, writes = Signal(), Signal()
         group, lane = Signal.like(self.group), Signal(range(max(cfg.lanes, 2)))
-        place, word, first_word = (Signal.like(like) for like in (self.input, self.word, self.word))
-        apart, turned = Signal(bits), Signal(bits)
+        position, word, first_word = (
+            Signal.like(like) for like in (self.input, self.word, self.word)
+        )
+        draw, advance = Signal(bits), Signal(bits)
+        """draw: the draw's number; advance: k + 1 times that."""
         # Bits leave the sign generator SIGNS_LATENCY clocks after they were asked for; then there
         # are four clocks to the sum that is written: two of these registers, and two of each lane.
         clock = Signal(range(bits + self.SIGNS_LATENCY + 5))
@@ -147,37 +151,38 @@ class Waves(Family):
         m.d.comb += [
             self.ready.eq(~loading),
             self.asks.eq(loading & (clock < count)),
-            self.asks_first.eq((clock == 0) & (self.nodes | (place == 0))),
+            self.asks_first.eq((clock == 0) & (self.nodes | (position == 0))),
             self.asks_group.eq(group),
             writes.eq(loading & (clock == count + (self.SIGNS_LATENCY + 4))),
         ]
-        # Below a node's phase, which is shorter, are old bits: nothing is ever added to these.
-        m.d.sync += start.eq(collected + turned)
+        # Below a node's phase, which is shorter, are bits of an earlier collection: nothing is ever
+        # added to these, so they carry nothing into the phase.
+        m.d.sync += start.eq(collected + advance)
         with m.If(delayed(m, self.asks, self.SIGNS_LATENCY)):
             m.d.sync += collected.eq(Cat(collected[1:], self.bits.bit_select(lane, 1)))
         with m.If(loading):
             m.d.sync += clock.eq(clock + 1)
-        ends_neuron = place == of_group(cfg.network.layers[entry["layer"]] for entry in table)
+        ends_neuron = position == of_group(cfg.network.layers[entry["layer"]] for entry in table)
         ends_group = lane == of_group(entry["active"] - 1 for entry in table)
         trained = cfg.variant.layers(cfg.network)
         counted = of_group(entry["layer"] in trained for entry in table)
         with m.If(writes):
-            m.d.sync += [clock.eq(0), place.eq(place + 1), word.eq(word + 1)]
+            m.d.sync += [clock.eq(0), position.eq(position + 1), word.eq(word + 1)]
             with m.If(counted & (~self.nodes | ends_neuron)):
-                m.d.sync += turned.eq(turned + apart)
+                m.d.sync += advance.eq(advance + draw)
             with m.If(ends_neuron):
-                m.d.sync += [place.eq(0), lane.eq(lane + 1), word.eq(first_word)]
+                m.d.sync += [position.eq(0), lane.eq(lane + 1), word.eq(first_word)]
                 with m.If(ends_group):
                     m.d.sync += [lane.eq(0), group.eq(group + 1)]
                     m.d.sync += [word.eq(word + 1), first_word.eq(word + 1)]
                     with m.If(group == len(table) - 1):
                         m.d.sync += loading.eq(0)
         with m.If(self.load):
-            draw = aligned(self.data, self.nodes)
+            number = aligned(self.data, self.nodes)
             m.d.sync += [
                 loading.eq(1),
-                *(signal.eq(0) for signal in (clock, group, lane, place, word, first_word)),
-                apart.eq(draw),
-                turned.eq(draw),
+                *(signal.eq(0) for signal in (clock, group, lane, position, word, first_word)),
+                draw.eq(number),
+                advance.eq(number),
             ]
         return loading, writes, word, lane, start

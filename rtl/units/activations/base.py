@@ -1,4 +1,4 @@
-"""What an activation function is in gates: a table, or a handful of gates.
+"""Activation functions in gates: a table, or a handful of gates.
 
 Both equal the golden_model.activations function of their name.
 """
@@ -20,8 +20,8 @@ from mgd.rtl.lib.arithmetic import saturated
 class Tabulated:
     """A table over [−2^range_log2, 2^range_log2), constant outside.
 
-    Its values have `cut` fraction bits more than an activation, and what rounds them half up in
-    them: then cutting these off is all.
+    Its values have `cut` fraction bits more than an activation, with half a unit added already: so
+    dropping these bits rounds half up.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What all cost units share: their ports, and the class of a pass's outputs.
+"""The common part of all cost units: their ports, and the class of a pass's outputs.
 
 A folded core sends the outputs of a pass one after the other (Cost), a spatial one all at once
 (ParallelCost).
@@ -101,13 +101,13 @@ class Cost(wiring.Component):
     def _largest(self, m: Module, transfer, value):
         """Registers with the largest value so far and its number (lowest of equal ones).
 
-        They follow the values that arrive while `transfer` is high.  The third result: whether
-        a value that is arriving is the largest.
+        They follow the values that arrive while `transfer` is high, a clock later.  The third
+        result: whether a value that is arriving is the largest.
         """
         highest = Signal(signed(self.value_bits))
         category = Signal(range(self.network.classes))
         node, larger, first = self.i.payload.node, Signal(), Signal(init=1)
-        # Asked in this order it is the carry of a subtraction and nothing more.
+        # In this order the comparison is the carry of a subtraction, without a LUT behind it.
         m.d.comb += larger.eq(first | (highest < value))
         with m.If(transfer):
             m.d.sync += first.eq(self.i.payload.last)
@@ -118,7 +118,7 @@ class Cost(wiring.Component):
 
 class StreamedCost(Cost):
     """A cost that follows its outputs LATENCY clocks behind the last one.  Passes may follow each
-    other without a gap; a result that is not taken stops everything."""
+    other without a gap; a result that waits stops the whole pipeline."""
 
     LATENCY: int
 
@@ -151,24 +151,24 @@ class StreamedCost(Cost):
         if net.outputs == 1:
             category = single_category(net, value)
         else:
-            _, before, larger = self._largest(m, transfer, value)
-            category = Mux(larger, p.node, before)
-        now = Signal(
+            _, category_so_far, larger = self._largest(m, transfer, value)
+            category = Mux(larger, p.node, category_so_far)
+        current = Signal(
             data.StructLayout(
                 {"valid": 1, "first": 1, "ends": 1, "category": range(net.classes), "second": 1}
             )
         )
         m.d.comb += [
-            now.valid.eq(transfer),
-            now.first.eq(p.node == 0),
-            now.ends.eq(transfer & p.last),
-            now.category.eq(category),
-            now.second.eq(p.second),
+            current.valid.eq(transfer),
+            current.first.eq(p.node == 0),
+            current.ends.eq(transfer & p.last),
+            current.category.eq(category),
+            current.second.eq(p.second),
         ]
-        stages = [now]
+        stages = [current]
         with m.If(enable):
             for number in range(1, self.LATENCY + 1):
-                stage = Signal(now.shape(), name=f"stage_{number}")
+                stage = Signal(current.shape(), name=f"stage_{number}")
                 m.d.sync += stage.eq(stages[-1])
                 stages.append(stage)
         m.d.comb += [
@@ -207,7 +207,7 @@ class ParallelCost(wiring.Component):
         return 0
 
     def _category(self, m: Module, values) -> None:
-        """`category` in time, from the values."""
+        """`category`, from the values, in the clock of the cost."""
         latency = self.latency_of(self.network)
         if len(values) == 1:
             category, clocks = single_category(self.network, values[0]), 0
@@ -217,7 +217,7 @@ class ParallelCost(wiring.Component):
 
 
 def value_bits(network: Network) -> int:
-    """Width of what a cost reads of an output: its pre-activation or its activation."""
+    """Width of the value of an output that a cost reads: its pre-activation or its activation."""
     bound = network.output_bound
     return signed_bits(-bound, bound) if network.reads_sums else ACT_BITS
 
@@ -234,7 +234,7 @@ def largest(m: Module, values):
     found = [(value, Const(k, range(len(values)))) for k, value in enumerate(values)]
     clocks = 0
     while len(found) > 1:
-        following = []
+        next_level = []
         for pair in (found[k : k + 2] for k in range(0, len(found), 2)):
             value = Signal(pair[0][0].shape(), name="highest")
             number = Signal(range(len(values)), name="category")
@@ -244,7 +244,7 @@ def largest(m: Module, values):
                 value.eq(Mux(later, second, first)),
                 number.eq(Mux(later, number_second, number_first)),
             ]
-            following.append((value, number))
-        found = following
+            next_level.append((value, number))
+        found = next_level
         clocks += 1
     return *found[0], clocks

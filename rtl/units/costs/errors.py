@@ -1,4 +1,4 @@
-"""Sums over the outputs of a function of y − T: what mean squared error and L1 have in common."""
+"""Sums over the outputs of a function of y − T: the common part of mean squared error and L1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ERROR_BITS = ACT_BITS + 1
 
 
 class Term:
-    """The function of an error.  Both kinds of unit take it from here."""
+    """The function of an error, for the units of both kinds of core."""
 
     TERM_BITS: int
     """Its width, unsigned."""
@@ -24,8 +24,8 @@ class Term:
 
     @staticmethod
     def term(m: Module, error, difference, *, dsp: bool, enable=1):
-        """Of a `difference` that is in the register `error` a clock later: its term, in a register
-        again a clock behind that.  Clocks with `enable` low do not count."""
+        """The term of a `difference`, in a register 2 clocks later; `error` is the register that
+        holds the difference in the clock between.  Clocks with `enable` low do not count."""
         raise NotImplementedError
 
     @classmethod
@@ -50,9 +50,9 @@ class ErrorSum(Term, StreamedCost):
 
     def cost_of(self, m: Module, enable, stages):
         net, p = self.network, self.i.payload
-        wanted = target(net, self.label == (1 if net.outputs == 1 else p.node))
+        expected = target(net, self.label == (1 if net.outputs == 1 else p.node))
         error, difference = Signal(signed(ERROR_BITS)), Signal(signed(ERROR_BITS))
-        m.d.comb += difference.eq(p.value - wanted)
+        m.d.comb += difference.eq(p.value - expected)
         term = self.term(m, error, difference, dsp=self.dsp, enable=enable)
         total, cost = Signal(self.total_bits(net)), Signal(unsigned(net.cost_bits))
         with m.If(enable):
@@ -66,7 +66,7 @@ class ErrorSum(Term, StreamedCost):
 
 
 class ParallelErrorSum(Term, ParallelCost):
-    """The same of all outputs at once."""
+    """The same sum over all outputs at once; latency_of() clocks."""
 
     @staticmethod
     def latency_of(network: Network) -> int:
@@ -79,10 +79,10 @@ class ParallelErrorSum(Term, ParallelCost):
         values = [self.values[k] for k in range(net.outputs)]
         terms = []
         for k, value in enumerate(values):
-            wanted = target(net, self.label == (k + (net.outputs == 1)))
+            expected = target(net, self.label == (k + (net.outputs == 1)))
             difference = Signal(signed(ERROR_BITS), name=f"difference_{k}")
             error = Signal.like(difference, name=f"error_{k}", reset_less=True)
-            m.d.comb += difference.eq(value - wanted)
+            m.d.comb += difference.eq(value - expected)
             m.d.sync += error.eq(difference)
             terms.append(self.term(m, error, difference, dsp=self.dsp))
         total = add_tree(m, terms, self.total_bits(net) + 1)

@@ -1,4 +1,4 @@
-"""Label smoothing of cross-entropy: golden_model.costs, what smoothed labels add to the cost."""
+"""Label smoothing of cross-entropy: the term that golden_model.costs adds for smoothed labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def distance_sum_bits(network: Network) -> int:
 
 
 def signed_digits(constant: int) -> list[tuple[int, int]]:
-    """(place, ±1) whose sum of ±2^place is the constant, no two of them neighbours: the fewest
-    adders for a product."""
+    """(place, ±1) whose sum of ±2^place is the constant, no two of them neighbours: the canonical
+    signed digits, which take the fewest adders for a product."""
     digits, place = [], 0
     while constant:
         if constant & 1:

@@ -1,4 +1,4 @@
-"""The registers of an ECP5's netlist that a block beside them may take in."""
+"""The registers of an ECP5 netlist that a neighbouring block can absorb."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ REGISTER = "TRELLIS_FF"
 
 class PlainRegisters:
     """In a module of a JSON netlist of Yosys: the registers without enable and reset that start at
-    0, as those in a block do, and who reads what."""
+    0, as the registers within a block do, and the number of readers of every bit."""
 
     def __init__(self, module: dict[str, Any]) -> None:
         self.cells: dict[str, Any] = module["cells"]
         self.users: Counter[int] = Counter()
-        """How many pins and ports read a bit."""
-        self.showing: dict[int, str] = {}
-        """Registers by the bit that they show."""
-        self.taking: dict[int, str] = {}
-        """By the bit that they take, where only one does."""
+        """Bit: number of pins and ports that read it."""
+        self.by_output: dict[int, str] = {}
+        """Output bit: its register."""
+        self.by_input: dict[int, str] = {}
+        """Input bit: its register; one of them where several have the same input."""
         for part in module.get("ports", {}).values():
             self.users.update(_nets(part["bits"]))
         for name, cell in self.cells.items():
@@ -27,40 +27,40 @@ class PlainRegisters:
                 if cell["port_directions"][port] != "output":
                     self.users.update(_nets(bits))
             if cell["type"] == REGISTER and _plain(cell):
-                (taken,), (shown,) = cell["connections"]["DI"], cell["connections"]["Q"]
-                self.showing[shown] = name
-                # It may take a constant: that shows a clock after the start.
-                if isinstance(taken, int):
-                    self.taking[taken] = name
+                (data,), (output,) = cell["connections"]["DI"], cell["connections"]["Q"]
+                self.by_output[output] = name
+                # A constant input appears at the output one clock after the start.
+                if isinstance(data, int):
+                    self.by_input[data] = name
 
     def behind(self, bits: list[int]) -> list[str]:
-        """The registers of an output's bits, without those that nothing reads; none where one of
-        them has other readers."""
+        """The registers that read these output bits; bits without a reader are skipped.  None where
+        one of the bits has another reader."""
         used = [bit for bit in bits if self.users[bit]]
-        if any(self.users[bit] != 1 or bit not in self.taking for bit in used):
+        if any(self.users[bit] != 1 or bit not in self.by_input for bit in used):
             return []
-        return [self.taking[bit] for bit in used]
+        return [self.by_input[bit] for bit in used]
 
     def clocks(self, names: list[str]) -> set[int]:
-        """The clocks of these registers."""
+        """The clock bits of these registers."""
         return {self.cells[name]["connections"]["CLK"][0] for name in names}
 
-    def take_behind(self, cell: dict[str, Any], ports: list[str]) -> None:
-        """Let a cell's outputs show what the registers behind() them do, which go."""
+    def absorb_behind(self, cell: dict[str, Any], ports: list[str]) -> None:
+        """Give a cell's outputs the output bits of the registers behind them, which are removed."""
         for port in ports:
             for bit in cell["connections"].get(port, ()):
                 if self.users[bit]:
-                    register = self.taking[bit]
+                    register = self.by_input[bit]
                     cell["connections"][port] = self.cells[register]["connections"]["Q"]
                     self.remove(register)
 
     def remove(self, register: str) -> None:
         connections = self.cells.pop(register)["connections"]
-        (taken,), (shown,) = connections["DI"], connections["Q"]
-        self.users[taken] -= isinstance(taken, int)
-        self.showing.pop(shown)
-        if self.taking.get(taken) == register:
-            del self.taking[taken]
+        (data,), (output,) = connections["DI"], connections["Q"]
+        self.users[data] -= isinstance(data, int)
+        self.by_output.pop(output)
+        if self.by_input.get(data) == register:
+            del self.by_input[data]
 
 
 def _nets(bits: list) -> list[int]:

@@ -1,7 +1,8 @@
 """Registers around an ECP5's multipliers, moved into them.
 
-Yosys leaves a product's registers in the fabric: the way there and back is then in one clock with
-the multiplication.  Each MULT18X18D has registers for its operands and for its product.
+Yosys leaves a product's registers in the fabric, so that one clock contains the routes to and from
+the multiplier as well as the multiplication.  Each MULT18X18D has registers for its operands and
+for its product.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mgd.boards.flow.ecp5.plain_registers import PlainRegisters
+from mgd.boards.families.ecp5_netlist.plain_registers import PlainRegisters
 
 MULTIPLIER = "MULT18X18D"
 OPERANDS = {name: [f"{name}{k}" for k in range(18)] for name in "AB"}
@@ -19,7 +20,7 @@ NEVER = "0"
 
 @dataclass
 class Packed:
-    """How many multipliers took registers, and how many registers are no cells any more."""
+    """Multipliers that absorbed registers of their operands and products; cells that this saved."""
 
     operands: int = 0
     products: int = 0
@@ -27,12 +28,12 @@ class Packed:
 
 
 def pack(module: dict[str, Any]) -> Packed:
-    """Move what can be moved, in a module of a JSON netlist of Yosys.
+    """Move registers into multipliers, in a module of a JSON netlist of Yosys.
 
-    Taken are registers without enable and reset that start at 0, as those in a multiplier do: a
-    product's if nothing else reads the product, and operands' if both have some, since nextpnr
-    knows no times for one of them alone.  An operand's register that others read too stays as
-    well.  What the module computes in any clock is the same as before.
+    Only registers without enable and reset that start at 0, as the multiplier's own do, are moved:
+    a product's if nothing else reads the product, and operands' if both have some, because nextpnr
+    knows no delays for one of them alone.  An operand's register with other readers also stays in
+    the fabric.  The module's values in every clock do not change.
     """
     return _Packing(module).run()
 
@@ -45,13 +46,13 @@ class _Packing:
     def run(self) -> Packed:
         packed, before = Packed(), len(self.cells)
         multipliers = [cell for cell in self.cells.values() if cell["type"] == MULTIPLIER]
-        # Products first: what one multiplier gives another has its register behind the first.
+        # Products first: a register between two multipliers belongs to the first one's product.
         for cell in multipliers:
             registers = self._product(cell)
             if self._same_clock(cell, registers):
                 packed.products += 1
                 cell["parameters"] |= _stage("OUTPUT")
-                self.registers.take_behind(cell, PRODUCT)
+                self.registers.absorb_behind(cell, PRODUCT)
         for cell in multipliers:
             registers = self._operands(cell)
             if self._same_clock(cell, registers):
@@ -71,13 +72,13 @@ class _Packing:
         return True
 
     def _operands(self, cell: dict[str, Any]) -> list[str]:
-        """The registers of both operands; none where one of them has not all it takes."""
+        """The registers of both operands; none where a bit of one of them has no register."""
         found: list[str] = []
         for ports in OPERANDS.values():
             bits = [cell["connections"][port][0] for port in ports]
-            if any(bit != NEVER and bit not in self.registers.showing for bit in bits):
+            if any(bit != NEVER and bit not in self.registers.by_output for bit in bits):
                 return []
-            mine = [self.registers.showing[bit] for bit in bits if bit != NEVER]
+            mine = [self.registers.by_output[bit] for bit in bits if bit != NEVER]
             if not mine:
                 return []
             found += mine
@@ -96,7 +97,7 @@ class _Packing:
                 (bit,) = cell["connections"][port]
                 if bit == NEVER:
                     continue
-                register = self.registers.showing[bit]
+                register = self.registers.by_output[bit]
                 (before,) = self.cells[register]["connections"]["DI"]
                 cell["connections"][port] = [before]
                 users[bit] -= 1

@@ -10,7 +10,7 @@ from mgd.golden_model.signs.sequence import STATE_BITS, TAPS, mask, spacing
 from mgd.rtl.spatial.config import SpatialConfig
 
 
-def extended(m: Module, window, length: int) -> list:
+def sequence_bits(m: Module, window, length: int) -> list:
     """The first `length` bits of the sequence that begins with the window."""
     bits = list(window)
     while len(bits) < length:
@@ -20,12 +20,12 @@ def extended(m: Module, window, length: int) -> list:
     return bits[:length]
 
 
-class SignStream(wiring.Component):
+class SignWindow(wiring.Component):
     """One window that moves on by `leap` bits a clock; equals golden_model.signs.sequence for a
-    neuron.
+    neuron.  Latency: 1 clock.
 
     signs: the first `leap` bits of the window, those of this draw; they are those of the next
-    draw in the clock after `step`.  While `load` is high the window takes `bit`, STATE_BITS of
+    draw in the clock after `advance`.  While `load` is high the window takes `bit`, STATE_BITS of
     them in all, the first one first.
     Cost: STATE_BITS registers and about as many LUTs.
     """
@@ -33,28 +33,29 @@ class SignStream(wiring.Component):
     def __init__(self, leap: int) -> None:
         self.leap = leap
         super().__init__(
-            {"load": In(1), "bit": In(1), "step": In(1), "signs": Out(leap)},
+            {"load": In(1), "bit": In(1), "advance": In(1), "signs": Out(leap)},
         )
 
     def elaborate(self, platform):
         m = Module()
         window = Signal(STATE_BITS, reset_less=True)
-        bits = extended(m, window, STATE_BITS + self.leap)
+        bits = sequence_bits(m, window, STATE_BITS + self.leap)
         with m.If(self.load):
             m.d.sync += window.eq(Cat(window[1:], self.bit))
-        with m.Elif(self.step):
+        with m.Elif(self.advance):
             m.d.sync += window.eq(Cat(*bits[self.leap :]))
         m.d.comb += self.signs.eq(Cat(*bits[: self.leap]))
         return m
 
 
-class StreamStarter(wiring.Component):
+class WindowLoader(wiring.Component):
     """Loads all windows from the seed, one after the other: those of the K neurons and that of
     the random bytes.
 
     After `start` the bits for neuron 0 leave on `bit` with load[0] high, and so on, in
-    STATE_BITS clocks each; `busy` meanwhile.  The window of neuron i + 1 is found D positions
-    behind that of neuron i, as the parity under a mask (golden_model.signs.sequence.mask).
+    STATE_BITS clocks each; `busy` meanwhile.  The window of neuron i + 1 is spacing() positions
+    behind that of neuron i: each of its bits is the parity of a window under a mask
+    (golden_model.signs.sequence.mask).
     """
 
     def __init__(self, config: SpatialConfig) -> None:
@@ -71,19 +72,22 @@ class StreamStarter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        window, following = Signal(STATE_BITS, reset_less=True), Signal(STATE_BITS, reset_less=True)
+        window, next_window = (
+            Signal(STATE_BITS, name=name, reset_less=True) for name in ("window", "next_window")
+        )
         count = Signal(range(STATE_BITS))
         target = Signal(self.neurons + 1)
-        (feedback,) = extended(m, window, STATE_BITS + 1)[STATE_BITS:]
+        (feedback,) = sequence_bits(m, window, STATE_BITS + 1)[STATE_BITS:]
         leap = mask(spacing(self.neurons))
         ahead = Cat(*(window[k] for k in range(STATE_BITS) if leap >> k & 1)).xor()
-        found = Cat(following[1:], ahead)
+        collected = Cat(next_window[1:], ahead)
         m.d.comb += [self.bit.eq(window[0]), self.load.eq(target), self.busy.eq(target.any())]
-        m.d.sync += following.eq(found)
+        # While the window moves on through its own STATE_BITS bits, the next one is collected.
+        m.d.sync += next_window.eq(collected)
         with m.If(self.start):
             m.d.sync += [window.eq(self.seed), count.eq(0), target.eq(1)]
         with m.Elif(count == STATE_BITS - 1):
-            m.d.sync += [window.eq(found), count.eq(0), target.eq(target << 1)]
+            m.d.sync += [window.eq(collected), count.eq(0), target.eq(target << 1)]
         with m.Else():
             m.d.sync += [window.eq(Cat(window[1:], feedback)), count.eq(count + 1)]
         return m

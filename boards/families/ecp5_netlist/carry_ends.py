@@ -1,4 +1,4 @@
-"""The ends of an ECP5's carry chains, as nextpnr is to see them."""
+"""The ends of an ECP5's carry chains, as nextpnr expects them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def leave_open(module: dict[str, Any]) -> int:
     """Disconnect the carry outputs that nothing reads, in a module of a JSON netlist of Yosys;
     returns how many.
 
-    Yosys gives each a net of its own, and nextpnr a pair of LUTs that would bring that net out of
-    the chain.
+    Yosys gives each a net of its own, for which nextpnr would add a pair of LUTs that brings the
+    net out of the chain.
     """
     cells = module["cells"].values()
     bits = [part["bits"] for part in module.get("ports", {}).values()]
@@ -22,7 +22,7 @@ def leave_open(module: dict[str, Any]) -> int:
     opened = 0
     for cell in cells:
         if cell["type"] == CARRY and [ends[bit] for bit in cell["connections"]["COUT"]] == [1]:
-            # No bit at all would be no port at all, which nextpnr does not expect.
+            # nextpnr does not expect the port to be missing.
             cell["connections"]["COUT"] = ["x"]
             opened += 1
     return opened

@@ -1,4 +1,5 @@
-"""rtl.spatial.shares against golden_model.formats.stochastic_round, and who takes which share."""
+"""rtl.spatial.update_terms against golden_model.formats.stochastic_round, and which
+synapse takes which term."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from mgd.golden_model.network import (
 from mgd.golden_model.settings import Settings
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.shares import Shares, Sources
+from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 
 RESIDUAL = {"layers": (2, 2), "accumulators": True, "tau_theta_max": 5}
 CASES: dict[str, tuple[dict[str, Any], bool, int, int, int]] = {
@@ -42,7 +43,7 @@ CASES: dict[str, tuple[dict[str, Any], bool, int, int, int]] = {
 }
 IN_LOGIC = ("np", "pipelined_in_logic")
 COUNT = 2
-"""Shares side by side, where they are not all the same."""
+"""UpdateTerms side by side, where they are not all the same."""
 CLOCKS = 250
 
 
@@ -60,18 +61,18 @@ def count(name: str) -> int:
 
 
 @pytest.mark.simulated
-def test_shares():
+def test_update_terms():
     units = {}
     for name, (*_, latency) in CASES.items():
-        assert Shares.latency_of(configured(name)) == latency, name
-        units[name] = Shares(configured(name, share_dsp=name not in IN_LOGIC), count(name))
+        assert UpdateTerms.latency_of(configured(name)) == latency, name
+        units[name] = UpdateTerms(configured(name, share_dsp=name not in IN_LOGIC), count(name))
     return Row(SideBySide(units), equals_stochastic_round, seed=9)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def equals_stochastic_round(dut):
     await start_clock(dut)
-    await together(*(shares(Part(dut, name), name) for name in CASES))
+    await together(*(update_terms(Part(dut, name), name) for name in CASES))
 
 
 def shifts(config: SpatialConfig) -> list[tuple[int, int, int]]:
@@ -86,7 +87,7 @@ def shifts(config: SpatialConfig) -> list[tuple[int, int, int]]:
     return [found[s] for s in (-4, -3, 0, 3, 11, 24) if s in found]
 
 
-async def shares(dut, name: str) -> None:
+async def update_terms(dut, name: str) -> None:
     config, random = configured(name), rng()
     net, lanes = config.network, count(name)
     latency, bound, clips = CASES[name][-1], config.delta_bound, 1 << net.weight_bits
@@ -117,13 +118,13 @@ async def shares(dut, name: str) -> None:
         for clock in range(-1, each + latency):
             valid, delta, _, _ = at(clock)
             dut.valid.value = valid
-            dut.delta.value = delta & ((1 << config.delta_bits) - 1)
+            dut.delta_cost.value = delta & ((1 << config.delta_bits) - 1)
             dut.x.value = packed_array(at(clock + 1)[2], ACT_BITS)
-            dut.random.value = at(clock - Shares.random_after(config))[3]
+            dut.random.value = at(clock - UpdateTerms.random_after(config))[3]
             await ReadOnly()
             if clock >= latency:
                 valid, delta, x, byte = at(clock - latency)
-                got = signed_array(int(dut.share.value), lanes, config.share_bits)
+                got = signed_array(int(dut.update_term.value), lanes, config.share_bits)
                 wanted = [0] * lanes
                 if valid:
                     factors = x if config.nodes else [ONE]
@@ -141,7 +142,7 @@ async def shares(dut, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "sample_bits", "nodes", "x", "share_of", "wanted"),
+    ("layers", "sample_bits", "nodes", "x", "term_of", "layer_terms"),
     [
         # Weight perturbation: one for all.
         ((3, 2, 1), 4, False, (ONE,), ((0, 0, 0, 0), (0, 0, 0)), ((0,), (0,))),
@@ -159,13 +160,13 @@ async def shares(dut, name: str) -> None:
         ),
     ],
 )
-def test_sources(layers, sample_bits, nodes, x, share_of, wanted):
+def test_sources(layers, sample_bits, nodes, x, term_of, layer_terms):
     network = network_of({"layers": layers, "sample_bits": sample_bits})
     sources = Sources.of(SpatialConfig(network, nodes, True, 9, 0, 0))
-    assert (sources.x, sources.share_of, sources.wanted) == (x, share_of, wanted)
+    assert (sources.x, sources.term_of, sources.layer_terms) == (x, term_of, layer_terms)
 
 
-def test_a_code_that_is_as_large_as_the_bias_shares_its_share():
+def test_a_code_that_is_as_large_as_the_bias_has_its_term():
     network = network_of({"layers": (2, 1), "sample_bits": 1})
     sources = Sources.of(SpatialConfig(network, True, True, ACT_FRAC, 0, 0))
     assert sources == Sources((ONE,), ((0, 0, 0),), ((0,),))

@@ -1,7 +1,7 @@
 """Registers behind an ECP5's block RAMs, moved into them.
 
-Yosys leaves them in the fabric: most of a clock goes by until a block's output shows a word, and
-the way to the register is in the same clock.  Each port of a DP16KD has a register of its own.
+Yosys leaves them in the fabric, so that one clock contains the block's slow access and the route to
+the register.  Each port of a DP16KD has a register of its own.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mgd.boards.flow.ecp5.plain_registers import PlainRegisters
+from mgd.boards.families.ecp5_netlist.plain_registers import PlainRegisters
 
 MEMORY = "DP16KD"
 OUTPUTS = {side: [f"DO{side}{k}" for k in range(18)] for side in "AB"}
 WIDE = 36
-"""Bits of a word that both ports' outputs show: no port has a register alone then."""
+"""Width, in bits, of a word that uses both ports' outputs: neither port has its own register."""
 
 
 @dataclass
 class Packed:
-    """How many ports took registers, and how many registers are no cells any more."""
+    """Ports that absorbed registers, and cells that this saved."""
 
     ports: int = 0
     registers: int = 0
 
 
 def pack(module: dict[str, Any]) -> Packed:
-    """Move what can be moved, in a module of a JSON netlist of Yosys.
+    """Move registers into block RAMs, in a module of a JSON netlist of Yosys.
 
-    Taken are the registers of a port all of whose outputs, where they are read at all, go to one
-    register each and nowhere else, without enable and reset, with the port's clock.  What the
-    module computes in any clock is the same as before.
+    A port's registers are moved if each of its outputs that is read at all has one register as its
+    only reader, without enable and reset and with the port's clock.  The module's values in every
+    clock do not change.
     """
     registers = PlainRegisters(module)
     packed, before = Packed(), len(registers.cells)
@@ -42,7 +42,7 @@ def pack(module: dict[str, Any]) -> Packed:
             names = registers.behind(bits)
             clock = cell["connections"].get(f"CLK{side}", ())
             if names and registers.clocks(names) == set(clock):
-                registers.take_behind(cell, ports)
+                registers.absorb_behind(cell, ports)
                 cell["parameters"][f"REGMODE_{side}"] = "OUTREG"
                 cell["connections"][f"OCE{side}"] = ["1"]
                 cell["port_directions"][f"OCE{side}"] = "input"
@@ -52,12 +52,12 @@ def pack(module: dict[str, Any]) -> Packed:
 
 
 def _takes(cell: dict[str, Any], side: str) -> bool:
-    """Whether a port has a register left that would do what one in the fabric does."""
+    """Whether a port has an unused register that behaves like one in the fabric."""
     of = cell["parameters"]
     return (
         of.get(f"REGMODE_{side}", "NOREG") == "NOREG"
         and of.get(f"CLK{side}MUX", f"CLK{side}").strip() == f"CLK{side}"
         and all(int(of.get(f"DATA_WIDTH_{port}", "0"), 2) != WIDE for port in OUTPUTS)
-        # A reset is that of both the word and its register.
+        # The port has one reset for both its word and its register.
         and cell["connections"].get(f"RST{side}", ["0"]) == ["0"]
     )

@@ -1,8 +1,8 @@
 """Logic cells that nextpnr will make of an iCE40 netlist, without running it.
 
 A logic cell holds a LUT, a flip-flop behind it and a carry that shares two of its inputs.  The
-rules below are those of nextpnr's packer, save what it adds for a tie-off and where a carry chain
-meets registers of other clock enables: within 1 % for a whole core.
+rules below are those of nextpnr's packer, except for cells that it adds as tie-offs and where a
+carry chain meets registers of other clock enables: within 1 % for a whole core.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def logic_cells(module: dict[str, Any]) -> int:
         home[name] = min(shared, default=name)
         count += home[name] == name
 
-    # A carry in a cell of its own takes in a LUT of two inputs that feeds it.
+    # A carry in a cell of its own absorbs a LUT of two inputs that feeds it.
     small = {
         cell["connections"]["O"][0]: name
         for name, cell in cells.items()
@@ -75,13 +75,13 @@ def logic_cells(module: dict[str, Any]) -> int:
         and all(cell["connections"][port][0] in ("0", "x") for port in ("I0", "I1"))
         and name not in with_flip_flop
     }
-    taken = set(home.values())
+    used = set(home.values())
     for name, cell in cells.items():
         if home.get(name) == name:
             for port in ("I0", "I1"):
                 lut = small.get(cell["connections"][port][0])
-                if lut is not None and lut not in taken:
-                    taken.add(lut)
+                if lut is not None and lut not in used:
+                    used.add(lut)
                     count -= 1
                     break
 

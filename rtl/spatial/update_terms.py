@@ -1,4 +1,4 @@
-"""The broadcast: a step's cost change on its way to all synapses."""
+"""The broadcast: a step's cost change, times its inputs, on the way to all synapses."""
 
 from __future__ import annotations
 
@@ -15,50 +15,51 @@ from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.spatial.config import SpatialConfig
 
-X_BEFORE_DELTA = 1
-"""Clocks from an activation to the D that it is multiplied with."""
+X_TO_DELTA = 1
+"""Clocks from an activation to the delta_cost that it is multiplied with."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Which inputs have a share of their own.
+    """Which inputs have an update term of their own.
 
-    x: for each distinct share its input, (layer, number), or the constant that it always is.
-    share_of: for each layer and synapse of a neuron the number of its share among the layer's.
-    wanted: for each layer the numbers of its shares among all.
+    x: for each distinct term its input, (layer, number), or the constant that it always is.
+    term_of: for each layer and synapse of a neuron the number of its term among the layer's.
+    layer_terms: for each layer the numbers of its terms among all.
     """
 
     x: tuple[tuple[int, int] | int, ...]
-    share_of: tuple[tuple[int, ...], ...]
-    wanted: tuple[tuple[int, ...], ...]
+    term_of: tuple[tuple[int, ...], ...]
+    layer_terms: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, config: SpatialConfig) -> Sources:
-        """Weight perturbation has one share in all.  Under node perturbation a bias has it, and
-        each input its own, but codes of one bit have one in common, which they let pass or not.
+        """Weight perturbation has one term in all.  Under node perturbation a bias has it, and
+        each input its own; but codes of one bit have one in common, which each of them gates.
         """
         x: list[tuple[int, int] | int] = [ONE]
-        share_of, wanted = [], []
+        term_of, layer_terms = [], []
         for layer, fan_in in enumerate(config.network.layers[:-1]):
-            mine: list[tuple[int, int] | int] = [ONE] * (fan_in + 1)
+            sources: list[tuple[int, int] | int] = [ONE] * (fan_in + 1)
             if config.nodes and layer == 0 and config.gated_codes:
-                mine[:-1] = [1 << config.input_shift] * fan_in
+                sources[:-1] = [1 << config.input_shift] * fan_in
             elif config.nodes:
-                mine[:-1] = [(layer, j) for j in range(fan_in)]
-            distinct = list(dict.fromkeys(mine))
+                sources[:-1] = [(layer, j) for j in range(fan_in)]
+            distinct = list(dict.fromkeys(sources))
             x += [one for one in distinct if one not in x]
-            share_of.append(tuple(distinct.index(one) for one in mine))
-            wanted.append(tuple(x.index(one) for one in distinct))
-        return cls(tuple(x), tuple(share_of), tuple(wanted))
+            term_of.append(tuple(distinct.index(one) for one in sources))
+            layer_terms.append(tuple(x.index(one) for one in distinct))
+        return cls(tuple(x), tuple(term_of), tuple(layer_terms))
 
 
-class Shares(wiring.Component):
-    """From D to the shares; equals D·x, rounded, in golden_model.trainer.Trainer._update, and is
-    0 where there is no step.
+class UpdateTerms(wiring.Component):
+    """From delta_cost to the update terms; each equals delta_cost·x, rounded, in
+    golden_model.trainer.Trainer._update, and is 0 where there is no step.
 
-    D enters with `valid`; `share`, one per number in `x`, leaves latency_of() clocks later.  `x`
-    belongs to the clock before D, the step's random byte to random_after() clocks behind it.
-    Cost: a multiplier per share, none where D itself is the only one.
+    `delta_cost` enters with `valid`; `update_term`, one per number in `x`, leaves latency_of()
+    clocks later.  `x` belongs to the clock before delta_cost, the step's random byte to
+    random_after() clocks behind it.
+    Cost: a multiplier per term, none where delta_cost itself is the only one.
     """
 
     def __init__(self, config: SpatialConfig, count: int) -> None:
@@ -66,33 +67,33 @@ class Shares(wiring.Component):
         self.count = count
         super().__init__(
             {
-                "delta": In(signed(config.delta_bits)),
+                "delta_cost": In(signed(config.delta_bits)),
                 "valid": In(1),
                 "x": In(data.ArrayLayout(signed(ACT_BITS), count)),
                 "random": In(ROUND_BITS),
                 "delta_exp": In(range(DELTA_EXP_MAX + 1)),
                 "eta_exp": In(5),
-                "share": Out(data.ArrayLayout(signed(config.share_bits), count)),
+                "update_term": Out(data.ArrayLayout(signed(config.share_bits), count)),
             }
         )
 
     @staticmethod
     def is_direct(config: SpatialConfig) -> bool:
-        """Whether D itself is the share: nothing to multiply, nothing to round."""
+        """Whether delta_cost itself is the term: nothing to multiply, nothing to round."""
         return not config.nodes and config.network.accumulators
 
     @classmethod
     def latency_of(cls, config: SpatialConfig) -> int:
-        """Clocks from D to the shares."""
+        """Clocks from delta_cost to the terms."""
         if cls.is_direct(config):
             return 1
         return cls.random_after(config) + 1 + (config.align_max > 0)
 
     @classmethod
     def random_after(cls, config: SpatialConfig) -> int:
-        """Clocks from D to what rounds its products: a pipelined core has a register more behind
-        the multipliers, which are far from all else."""
-        return Broadcast.LATENCY - X_BEFORE_DELTA - 1 + config.pipelined
+        """Clocks from delta_cost to the random byte that rounds its products: a pipelined core has
+        a register more behind the multipliers, because these are far from all other logic."""
+        return Broadcast.LATENCY - X_TO_DELTA - 1 + config.pipelined
 
     def elaborate(self, platform):
         m = Module()
@@ -106,12 +107,14 @@ class Shares(wiring.Component):
         products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0, fixed=rate)
         for k in range(self.count):
             if self.is_direct(cfg):
-                m.d.sync += self.share[k].eq(Mux(self.valid, self.delta << align, 0))
+                m.d.sync += self.update_term[k].eq(Mux(self.valid, self.delta_cost << align, 0))
                 continue
-            m.submodules[f"product_{k}"] = unit = Broadcast(products, more=int(cfg.pipelined))
+            m.submodules[f"product_{k}"] = unit = Broadcast(
+                products, extra_clocks=int(cfg.pipelined)
+            )
             m.d.comb += [
                 unit.x.eq(self.x[k]),
-                unit.delta.eq(self.delta),
+                unit.delta.eq(self.delta_cost),
                 unit.random.eq(self.random),
                 unit.update.eq(valid),
                 unit.nodes.eq(cfg.nodes),
@@ -120,7 +123,7 @@ class Shares(wiring.Component):
                 unit.eta_exp.eq(self.eta_exp),
             ]
             if cfg.align_max:
-                m.d.sync += self.share[k].eq(unit.share << align)
+                m.d.sync += self.update_term[k].eq(unit.update_term << align)
             else:
-                m.d.comb += self.share[k].eq(unit.share)
+                m.d.comb += self.update_term[k].eq(unit.update_term)
         return m

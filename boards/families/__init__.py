@@ -1,0 +1,1 @@
+"""FPGA families: an object per family brings everything that differs between them."""
