@@ -224,7 +224,7 @@ class Lockstep:
         variant, trainer = self.config.variant, self.trainer
         layers = [np.ones(w.shape[1:], dtype=np.int64) for w in trainer.weights]
         if variant.skip_zeros and not (updated and trainer.settings.accumulates):
-            layers[0][:] = trainer.lit[0]
+            layers[0][:] = trainer.trace.nonzero_inputs[0]
         return self.config.to_lanes(layers)[0] != 0
 
     def _check_written(self, outstanding: int) -> None:

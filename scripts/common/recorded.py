@@ -41,7 +41,7 @@ def serves(row: dict[str, Any], task: Task) -> bool:
     A spatial core is built for one schedule, method and difference; either core may have more
     settings fixed.
     """
-    if row["task"] != task.name or (row["lanes"] is None) == KINDS[task.core].folds:
+    if row["task"] != task.name or (row["lanes"] is not None) != KINDS[task.core].folds:
         return False
     if (row.get("schedule") or SEQUENTIAL) != task.schedule:
         return False

@@ -120,7 +120,7 @@ def test_narrow_weights_may_be_rounded_at_random():
 
 def test_an_open_core_stays_as_it_was_built(task):
     with open_session(task, "golden") as session:
-        with pytest.raises(UserError, match=r"schedule = 'sequential': this core's is pipelined"):
+        with pytest.raises(UserError, match=r"schedule = 'sequential': this core has 'pipelined'"):
             session.configure(schedule="sequential")
         session.configure(schedule="pipelined", seed=4)
         assert session.settings.update_delay > 0
