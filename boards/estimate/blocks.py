@@ -11,7 +11,7 @@ from mgd.boards.devices import ECP5, GOWIN, ICE40, Device
 from mgd.golden_model.network import ACT_BITS, Network, signed_bits
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.protocol.framing import FRAME_MAX
-from mgd.rtl.folded.config import LIT_WORD, CoreConfig
+from mgd.rtl.folded.config import NONZERO_WORD, CoreConfig
 from mgd.rtl.lib.piecewise import TABLE
 from mgd.rtl.memory.samples import WORD_BITS, bank_rows
 from mgd.rtl.units.activation import has_table
@@ -93,8 +93,8 @@ def other_memories(device: Device, config: CoreConfig) -> Taken:
         taken += place(device, config.lane_words, config.lanes * config.phase_bits)
     if config.gate_words:
         taken += place(device, config.gate_words, 1)
-    if config.lit_words:
-        taken += place(device, config.lit_words, LIT_WORD) * 2
+    if config.nonzero_words:
+        taken += place(device, config.nonzero_words, NONZERO_WORD) * 2
     if config.table_memory:
         taken += Taken(blocks=2)
     if network.cost == "cross_entropy":

@@ -53,7 +53,7 @@ CASES = {
 def test_broadcast(name, shared_dsps, more):
     given = {"network": CASES[name], "lanes": 1}
     config = replace(config_of(given), shared_dsps=shared_dsps)
-    unit = Broadcast(config, more=more)
+    unit = Broadcast(config, extra_clocks=more)
     given["latency"] = unit.latency(config) if more is None else unit.LATENCY + more
     return Row(unit, equals_stochastic_round, given)
 
@@ -101,14 +101,14 @@ async def equals_stochastic_round(dut):
                         random.random() < 0.2,
                         spread(random, -top, top),
                     )
-                    dut.update.value, dut.given.value = map(int, coming[:2])
-                    dut.given_share.value = coming[2] & (2 * top + 1)
+                    dut.update.value, dut.inject.value = map(int, coming[:2])
+                    dut.injected_term.value = coming[2] & (2 * top + 1)
                     exact = stochastic_round(delta * (x if nodes else ONE), shift, byte, ROUND_BITS)
                     expected.append(int(exact))
                     limited += abs(exact) > 2 * clips
                     await ReadOnly()
                     if clock >= latency:
-                        got = as_signed(int(dut.share.value), config.share_bits)
+                        got = as_signed(int(dut.update_term.value), config.share_bits)
                         update, given, given_share = gate
                         wanted = expected[clock - latency] if update else 0
                         if given:

@@ -65,7 +65,7 @@ class Ring:
             if turns[1]:
                 self.turned_at.append(clock_number())
             for k in (0, 1):
-                self.left[k] += int(dut.leaves.value) >> k & 1
+                self.left[k] += int(dut.sum_shifted.value) >> k & 1
             if int(dut.o__valid.value) and self.first_valid is None:
                 self.first_valid = clock_number()
             await FallingEdge(dut.clk)

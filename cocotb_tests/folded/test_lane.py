@@ -132,7 +132,7 @@ class Driver:
     """Sets pins at given clocks and looks at outputs at given clocks."""
 
     CONTROLS = (
-        *("share", "gives", "accumulates", "write", "clear"),
+        *("update_term", "apply_accumulator", "accumulates", "write", "clear"),
         *("signs", "products", "host_write_gradient", "hide_gradient"),
     )
     NOISE = ("previous_sign", "x", "sign", "write_address", "add_sign")
@@ -215,10 +215,10 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
         if update:
             d.at(
                 clock + 2,
-                share=int(saturate(exact, -limit, limit)),
+                update_term=int(saturate(exact, -limit, limit)),
                 previous_sign=int(sign < 0),
                 accumulates=int(settings.accumulates),
-                gives=int(settings.accumulates and update["change"]),
+                apply_accumulator=int(settings.accumulates and update["change"]),
             )
             d.at(clock + later, write=1, write_address=j)
         if not flush:
@@ -283,7 +283,7 @@ async def equals_update_and_sum(dut):
         ):
             for j, move in enumerate(moves):
                 d.at(d.now + j, address=j)
-                d.at(d.now + j + 2, share=move, previous_sign=1)
+                d.at(d.now + j + 2, update_term=move, previous_sign=1)
                 d.at(d.now + j + lane.UPDATE, write=1, write_address=j)
             await d.run()
         for j in range(INPUTS + 1):

@@ -11,8 +11,8 @@ from cocotb_tests.support.core_driver import unpack
 from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
-from mgd.rtl.folded.config import LIT_WORD
-from mgd.rtl.folded.nonzero_inputs import LitInputs, visit_layout
+from mgd.rtl.folded.config import NONZERO_WORD
+from mgd.rtl.folded.nonzero_inputs import NonzeroInputs, visit_layout
 from mgd.rtl.folded.step_clocks import Visits
 
 INPUTS = (1, 2, 7, 8, 9, 15, 16, 17, 40)
@@ -20,13 +20,13 @@ INPUTS = (1, 2, 7, 8, 9, 15, 16, 17, 40)
 
 @pytest.mark.simulated
 @pytest.mark.parametrize("inputs", INPUTS)
-def test_lit_inputs(inputs):
+def test_nonzero_inputs(inputs):
     given = {"network": {"layers": (inputs, 2)}, "lanes": 1, "variant": {"skip_zeros": True}}
-    return Row(LitInputs(config_of(given)), visits, given, seed=inputs)
+    return Row(NonzeroInputs(config_of(given)), visits, given, seed=inputs)
 
 
 def pattern(random, inputs: int) -> list[int]:
-    """Which inputs are lit: none, all, one, or some, with whole words that are dark."""
+    """Which inputs are not 0: none, all, one, or some, with whole words that are all 0."""
     kind = random.randrange(6)
     if kind < 2:
         return [kind] * inputs
@@ -34,8 +34,8 @@ def pattern(random, inputs: int) -> list[int]:
     if kind == 2:
         return [int(k == random.randrange(inputs)) for k in range(inputs)]
     if kind == 3:
-        dark = {k for k in range(-(-inputs // LIT_WORD)) if random.random() < 0.6}
-        flags = [0 if k // LIT_WORD in dark else flag for k, flag in enumerate(flags)]
+        zero_words = {k for k in range(-(-inputs // NONZERO_WORD)) if random.random() < 0.6}
+        flags = [0 if k // NONZERO_WORD in zero_words else flag for k, flag in enumerate(flags)]
     return flags
 
 
@@ -43,25 +43,25 @@ async def load(dut, random, buffer: int, flags: list[int]) -> None:
     """Write a sample's bits, with pauses in which the other pins say anything."""
     for index, flag in enumerate(flags):
         while random.random() < 0.2:
-            dut.write.value, dut.lit.value = 0, random.getrandbits(1)
+            dut.write.value, dut.nonzero.value = 0, random.getrandbits(1)
             dut.index.value = random.randrange(len(flags))
             await FallingEdge(dut.clk)
         dut.write.value, dut.buffer.value = 1, buffer
-        dut.index.value, dut.lit.value = index, flag
+        dut.index.value, dut.nonzero.value = index, flag
         await FallingEdge(dut.clk)
     dut.write.value = 0
 
 
-def group(now: list[int], before: list[int], uses: tuple[int, int], every: int) -> list[dict]:
+def group(current: list[int], previous: list[int], uses: tuple[int, int], every: int) -> list[dict]:
     """The visits of a group."""
     found = []
-    for k, (a, b) in enumerate(zip(now, before, strict=True)):
+    for k, (a, b) in enumerate(zip(current, previous, strict=True)):
         a, b = a & uses[0], b & uses[1]
         if a or b or every:
-            found.append({"input": k, "bias": 0, "now": a, "before": b})
+            found.append({"input": k, "bias": 0, "current": a, "previous": b})
     if not found:
-        found.append({"input": len(now) - 1, "bias": 0, "now": 0, "before": 0})
-    return [*found, {"input": len(now), "bias": 1, "now": 1, "before": 1}]
+        found.append({"input": len(current) - 1, "bias": 0, "current": 0, "previous": 0})
+    return [*found, {"input": len(current), "bias": 1, "current": 1, "previous": 1}]
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -85,8 +85,8 @@ async def visits(dut):
         dut.o__ready.value, dut.start.value = 0, 1
         await FallingEdge(dut.clk)
         dut.start.value = 0
-        dut.sample_now.value, dut.sample_before.value = first, second
-        dut.uses_now.value, dut.uses_before.value, dut.all.value = *uses, every
+        dut.sample_current.value, dut.sample_previous.value = first, second
+        dut.uses_current.value, dut.uses_previous.value, dut.all.value = *uses, every
         wanted = group(samples[first], samples[second], uses, every)
         flags = [int(any(visit["input"] == k for visit in wanted)) for k in range(inputs)]
         clocks = Visits(inputs, flags)

@@ -1,4 +1,4 @@
-"""The global broadcast: one share of the cost change per input, the same for all lanes."""
+"""The global broadcast: one update term per input, the same for all lanes."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from mgd.rtl.lib.product import DSP_BITS, product
 class Broadcast(wiring.Component):
     """Equals golden_model.formats.stochastic_round of D·x in Trainer._update.
 
-    x (the input's activation in the step being applied) enters, `share` leaves latency() clocks
-    later, one per clock.  x may come straight out of a memory, since it goes into a register
+    x (the input's activation in the step being applied) enters, `update_term` leaves latency()
+    clocks later, one per clock.  x may come straight out of a memory, since it goes into a register
     first.  All other inputs are stable during a sweep, from the clock behind the first x on, and
     the settings among them from two clocks before it:
     `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
-    share of a bias, D·1.0.  `shift` is S, for the lanes.
+    term of a bias, D·1.0.  `shift` is S, for the lanes.
 
-    `update` comes a clock before the share, latency() − 1 clocks behind its x: where it is low the
-    share is 0.  `given` puts `given_share` in the place of the next share.
+    `update` comes a clock before the term, latency() − 1 clocks behind its x: where it is low the
+    term is 0.  `inject` puts `injected_term` in the place of the next term.
 
-    A share of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
+    A term of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
-    Cost: one multiplier, none where weights alone are perturbed.  `more`: registers beyond LATENCY,
-    0 to 2; None: those that latency() counts.
+    Cost: one multiplier, none where weights alone are perturbed.
+    extra_clocks: registers beyond LATENCY, 0 to 2; None: those that latency() counts.
     """
 
-    def __init__(self, config: CoreConfig, *, more: int | None = None) -> None:
+    def __init__(self, config: CoreConfig, *, extra_clocks: int | None = None) -> None:
         self.config = config
-        self.more = self.latency(config) - self.LATENCY if more is None else more
+        self.extra_clocks = (
+            self.latency(config) - self.LATENCY if extra_clocks is None else extra_clocks
+        )
         net = config.network
         super().__init__(
             {
                 "x": In(signed(ACT_BITS)),
                 "update": In(1),
-                "given": In(1),
-                "given_share": In(signed(config.change_bits)),
+                "inject": In(1),
+                "injected_term": In(signed(config.change_bits)),
                 "delta": In(signed(net.delta_cost_bits)),
                 "random": In(ROUND_BITS),
                 "nodes": In(1),
                 "accumulates": In(1),
                 "delta_exp": In(range(DELTA_EXP_MAX + 1)),
                 "eta_exp": In(5),
-                "share": Out(signed(config.share_bits)),
+                "update_term": Out(signed(config.share_bits)),
                 "shift": Out(signed(7)),
             }
         )
@@ -59,7 +61,7 @@ class Broadcast(wiring.Component):
 
     @classmethod
     def latency(cls, config: CoreConfig) -> int:
-        """Clocks from an x to its share: a product in logic gets two registers more, one of
+        """Clocks from an x to its term: a product in logic gets two registers more, one of
         multipliers that are far from all else one."""
         if config.weights_only:
             return cls.LATENCY
@@ -85,13 +87,15 @@ class Broadcast(wiring.Component):
             exact = Signal(signed(net.product_bits))
             m.d.sync += exact.eq(self.delta << ACT_FRAC)
         else:
-            registers = min(self.more, 1)
+            registers = min(self.extra_clocks, 1)
             # The setting comes from far away, and is there long before.
             nodes = self.nodes if cfg.nodes_only else delayed(m, self.nodes, registers)
             x = Mux(nodes, self.x, ONE)
             # D may become another layer's behind a bias.  That is not too early: rtl.lib.product
             # needs it a clock more for a negative x alone.
-            exact = product(m, self.delta, x, dsp=cfg.broadcast_dsp, pipelined=self.more > 1)
+            exact = product(
+                m, self.delta, x, dsp=cfg.broadcast_dsp, pipelined=self.extra_clocks > 1
+            )
             # An adder or two are behind its own register.
             exact = delayed(m, exact, registers)
         value = exact[least:]
@@ -107,14 +111,14 @@ class Broadcast(wiring.Component):
         # the product is two blocks' it is an adder.
         in_one_block = cfg.broadcast_dsp and net.delta_cost_bits <= DSP_BITS
         early = 3 if in_one_block or cfg.weights_only else 2
-        if self.more:
+        if self.extra_clocks:
             early = min(4, len(amount) - 1)
         for number, k in enumerate(reversed(range(len(amount)))):
             if number == early:
                 value_2, sign_2, beyond_2 = Signal.like(value), Signal(), Signal()
                 m.d.sync += [value_2.eq(value), sign_2.eq(sign), beyond_2.eq(beyond)]
                 value, sign, beyond = value_2, sign_2, beyond_2
-            if self.more or number >= early:
+            if self.extra_clocks or number >= early:
                 cut = kept + (2 << k) - 1
                 beyond |= (value[cut:] ^ sign.replicate(len(value[cut:]))).any()
                 value = value[:cut]
@@ -126,16 +130,16 @@ class Broadcast(wiring.Component):
             # Room for one bit more than `kept`: it tells that the number is beyond, and a 0 below
             # it keeps the rounding from getting there.
             value = Cat(value[:-1], value[-1] & ~beyond, sign ^ beyond, sign)
-            share = (value.as_signed() + self.random) >> ROUND_BITS
+            term = (value.as_signed() + self.random) >> ROUND_BITS
         else:
             whole = (Cat(value, sign).as_signed() + self.random) >> ROUND_BITS
             limited, _ = saturated(whole, cfg.share_bits)
             ends = Cat((~sign).replicate(cfg.share_bits - 1), sign)
-            share = Mux(beyond, ends, limited)
-        with m.If(self.given):
-            m.d.sync += self.share.eq(self.given_share)
+            term = Mux(beyond, ends, limited)
+        with m.If(self.inject):
+            m.d.sync += self.update_term.eq(self.injected_term)
         with m.Elif(self.update):
-            m.d.sync += self.share.eq(share)
+            m.d.sync += self.update_term.eq(term)
         with m.Else():
-            m.d.sync += self.share.eq(0)
+            m.d.sync += self.update_term.eq(0)
         return m

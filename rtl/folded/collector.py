@@ -25,11 +25,11 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
     """A finished group: its first node and size, and which passes it has results for.
 
     node counts through all hidden neurons, or through the outputs; passes: bit 0 the first
-    pass (C⁺ or C0), bit 1 the second (C⁻ or C).  plain: it is not perturbed in this sweep, in a
-    core that has such.
+    pass (C⁺ or C0), bit 1 the second (C⁻ or C).  unperturbed: it is not perturbed in this sweep, in
+    a core that has such.
     """
     nodes = max(config.hidden_nodes, config.network.outputs)
-    plain = {"plain": 1} if config.variant.selects else {}
+    unperturbed = {"unperturbed": 1} if config.variant.selects else {}
     return data.StructLayout(
         {
             "node": range(max(nodes, 2)),
@@ -37,7 +37,7 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
             "passes": 2,
             "last": 1,
             "output": 1,
-            **plain,
+            **unperturbed,
         }
     )
 
@@ -49,8 +49,9 @@ class Collector(wiring.Component):
     the next clock, and its sum in the one after; `shift` turns the ring of sign_sum, and
     `shift_products` that of sum, a clock later.  Where `o` never waits they may go unheeded and the
     rings turn in every clock.  The sum has what rounds it half up in it.
-    `leaves` has a bit per pass, high for the clock in which a hidden node's sign_sum of that pass
-    leaves the ring.  o: {value: pre-activation, output, tag}, LATENCY clocks after its sign_sum.
+    `sum_shifted` has a bit per pass, high for the clock in which a hidden node's sign_sum of that
+    pass leaves the ring.  o: {value: pre-activation, output, tag}, LATENCY clocks after its
+    sign_sum.
     factor_0 and factor_1 are the factors of δ of the two passes.
     """
 
@@ -67,7 +68,7 @@ class Collector(wiring.Component):
                 "sign_sum": In(1 if config.nodes_only else signed(config.sign_sum_bits)),
                 "shift": Out(1),
                 "shift_products": Out(1),
-                "leaves": Out(2),
+                "sum_shifted": Out(2),
                 "factor_0": In(signed(2)),
                 "factor_1": In(signed(2)),
                 "delta_exp": In(range(DELTA_EXP_MAX + 1)),
@@ -103,7 +104,7 @@ class Collector(wiring.Component):
             last_value.eq(lane == last_lane),
             ends.eq(Mux(more, lane == cfg.lanes - 1, last_value)),
             self.shift.eq(busy & enable),
-            self.leaves.eq(Mux(valid & enable & ~output, Mux(second, 2, 1), 0)),
+            self.sum_shifted.eq(Mux(valid & enable & ~output, Mux(second, 2, 1), 0)),
         ]
         with m.If(self.take):
             m.d.sync += [
@@ -137,10 +138,10 @@ class Collector(wiring.Component):
         total = Signal(bits + 1)
         factor = Mux(second, self.factor_1, self.factor_0)
         if cfg.variant.selects:
-            plain = Signal()
+            unperturbed = Signal()
             with m.If(self.take):
-                m.d.sync += plain.eq(self.group.plain)
-            factor = Mux(plain, 0, factor)
+                m.d.sync += unperturbed.eq(self.group.unperturbed)
+            factor = Mux(unperturbed, 0, factor)
         if cfg.nodes_only:  # ±1.0
             place, inverse = (
                 ACT_FRAC + net.grid_frac - DELTA_EXP_MAX - cut,

@@ -17,7 +17,7 @@ from mgd.protocol.layout.folded import FoldedLayout
 from mgd.rtl.units.activation import has_table
 from mgd.rtl.units.activations import KINDS, Tabulated
 
-LIT_WORD = 8
+NONZERO_WORD = 8
 """Inputs that rtl.folded.nonzero_inputs looks at in a clock."""
 
 
@@ -169,12 +169,12 @@ class CoreConfig(FoldedLayout):
         return 2 << (max(self.hidden_nodes, 2) - 1).bit_length()
 
     @property
-    def lit_words(self) -> int:
-        """Words of rtl.folded.nonzero_inputs, of LIT_WORD bits: room for four samples; 0 where it
-        is not built."""
+    def nonzero_words(self) -> int:
+        """Words of rtl.folded.nonzero_inputs, of NONZERO_WORD bits: room for four samples; 0 where
+        it is not built."""
         if not self.variant.skip_zeros:
             return 0
-        return 4 << (self.network.layers[0] // LIT_WORD).bit_length()
+        return 4 << (self.network.layers[0] // NONZERO_WORD).bit_length()
 
     # -- sums -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Which synapses had an input: the others take no share of the cost change (gate_zeros)."""
+"""Which synapses had an input: the others take no part of the cost change (gate_zeros)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
 
 
-class Gate(wiring.Component):
+class InputGate(wiring.Component):
     """Equals golden_model.trainer.Trainer._note_inputs.
 
     D is made of two passes: C⁺ and C⁻, or the current C0 and C⁺.  `x` is the token's input in the
@@ -20,7 +20,7 @@ class Gate(wiring.Component):
     kept for each hidden node: `stores` writes it, and `sample`, `node` and `set_read` of the token
     are those of its input, which is `node` among all hidden nodes unless it comes from the sample.
     `open` leaves LATENCY clocks behind the token.  Node perturbation has no gates, and does not
-    notice this one: its share is 0 wherever `x` is.
+    notice this one: its update term is 0 wherever `x` is.
 
     A step writes the bits of one set while the update of the step before, which rides on its sweep,
     reads the other.

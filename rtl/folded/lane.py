@@ -4,7 +4,7 @@ One sweep updates, writes back, and uses each weight:
 
     W ← clip(W − q);  sum += W·x;  sign_sum += s·x
 
-where q is ±share (stochastic rounding) or what the accumulator G gives off.
+where q is ± the update term (stochastic rounding) or what the accumulator G gives off.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Lane(wiring.Component):
 
     A token's signals enter at fixed clocks after its `address`:
 
-    * clock 0: address; clock 2: share, previous_sign, gives;
+    * clock 0: address; clock 2 (TERM): update_term, previous_sign, apply_accumulator;
     * clock UPDATE: the new weight is written and multiplied, x enters; write_address is the
       token's address again; write is high when the memory takes the new values; sign, add_sign
       and signs.accumulate are those of the token;
@@ -42,14 +42,14 @@ class Lane(wiring.Component):
     UPDATE is 5 with accumulators, 6 where weights decay; else 4, or 3 without memory_register.
     With CoreConfig.operand_clocks all that has to do with the sums, but x, sign and add_sign, comes
     a clock later.
-    `share` is 0 where nothing is to change; with previous_sign 1, for −1.0, it is added to the
-    weight.  `gives`: weights change by what G gives off.  `empty` is high with `take`, and once
-    before the first group.  `sum` has what rounds it half up to a pre-activation in it already, and
-    leaves out CoreConfig.sum_cut low bits.  `shift` loads an output register from the next lane's
-    (`chain_*`).  A core that perturbs nodes alone has no sign sum: sign_sum is the last token's
-    sign, 1 for −1.0.  Where the perturbation has values between 0 and 1 (BuildOptions.value_frac),
-    `share` comes multiplied by their magnitude, and so does `value_x`, which the sign sum takes in
-    the place of x.
+    `update_term` is 0 where nothing is to change; with previous_sign 1, for −1.0, it is added to
+    the weight.  `apply_accumulator`: weights change by what G gives off.  `empty` is high with
+    `take`, and once before the first group.  `sum` has what rounds it half up to a pre-activation
+    in it already, and leaves out CoreConfig.sum_cut low bits.  `shift` loads an output register
+    from the next lane's (`chain_*`).  A core that perturbs nodes alone has no sign sum: sign_sum is
+    the last token's sign, 1 for −1.0.  Where the perturbation has values between 0 and 1
+    (BuildOptions.value_frac), `update_term` comes multiplied by their magnitude, and so does
+    `value_x`, which the sign sum takes in the place of x.
 
     `read_gradient` is there 2 clocks after an address; it is 0 where `hide_gradient` is high in the
     2 clocks behind it.
@@ -66,9 +66,9 @@ class Lane(wiring.Component):
         super().__init__(
             {
                 "address": In(range(config.lane_words)),
-                "share": In(signed(config.lane_share_bits)),
+                "update_term": In(signed(config.lane_share_bits)),
                 "previous_sign": In(1),
-                "gives": In(1),
+                "apply_accumulator": In(1),
                 "accumulates": In(1),
                 "shift_right": In(6),
                 "residual_mask": In(max(net.gradient_bits, 1)),
@@ -96,12 +96,21 @@ class Lane(wiring.Component):
             }
         )
 
+    TERM = 2
+    """Clocks from a token's address to its update term."""
+
     @staticmethod
     def update_latency(config: CoreConfig) -> int:
         """Clocks from a token's address to its new weight."""
         if config.network.accumulators:
             return 5 + decay_clocks(config)
         return 3 + config.memory_register
+
+    @staticmethod
+    def turnaround(config: CoreConfig) -> int:
+        """Clocks from a token's address to the first one that may be the same: a weight is written
+        when it is there, and no memory is read and written in one clock at one address."""
+        return Lane.update_latency(config) + 1
 
     @staticmethod
     def change_latency(config: CoreConfig) -> int:
@@ -125,9 +134,9 @@ class Lane(wiring.Component):
             change, weight = self._accumulate(m, weight)
             moved = self._moved(weight, change, Const(1))
         else:
-            moved = self._moved(weight, self.share, ~self.previous_sign)
+            moved = self._moved(weight, self.update_term, ~self.previous_sign)
             if cfg.memory_register:
-                # The share comes to all lanes from far away: limiting the sum has its own clock.
+                # The term comes to all lanes from far away: limiting the sum has its own clock.
                 moved = delayed(m, moved, 1)
         limited, clipped = saturated_register(m, moved, net.weight_bits)
         m.d.sync += self.clipped.eq(clipped)
@@ -238,16 +247,16 @@ class Lane(wiring.Component):
         gradient, shown = self._read(m, gradients, self.hide_gradient)
         m.d.comb += self.read_gradient.eq(shown)
 
-        # Without accumulation the share goes past G: 0 ± share where G ± share would be.
+        # Without accumulation the term goes past G: 0 ± term where G ± term would be.
         accumulated = Signal(signed(net.gradient_bits))
-        share = Mux(self.accumulates, self.share, 0)
-        m.d.sync += accumulated.eq(add_or_subtract(gradient, share, self.previous_sign))
+        term = Mux(self.accumulates, self.update_term, 0)
+        m.d.sync += accumulated.eq(add_or_subtract(gradient, term, self.previous_sign))
         direct = Signal(signed(cfg.lane_share_bits + 1))
-        past = Mux(self.accumulates, 0, self.share)
+        past = Mux(self.accumulates, 0, self.update_term)
         m.d.sync += direct.eq(add_or_subtract(Const(0, 1), past, self.previous_sign))
         later = decay_clocks(cfg)
-        accumulated = decayed(m, cfg, accumulated, weight, self.gives, self.shift_right)
-        direct, gives = delayed(m, direct, later), delayed(m, self.gives, 1 + later)
+        accumulated = decayed(m, cfg, accumulated, weight, self.apply_accumulator, self.shift_right)
+        direct, applies = delayed(m, direct, later), delayed(m, self.apply_accumulator, 1 + later)
 
         # ⌊G·2^-S⌋ with S >= SHIFT_MIN, then limited to more than what makes every weight clip.
         whole = Signal(signed(net.gradient_bits - SHIFT_MIN))
@@ -255,7 +264,7 @@ class Lane(wiring.Component):
         m.d.comb += whole.eq((accumulated << -SHIFT_MIN) >> self.shift_right)
         kept = Signal(signed(net.gradient_bits))
         left = left_over(m, cfg, accumulated, self.residual_mask)
-        with m.If(gives):
+        with m.If(applies):
             m.d.sync += [
                 change.eq(saturated(given_off(cfg, whole), cfg.change_bits)[0]),
                 kept.eq(left),

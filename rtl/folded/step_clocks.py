@@ -1,24 +1,22 @@
 """How many clocks a training step takes, without building or simulating anything.
 
-The sweeper's rules (rtl.folded.sweeper), applied to the clocks in which tokens are issued, sums
-leave the lanes and costs are ready.  Equal to what the core counts; tests/rtl/test_step_clocks.py
-compares.
+The loop engine's rules (rtl.folded.loop_engine), applied to the core's program and to the clocks in
+which tokens are issued, sums leave the lanes and costs are ready.  Equal to what the core counts;
+tests/rtl/test_step_clocks.py compares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector
-from mgd.rtl.folded.config import LIT_WORD, CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.nonzero_inputs import LitInputs
+from mgd.rtl.folded.config import NONZERO_WORD, CoreConfig
+from mgd.rtl.folded.nonzero_inputs import NonzeroInputs
+from mgd.rtl.folded.program import FIRST_PASS, SECOND_PASS, Mode, Program, Source
+from mgd.rtl.folded.token_timing import TokenTiming
 from mgd.rtl.units.activation import Activation
 from mgd.rtl.units.costs import SOON, cost_kind
 from mgd.rtl.units.highpass import HighPass
-
-FIRST, SECOND = 0, 1
 
 
 def step_clocks(
@@ -37,54 +35,44 @@ def step_clocks(
     "layer" only a step's first part visits what was lit before, and may have more than the others.
     """
     variant, continuous = config.variant, config.variant.continuous
-    passes = 1 if continuous else passes
-    network, depth = config.network, config.network.depth
-    update = Lane.update_latency(config)
-    # A token's clocks from its issue to the read of its activation, and to its sum in the ring.
-    use = 1 + Broadcast.latency(config) + config.value_clocks - 2 + update
-    late, to_ring = use - config.value_clocks - 2, use + config.operand_clocks + 2
-    activation = Activation.latency_of(config.position_register)
-    way = Collector.LATENCY + activation
-    to_next_layer = max(way - late, 0 if config.memory_register else 1) + 1
-    wanted = [FIRST, SECOND] if passes == 2 else [SECOND]
-
+    network, at, program = config.network, TokenTiming.of(config), Program.of(config)
+    mode = Mode.TWO_PASSES if passes == 2 else Mode.SECOND_ONLY
+    mode = Mode.ONE_PASS if continuous else mode
     clock = 1
     free = last = 0
     visits = Visits(network.layers[0], visited) if variant.skip_zeros else None
-    there: dict[int, list[int]] = {}
+    # Per pass: the clocks from which tokens may read the layer's activations; a pass's outputs.
+    written: dict[int, list[int]] = {}
     outputs: dict[int, int] = {}
-    for layer in range(depth):
-        arriving: dict[int, list[int]] = {FIRST: [], SECOND: []}
-        fan_in, groups = network.layers[layer], config.groups[layer]
-        shared = layer == 0 and depth > 1
-        sweeps = [wanted] if shared else [[which] for which in wanted]
-        for number, served in enumerate(sweeps):
-            if number == 1:
-                shortest = groups * (2 if visits and layer == 0 else fan_in + 1)
-                clock = max(clock, last + 1 + update + 1 - shortest)
-            for group in range(groups):
-                if visits and layer == 0:
-                    clock = visits.group(clock, free)
-                elif layer and group == 0:
-                    for moment in there[served[0]]:
-                        clock = max(clock, moment) + 1
-                else:
-                    clock += fan_in
-                last = max(clock, free)
-                clock = last + 2
-                active = config.active(layer, group)
-                free = last + active + (config.lanes if len(served) == 2 else 0)
-                for turn, which in enumerate(served):
-                    first_sum = last + to_ring + turn * config.lanes
-                    arriving[which] += [first_sum + k + to_next_layer for k in range(active)]
-                    outputs[which] = first_sum + active - 1 + Collector.LATENCY
-        there = arriving
+    for row in program.sequence(mode):
+        served = [mask for mask in (FIRST_PASS, SECOND_PASS) if row.passes & mode.value & mask]
+        if row.lead:
+            available, written = written, {FIRST_PASS: [], SECOND_PASS: []}
+        clock = max(clock, last + 1 + row.wait)
+        for group in range(row.groups):
+            if visits and row.source is Source.SAMPLE:
+                clock = visits.group(clock, free)
+            elif row.follows and group == 0:
+                for moment in available[served[0]]:
+                    clock = max(clock, moment) + 1
+            else:
+                clock += row.inputs
+            last = max(clock, free)
+            clock = last + 2
+            active = config.active(row.layer, group)
+            free = last + active + (config.lanes if len(served) == 2 else 0)
+            for turn, mask in enumerate(served):
+                first_sum = last + at.ring + turn * config.lanes
+                moments = range(first_sum, first_sum + active)
+                written[mask] += [moment + at.activation_written + 1 for moment in moments]
+                outputs[mask] = moments[-1] + Collector.LATENCY
     unit, built = cost_kind(network), (network, config.cost_dsp, config.memory_register)
-    way = config.cost_register if network.reads_sums else activation
-    started = [outputs[which] + way for which in wanted]
+    activation = Activation.latency_of(config.position_register)
+    to_cost = config.cost_register if network.reads_sums else activation
+    started = [outputs[mask] + to_cost for mask in outputs]
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(*built))
-    # The next step begins in the clock after `soon`.
+    # The next step begins in the clock after `result_in_3`.
     clocks = started[-1] + unit.latency(*built) - SOON + 1
     clocks += HighPass.LATENCY if continuous else 0
     return clocks * (len(variant.layers(network)) if variant.by_layer else 1)
@@ -102,10 +90,12 @@ class Visits:
         if not any(flags):
             flags[-1] = True
         flags.append(True)
-        self._counts = [sum(flags[k : k + LIT_WORD]) for k in range(0, inputs + 1, LIT_WORD)]
+        self._counts = [
+            sum(flags[k : k + NONZERO_WORD]) for k in range(0, inputs + 1, NONZERO_WORD)
+        ]
         self._word = self._given = 0
         """The word under way, and how many visits it has given."""
-        self._held = LitInputs.LATENCY - 1
+        self._held = NonzeroInputs.LATENCY - 1
         """Since when it is there."""
         self._moved = self._taken = 0
         """When the last visit left it, and when that was taken."""

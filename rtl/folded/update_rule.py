@@ -19,10 +19,10 @@ def decay_clocks(config: CoreConfig) -> int:
     return 1 if config.variant.decay_exp else 0
 
 
-def decayed(m: Module, config: CoreConfig, gradient, weight, gives, shift_right):
-    """G + ⌊W·2^(S−λ) + ½⌋ where `gives` is high, else G.
+def decayed(m: Module, config: CoreConfig, gradient, weight, applies, shift_right):
+    """G + ⌊W·2^(S−λ) + ½⌋ where `applies` is high, else G.
 
-    `weight` and `gives` come a clock before `gradient`; shift_right is S − SHIFT_MIN.
+    `weight` and `applies` come a clock before `gradient`; shift_right is S − SHIFT_MIN.
     """
     net, by = config.network, config.variant.decay_exp
     if not by:
@@ -30,7 +30,7 @@ def decayed(m: Module, config: CoreConfig, gradient, weight, gives, shift_right)
     left = shift_right[: (net.shift_max - SHIFT_MIN).bit_length()]
     # ⌊W·2^(S−λ+1)⌋, whose lowest bit rounds.
     twice = Signal(signed(net.gradient_bits + 1))
-    with m.If(gives):
+    with m.If(applies):
         m.d.sync += twice.eq((weight << left) >> (by - SHIFT_MIN - 1))
     with m.Else():
         m.d.sync += twice.eq(0)

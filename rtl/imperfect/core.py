@@ -9,9 +9,11 @@ from amaranth.lib.wiring import In, Out, connect
 from mgd.golden_model.imperfections import Imperfections
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
-from mgd.rtl.folded.step_control import Schedule
+from mgd.rtl.folded.options import token_is_trained
+from mgd.rtl.folded.step_control import StepControl
+from mgd.rtl.folded.units import Units
 from mgd.rtl.imperfect.config import ImperfectConfig
-from mgd.rtl.imperfect.costs import LimitedSchedule, measured
+from mgd.rtl.imperfect.costs import LimitedStepControl, measured
 from mgd.rtl.imperfect.lane import ImperfectLane
 from mgd.rtl.imperfect.neurons import imperfect
 from mgd.rtl.lib.arithmetic import as_signed
@@ -50,30 +52,30 @@ class ImperfectCore(FoldedCore):
             ports["update_noise_word"] = Out(range(cfg.lane_words))
         return ports
 
-    def _schedule(self) -> Schedule:
+    def _step_control(self) -> StepControl:
         if not self.imperfect.measures_badly:
-            return super()._schedule()
-        return LimitedSchedule(self.imperfect)
+            return super()._step_control()
+        return LimitedStepControl(self.imperfect)
 
     def _lane(self, number: int) -> ImperfectLane:
         return ImperfectLane(self.imperfect, number)
 
-    def _measure(self, m, schedule, cost) -> None:
+    def _measure(self, m, control, cost) -> None:
         cfg = self.imperfect
         if not cfg.measures_badly:
-            connect(m, schedule.cost, cost.o)
+            connect(m, control.cost, cost.o)
             return
         noise = 0
         if cfg.cost_noise_bits:
             noise = self.cost_noise.payload
-            m.d.comb += self.cost_noise.ready.eq(schedule.training & cost.o.valid & cost.o.ready)
-        exact, seen = cost.o.payload, schedule.cost.payload
+            m.d.comb += self.cost_noise.ready.eq(control.training & cost.o.valid & cost.o.ready)
+        exact, seen = cost.o.payload, control.cost.payload
         m.d.comb += [
-            schedule.cost.valid.eq(cost.o.valid),
-            cost.o.ready.eq(schedule.cost.ready),
+            control.cost.valid.eq(cost.o.valid),
+            cost.o.ready.eq(control.cost.ready),
             seen.cost.eq(
                 Mux(
-                    schedule.training,
+                    control.training,
                     measured(m, cfg, exact.cost, noise),
                     as_signed(exact.cost),
                 )
@@ -86,16 +88,17 @@ class ImperfectCore(FoldedCore):
         what = self.imperfect.imperfections
         return imperfect(m, self.imperfect, z) if what.gain or what.offset else z.value
 
-    def _disturb(self, m, schedule, token, valid, lanes, clocks) -> None:
-        for lane in lanes:
-            m.d.comb += lane.host.eq(self.weight_request.valid & ~schedule.busy)
+    def _disturb(self, m, u: Units) -> None:
+        for lane in u.lanes:
+            m.d.comb += lane.host.eq(self.weight_request.valid & ~u.control.busy)
         if not self.imperfect.update_noise_bits:
             return
-        due = valid & token.lead & schedule.update & schedule.change & self._trained(token)
-        changes = delayed(m, due, clocks)
+        engine, control, clocks = u.engine, u.control, u.timing.change
+        due = engine.valid & engine.token.lead & control.update & control.change
+        changes = delayed(m, due & token_is_trained(u), clocks)
         m.d.comb += [
             self.update_noise.ready.eq(changes),
-            self.update_noise_word.eq(delayed(m, token.word, clocks)),
+            self.update_noise_word.eq(delayed(m, engine.token.word, clocks)),
         ]
-        for p, lane in enumerate(lanes):
+        for p, lane in enumerate(u.lanes):
             m.d.comb += lane.noise.eq(Mux(changes, self.update_noise.payload[p], 0))

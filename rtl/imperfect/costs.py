@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from amaranth import Module, Signal
 
-from mgd.rtl.folded.step_control import Schedule
+from mgd.rtl.folded.cost_difference import CostDifference
+from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.imperfect.config import ImperfectConfig
 from mgd.rtl.imperfect.limit import limited
 from mgd.rtl.lib.arithmetic import as_signed
@@ -19,12 +20,23 @@ def measured(m: Module, config: ImperfectConfig, exact, noise):
     return value
 
 
-class LimitedSchedule(Schedule):
-    """D is limited to ±ImperfectHardware.delta_bound, which all that comes behind it holds."""
+class LimitedDifference(CostDifference):
+    """ΔC is limited to ±ImperfectHardware.delta_bound, which all units behind it can hold."""
 
     def __init__(self, config: ImperfectConfig) -> None:
         super().__init__(config)
         self._bound = config.hardware.delta_bound
 
-    def _difference(self, m: Module, arrives, measured):
-        return limited(super()._difference(m, arrives, measured), self._bound)
+    def _limited(self, delta_cost):
+        return limited(delta_cost, self._bound)
+
+
+class LimitedStepControl(StepControl):
+    """With a LimitedDifference."""
+
+    def __init__(self, config: ImperfectConfig) -> None:
+        super().__init__(config)
+        self._imperfect = config
+
+    def _difference(self) -> CostDifference:
+        return LimitedDifference(self._imperfect)

@@ -109,7 +109,9 @@ class UpdateTerms(wiring.Component):
             if self.is_direct(cfg):
                 m.d.sync += self.update_term[k].eq(Mux(self.valid, self.delta_cost << align, 0))
                 continue
-            m.submodules[f"product_{k}"] = unit = Broadcast(products, more=int(cfg.pipelined))
+            m.submodules[f"product_{k}"] = unit = Broadcast(
+                products, extra_clocks=int(cfg.pipelined)
+            )
             m.d.comb += [
                 unit.x.eq(self.x[k]),
                 unit.delta.eq(self.delta_cost),
@@ -121,7 +123,7 @@ class UpdateTerms(wiring.Component):
                 unit.eta_exp.eq(self.eta_exp),
             ]
             if cfg.align_max:
-                m.d.sync += self.update_term[k].eq(unit.share << align)
+                m.d.sync += self.update_term[k].eq(unit.update_term << align)
             else:
-                m.d.comb += self.update_term[k].eq(unit.share)
+                m.d.comb += self.update_term[k].eq(unit.update_term)
         return m

@@ -23,9 +23,9 @@ from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector, tag_layout
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.loop_engine import LoopEngine
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import Schedule
-from mgd.rtl.folded.sweeper import Sweeper
+from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.memory.samples import SampleMemory
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link
@@ -86,8 +86,8 @@ PARTS: dict[str, Part] = {
     "activation": lambda config, words: Activation(config.network, tag_layout(config)),
     "cost mse": _cost("mse"),
     "cost cross_entropy": _cost("cross_entropy"),
-    "schedule": lambda config, words: Schedule(config),
-    "sweeper": lambda config, words: Sweeper(config),
+    "schedule": lambda config, words: StepControl(config),
+    "sweeper": lambda config, words: LoopEngine(config),
     "samples": lambda config, words: SampleMemory(config.network, words),
     "control": lambda config, words: Control(config, words, CLOCK_HZ),
     "link": lambda config, words: Link(),

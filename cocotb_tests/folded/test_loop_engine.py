@@ -1,4 +1,4 @@
-"""rtl.folded.sweeper: the order of the tokens, what they carry, and every wait."""
+"""rtl.folded.loop_engine: the order of the tokens, what they carry, and every wait."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.loop_engine import token_layout
 from mgd.rtl.folded.nonzero_inputs import visit_layout
-from mgd.rtl.folded.sweeper import Sweeper, token_layout
+from mgd.rtl.folded.visit_engine import loop_engine
 from mgd.rtl.interface import packed_fields
 
 CASES = {
@@ -27,18 +28,18 @@ CASES = {
 
 @pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
-def test_sweeper(name):
+def test_loop_engine(name):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes}
-    return Row(Sweeper(config_of(given)), issues_every_token, given)
+    return Row(loop_engine(config_of(given)), issues_every_token, given)
 
 
 @pytest.mark.simulated
 @pytest.mark.parametrize("name", CASES)
-def test_sweeper_that_skips(name):
+def test_loop_engine_that_skips(name):
     network, lanes = CASES[name]
     given = {"network": network, "lanes": lanes, "variant": {"skip_zeros": True}}
-    return Row(Sweeper(config_of(given)), issues_every_token, given)
+    return Row(loop_engine(config_of(given)), issues_every_token, given)
 
 
 def drawn_visits(config: CoreConfig, random) -> list[dict] | None:
@@ -50,8 +51,8 @@ def drawn_visits(config: CoreConfig, random) -> list[dict] | None:
     flags = [(k, random.getrandbits(1), random.getrandbits(1)) for k in range(inputs)]
     flags = [one for one in flags if any(one[1:])] or [(inputs - 1, 0, 0)]
     return [
-        {"input": k, "bias": int(k == inputs), "now": now, "before": before}
-        for k, now, before in [*flags, (inputs, 1, 1)]
+        {"input": k, "bias": int(k == inputs), "current": current, "previous": previous}
+        for k, current, previous in [*flags, (inputs, 1, 1)]
     ]
 
 
@@ -76,7 +77,7 @@ def tokens(
                 width = net.layers[layer] + 1
                 of_group = [{"input": j} for j in range(width)]
                 if visits is not None:
-                    of_group = [one | {"now": 1, "before": 1} for one in of_group]
+                    of_group = [one | {"current": 1, "previous": 1} for one in of_group]
                     of_group = of_group if layer else visits
                 for number, one in enumerate(of_group):
                     j = one["input"]
@@ -117,12 +118,12 @@ async def issues_every_token(dut):
         visit = 0
         offers = False
         dut.passes.value, dut.flush.value, dut.start.value = passes, int(flush), 1
-        dut.arrives.value = 0
+        dut.activation_written.value = 0
         await FallingEdge(dut.clk)
         dut.start.value = 0
         # Per pass: the clocks in which activations arrive, and those that are there.
         coming: tuple[list[int], list[int]] = ([], [])
-        there, read = [0, 0], [0, 0]
+        available, read = [0, 0], [0, 0]
         read_at: dict[int, int] = {}
         free_at = at = clock = last = waited_for_nothing = 0
         ended = -9
@@ -134,7 +135,7 @@ async def issues_every_token(dut):
                 if coming[k] and coming[k][0] <= clock:
                     coming[k].pop(0)
                     arrives |= 1 << k
-            dut.arrives.value = arrives
+            dut.activation_written.value = arrives
             if visits is not None:
                 offers = offers or hurry or random.random() < 0.7
                 following = visits[visit % len(visits)]
@@ -150,10 +151,10 @@ async def issues_every_token(dut):
             first_group = token["group"] == config.first_group[layer]
             needs = layer and first_group and not token["bias"] and not flush
             where = f"clock {clock}, token {at}: {token}, passes {passes}, flush {flush}"
-            missing = needs and there[which] == read[which]
+            missing = needs and available[which] == read[which]
             full = token["bias"] and clock < free_at and not flush
             age = clock - read_at.get(token["word"], -99)
-            dark = visits is not None and not layer and not offers
+            no_visit = visits is not None and not layer and not offers
             if visits is not None and not layer and offers:
                 assert int(dut.visits__ready.value) == int(dut.valid.value), where
                 if int(dut.valid.value):
@@ -170,16 +171,16 @@ async def issues_every_token(dut):
                 read[which] += bool(needs)
                 if token["bias"]:
                     ended = clock
-                    assert flush or int(dut.serves.value) == finished["passes"], where
+                    assert flush or int(dut.pass_mask.value) == finished["passes"], where
                     if not flush:
                         free_at = clock + spacing(config, finished)
                         if not finished["output"]:
                             plan(config, finished, clock, hurry, random, coming)
                 if token["bias"] and layer and not flush:
                     # The next layer counts from zero.
-                    assert read[which] == there[which] == net.layers[layer] or not first_group
+                    assert read[which] == available[which] == net.layers[layer] or not first_group
                     if first_group:
-                        read[which] = there[which] = 0
+                        read[which] = available[which] = 0
                 at += 1
             else:
                 # The first token waits for the last one's turnaround, so that none has to later.
@@ -187,10 +188,10 @@ async def issues_every_token(dut):
                 ahead = config.groups[layer] * least
                 due = last + 1 + max(turnaround - ahead, 0)
                 early = token["first"] and first_group and not token["lead"] and clock < due
-                needless = not (missing or full or early or dark)
+                needless = not (missing or full or early or no_visit)
                 waited_for_nothing += needless and clock != ended + 1
             for k in (0, 1):
-                there[k] += arrives >> k & 1
+                available[k] += arrives >> k & 1
             await FallingEdge(dut.clk)
         assert waited_for_nothing == 0, f"{waited_for_nothing} clocks for no reason"
         for clock in range(4):
