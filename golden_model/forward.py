@@ -8,27 +8,25 @@ from mgd.golden_model.activations import activate
 from mgd.golden_model.costs import classify
 from mgd.golden_model.formats import round_half_up
 from mgd.golden_model.imperfections import ImperfectHardware
-from mgd.golden_model.network import ONE, Network
+from mgd.golden_model.layers import layers_of
+from mgd.golden_model.layers.dense import Dense, with_bias
+from mgd.golden_model.network import Network
 
-
-def with_bias(x: np.ndarray) -> np.ndarray:
-    """Append the bias input, always 1.0, to the last axis."""
-    return np.concatenate([x, np.full((*x.shape[:-1], 1), ONE, dtype=x.dtype)], axis=-1)
-
-
-def weighted_sums(weights: np.ndarray, x: np.ndarray, network: Network) -> np.ndarray:
-    """Σ W·x in accumulator units, for several passes.
-
-    weights: (..., nodes, fan_in + 1) float64 holding integers; x: (..., fan_in + 1, passes).
-    Sums of products of floats are exact, all being below 2^53, and BLAS is fast on them.
-    """
-    total = np.matmul(weights, x.astype(np.float64)).astype(np.int64)
-    return total << (network.grid_frac - network.weight_frac)
+__all__ = ["evaluate", "output_values", "pre_activation", "predict", "weighted_sum", "with_bias"]
 
 
 def weighted_sum(weights: np.ndarray, x: np.ndarray, network: Network) -> np.ndarray:
-    """weighted_sums of one pass: x is (..., fan_in + 1)."""
-    return weighted_sums(weights, x[..., None], network)[..., 0]
+    """Σ W·x of a dense layer's nodes, in accumulator units.
+
+    weights: (..., nodes, fan_in + 1); x: (..., fan_in + 1).
+    """
+    layer = Dense(weights.shape[-1] - 1, weights.shape[-2])
+    return accumulator_units(layer.sums(weights, x[..., None])[..., 0], network)
+
+
+def accumulator_units(sums: np.ndarray, network: Network) -> np.ndarray:
+    """Sums of a layer, in weight units times 2^-ACT_FRAC, in units of 2^-acc_frac."""
+    return sums << (network.grid_frac - network.weight_frac)
 
 
 def pre_activation(
@@ -68,16 +66,14 @@ def predict(
     weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).  hardware: whose neurons
     are not all alike; the weights' first axis is then its seeds.
     """
-    for layer, w in enumerate(weights):
+    for number, (layer, w) in enumerate(zip(layers_of(network.layers), weights, strict=True)):
         if hardware is not None:
-            w = hardware.used(layer, w)
-        inputs = with_bias(x).astype(np.float64)
-        base = np.matmul(inputs, np.swapaxes(w, -1, -2).astype(np.float64)).astype(np.int64)
-        base <<= network.grid_frac - network.weight_frac
+            w = hardware.used(number, w)
+        base = accumulator_units(layer.sums_of_samples(w, layer.inputs(x)), network)
         z = round_half_up(base, network.pre_shift)
         if hardware is not None:
-            z = hardware.neurons(layer, z, axis=-1)
-        if layer < network.depth - 1:
+            z = hardware.neurons(number, z, axis=-1)
+        if number < network.depth - 1:
             x, _ = activate(network.hidden, z, network.pre_frac)
         else:
             x, _ = output_values(z, network)

@@ -3,7 +3,7 @@
 A row (:class:`Rule`) has a name, a condition, and a message that says what was wrong, the value,
 the limit and why, and a cure.  Rows stand in groups; a group says what its rows look at:
 
-========== ====================================================================================
+========== =============================================================================
 NETWORK    `n`, a network by itself (golden_model.network.Network)
 SETTINGS   `s`, settings by themselves (golden_model.settings.Settings)
 RUN        `n` and `s`, settings on a network
@@ -12,7 +12,7 @@ WINDOW     `w` and `samples`, a resident window and the size of the training set
 IMPERFECTIONS `i`, imperfections by themselves (golden_model.imperfections.Imperfections)
 STUCK_BITS `i` and `n`, imperfections of a network's hardware
 NORM       `norm` over `total` quantities, and the `delta` = 2^-`exp` that it makes
-========== ====================================================================================
+========== =============================================================================
 
 Limits of a single value are not rows here: the field's declaration has them
 (golden_model.declaration), and check_declared() makes the row.  A layer above the model has a
@@ -178,6 +178,58 @@ def _late(name: str, needed: Any, why: str) -> Rule:
     )
 
 
+def _by_node(name: str, when: Callable[[Any], Any], why: str, cure: str) -> Rule:
+    return Rule(
+        f"node-sums-{name.replace('_', '-')}",
+        lambda s: s.by_node and when(s),
+        f"{name} = {{s.{name}!r}} with accumulate = 'nodes': {why}",
+        f"{cure}, or use accumulate = 'weights'",
+    )
+
+
+NODE_SUMS = (
+    _by_node(
+        "method",
+        lambda s: not s.learning.reads_inputs,
+        "a weight's perturbation is its own, so no sum per node has it",
+        "use method = 'np'",
+    ),
+    _by_node(
+        "rounding",
+        lambda s: s.accumulates,
+        "no weight has an accumulator for the bits that are rounded off",
+        "use rounding = 'stochastic'",
+    ),
+    _by_node(
+        "difference",
+        lambda s: s.continuous,
+        "the filter's output depends on the samples before",
+        "use difference = 'antithetic' or 'forward'",
+    ),
+    _by_node(
+        "update_delay",
+        lambda s: s.update_delay,
+        "a core that never waits makes the update of every step by itself",
+        "use schedule = 'sequential'",
+    ),
+    *(
+        _by_node(name, when, "it needs an accumulator per weight", f"leave {name} out")
+        for name, when in (
+            ("optimizer", lambda s: s.adam),
+            ("momentum_exp", lambda s: s.momentum_exp),
+            ("decay_exp", lambda s: s.decay_exp),
+        )
+    ),
+    _by_node(
+        "tau_x",
+        lambda s: s.tau_x % s.tau_theta,
+        "the sum of tau_theta = {s.tau_theta} steps is multiplied by the inputs of one sample, "
+        "which must not change in between",
+        "use a multiple of {s.tau_theta}",
+    ),
+)
+"""Refusals of accumulate = "nodes"."""
+
 SKIP_ZEROS = Rule(
     "skip-zeros-perturbation",
     lambda s: s.skip_zeros and s.perturbation != "random",
@@ -188,9 +240,10 @@ SKIP_ZEROS = Rule(
 """Of build options, too."""
 
 SETTINGS = (
+    *NODE_SUMS,
     Rule(
         "stochastic-tau-theta",
-        lambda s: s.rounding == "stochastic" and s.tau_theta != 1,
+        lambda s: s.rounding == "stochastic" and s.tau_theta != 1 and not s.by_node,
         "rounding = 'stochastic' with tau_theta = {s.tau_theta}: it works without an accumulator, "
         "so only at tau_theta = 1",
         "use rounding = 'residual'",
@@ -204,7 +257,7 @@ SETTINGS = (
     ),
     Rule(
         "fractions-without-accumulator",
-        lambda s: s.value_frac and s.rounding == "stochastic",
+        lambda s: s.value_frac and s.rounding == "stochastic" and not s.by_node,
         "perturbation = {s.perturbation!r} with rounding = 'stochastic': its values lie between 0 "
         "and 1 too, and an update of whole weight units has no such parts",
         "use rounding = 'residual'",
@@ -265,6 +318,12 @@ RESUME = tuple(
             lambda s: s.continuous,
             "difference = 'highpass'",
             "the filter's state",
+        ),
+        (
+            "resume-node-sums",
+            lambda s: s.by_node,
+            "accumulate = 'nodes'",
+            "the sums of the nodes",
         ),
     )
 )

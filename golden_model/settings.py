@@ -9,19 +9,21 @@ from functools import cached_property
 from mgd.golden_model import rules
 from mgd.golden_model.declaration import Choice, Flag, Flags, Place, Whole, declare
 from mgd.golden_model.formats import ACT_FRAC
+from mgd.golden_model.learning import LEARNING, LearningRule
 from mgd.golden_model.limits import DELAY_MAX, DELTA_EXP_MAX, RESIDENT_MAX, STEPS_MAX, TAU_MAX
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES, Numbering, number_parameters
+from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
 from mgd.golden_model.samples.order import ORDERS
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.golden_model.update.shift import update_shift
 
-METHODS = ("wp", "np")
+METHODS = tuple(LEARNING)
 DIFFERENCES = ("antithetic", "forward", "highpass")
 ROUNDINGS = ("stochastic", "residual")
 PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
 OPTIMIZERS = ("sgd", "adam")
+ACCUMULATE = ("weights", "nodes")
 SEQUENTIAL, PIPELINED = "sequential", "pipelined"
 """Schedules: a step waits for the update before it, or never for any (Settings.update_delay)."""
 
@@ -95,6 +97,10 @@ class Settings:
     update_delay: int = declare(0, Whole(0, DELAY_MAX), CORE, later=True, per_method=False)
     """Steps that begin before a step's update is made, as in a pipeline that is never emptied for
     one; 0: none.  With antithetic and stochastic only."""
+    accumulate: str = declare("weights", Choice(ACCUMULATE), MODEL, later=True)
+    """weights: over tau_theta steps, each weight sums up its update terms.  nodes: each node sums
+    up ΔC·s_i while the sample stays, and a change is one outer product with the node's inputs; node
+    perturbation only, tau_x a multiple of tau_theta."""
 
     def __post_init__(self) -> None:
         rules.check_declared(self)
@@ -115,8 +121,23 @@ class Settings:
         return SampleWindow(self.resident, self.passes) if self.resident else None
 
     @property
+    def learning(self) -> LearningRule:
+        return LEARNING[self.method]
+
+    @property
     def perturbs_nodes(self) -> bool:
+        """The register of a core that knows these two rules."""
         return self.method == "np"
+
+    @property
+    def gates_inputs(self) -> bool:
+        """Whether an update asks which inputs are 0.  One that multiplies by them need not."""
+        return self.gate_zeros and not self.learning.reads_inputs
+
+    @property
+    def skips_inputs(self) -> bool:
+        """Whether a draw's values go to the inputs of the sample that are not 0."""
+        return self.skip_zeros and not self.learning.reads_inputs
 
     @property
     def antithetic(self) -> bool:
@@ -129,6 +150,10 @@ class Settings:
     @property
     def accumulates(self) -> bool:
         return self.rounding == "residual"
+
+    @property
+    def by_node(self) -> bool:
+        return self.accumulate == "nodes"
 
     def shift(self, network: Network) -> int:
         """S, golden_model.update.shift.update_shift."""
@@ -145,7 +170,11 @@ class Settings:
 
     def numbering(self, network: Network) -> list[Numbering | None]:
         """The numbers of the perturbed quantities per layer; None for one that is not trained."""
-        return number_parameters(network, self.perturbs_nodes, self.by_layer, self.trainable)
+        return number_quantities(self.perturbed(network), self.by_layer, self.trainable)
+
+    def perturbed(self, network: Network) -> list[tuple[int, int]]:
+        """(nodes, values per node) that a draw perturbs, per layer of weights."""
+        return self.learning.perturbed_of(network.layers)
 
     @property
     def gain_bits(self) -> int:

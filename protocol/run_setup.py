@@ -41,8 +41,7 @@ def sign_starts(
     advance = code is None or code.draws_advance_streams
     states = start_states_at(
         start_state(seed),
-        network.layers[:-1],
-        settings.perturbs_nodes,
+        settings.learning.widths_of(network.layers),
         draws=step // settings.tau_p if advance else 0,
         random_bits=ROUND_BITS * step,
     )

@@ -1,8 +1,8 @@
-"""rtl.folded.lane against golden_model.trainer.Trainer._update and golden_model.forward."""
+"""rtl.folded.lane against golden_model.update.memory.WeightMemory and golden_model.forward."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cocotb
 import numpy as np
@@ -17,7 +17,8 @@ from mgd.golden_model.formats import saturate, stochastic_round
 from mgd.golden_model.forward import weighted_sum, with_bias
 from mgd.golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE, ROUND_BITS, SHIFT_MIN
 from mgd.golden_model.settings import Settings
-from mgd.golden_model.trainer import Trainer
+from mgd.golden_model.update.memory import WeightMemory
+from mgd.golden_model.update.rule import LayerStep
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.lane import SUM_CONTROL, Lane
@@ -174,22 +175,50 @@ class Driver:
             await FallingEdge(self.dut.clk)
 
 
-def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, **update) -> None:
-    """Plan one sweep: the update of `trainer`, then the sums with new inputs and signs.
+@dataclass
+class Node:
+    """One node's memory, with the inputs and signs of its last step."""
+
+    memory: WeightMemory
+    shift: int
+    inputs: np.ndarray
+    """(1, INPUTS + 1)"""
+    signs: np.ndarray
+    """(1, 1, INPUTS + 1), or one sign for node perturbation."""
+
+    @property
+    def weights(self) -> np.ndarray:
+        return self.memory.weights[0][0, 0]
+
+    @property
+    def accumulators(self) -> np.ndarray:
+        return self.memory.accumulators[0][0, 0]
+
+    @property
+    def saturations(self) -> int:
+        return int(self.memory.saturations[0])
+
+    def update(self, delta: int, byte: int, change: bool) -> None:
+        random, delta_cost = np.array([byte]), np.array([delta])
+        part = LayerStep(0, delta_cost, self.signs, self.inputs, None, random, self.shift)
+        self.memory.update([part], change)
+
+
+def sweep(d: Driver, lane: Lane, node: Node, *, idle: float, flush: bool, **update) -> None:
+    """Plan one sweep: the update of `node`, then the sums with new inputs and signs.
 
     Without delta, byte and change it is a sweep that updates nothing, as a second pass.
     """
     config, random = lane.config, d.random
     net, later, own = config.network, lane.UPDATE, config.operand_clocks
     delta, byte = update.get("delta", 0), update.get("byte", 0)
-    settings = trainer.settings
-    old_x = trainer._layer_inputs[0][0]
-    signs = trainer._draw[0][0, 0]
-    before = int(trainer.weight_saturations[0])
+    settings = node.memory.settings
+    old_x, signs = node.inputs[0], node.signs[0, 0]
+    before = node.saturations
     if update:
-        trainer._update(np.array([[delta]]), np.array([byte]), update["change"])
-    d.clips_expected += int(trainer.weight_saturations[0]) - before
-    shift = ACT_FRAC + (0 if settings.accumulates else trainer.shift)
+        node.update(delta, byte, update["change"])
+    d.clips_expected += node.saturations - before
+    shift = ACT_FRAC + (0 if settings.accumulates else node.shift)
     limit = (1 << (config.share_bits - 1)) - 1
 
     kind = random.random()
@@ -201,7 +230,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
     if kind < 0.1:
         new_signs = [1] * INPUTS + [-1]
     add = [settings.method == "wp" or j == INPUTS for j in range(INPUTS + 1)]
-    weights = trainer.weights[0][0, 0]
+    weights = node.weights
     clock = last = d.now
     for j in range(INPUTS + 1):
         while random.random() < idle:
@@ -228,9 +257,7 @@ def sweep(d: Driver, lane: Lane, trainer: Trainer, *, idle: float, flush: bool, 
         d.counted.add(clock + later)
         d.check(clock + later, "new_weight", int(weights[j]), f"input {j}, {settings}")
         if net.accumulators:
-            d.check(
-                clock + later, "new_gradient", int(trainer.accumulators[0][0, 0, j]), f"input {j}"
-            )
+            d.check(clock + later, "new_gradient", int(node.accumulators[j]), f"input {j}")
         last, clock = clock, clock + 1
     if not flush:
         done = last + later + own + 1
@@ -268,14 +295,11 @@ async def equals_update_and_sum(dut):
         weights = [spread(random, low, high) for _ in range(INPUTS)] + [random.randint(low, high)]
         if number == 0:
             weights = [low] * INPUTS + [high]  # with x = ACT_MIN the largest sum there is
-        trainer = Trainer(
-            net,
-            settings,
-            np.zeros((1, INPUTS), int),
-            np.zeros(1, int),
-            [np.array([[weights]])],
-            [1],
-        )
+        settings.check(net)
+        memory = WeightMemory(net, settings, [np.array([[weights]])])
+        nothing = np.zeros((1, INPUTS + 1), dtype=np.int64)
+        shift = settings.shift_at(0, net)
+        node = Node(memory, shift, nothing, nothing[None])
         # As the host does: to the least weight, then up from there, whatever the sign.
         for moves in (
             [-(1 << (config.change_bits - 1))] * len(weights),
@@ -312,8 +336,8 @@ async def equals_update_and_sum(dut):
         for j in range(INPUTS + 1):
             d.at(d.now + j, clear=1, write_address=j)
         await d.run()
-        dut.shift_right.value = trainer.shift - SHIFT_MIN
-        mask = (1 << trainer.shift) - 1 if trainer.shift > 0 else 0
+        dut.shift_right.value = shift - SHIFT_MIN
+        mask = (1 << shift) - 1 if shift > 0 else 0
         dut.residual_mask.value = mask & ((1 << max(net.gradient_bits, 1)) - 1)
         for step in range(26):
             x = np.array([spread(random, ACT_MIN, ACT_MAX) for _ in range(INPUTS)])
@@ -324,8 +348,7 @@ async def equals_update_and_sum(dut):
                 x[:], signs[:] = ACT_MIN, 1.0
             if settings.perturbs_nodes:
                 signs = signs[:1]
-            trainer._layer_inputs = [with_bias(x)[None]]
-            trainer._draw = [signs[None, None]]
+            node.inputs, node.signs = with_bias(x)[None], signs[None, None]
             small = random.randint(-(1 << 12), 1 << 12)
             delta = random.choice((small, spread(random, -bound, bound)))
             if step == 0 or number == 0:
@@ -334,7 +357,7 @@ async def equals_update_and_sum(dut):
             sweep(
                 d,
                 lane,
-                trainer,
+                node,
                 idle=random.choice((0.0, 0.4)),
                 flush=random.random() < 0.2,
                 delta=bound * (1 if number % 2 else -1) if pushing else delta,
@@ -343,7 +366,7 @@ async def equals_update_and_sum(dut):
             )
             await d.run()
             if step % 3 == 0:
-                sweep(d, lane, trainer, idle=0.0, flush=False)
+                sweep(d, lane, node, idle=0.0, flush=False)
                 await d.run()
             if given["clips"]:
                 assert d.clips == d.clips_expected, f"step {step}, {settings}: saturations"

@@ -11,6 +11,7 @@ from cocotb_tests.support.batch import Row
 from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import clocks_until, config_of
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import ROUND_BITS
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.signs.sequence import start_states_at
@@ -148,20 +149,16 @@ async def equals_sign_source(dut):
         (0, 9, 0.3, 0, 3),
     )
     for nodes, seed, idle, draws, bytes_taken in runs:
-        if ("wp", "np")[nodes] not in config.methods:
+        method = ("wp", "np")[nodes]
+        if method not in config.methods:
             continue
+        widths = LEARNING[method].widths_of(config.network.layers)
         sweeps = Sweeps(dut, config, random)
         source = SignSource(
-            config.network, [start_state(seed)], bool(nodes), draws=draws, bytes_taken=bytes_taken
+            config.network, [start_state(seed)], widths, draws=draws, bytes_taken=bytes_taken
         )
         dut.nodes.value = nodes
-        starts = start_states_at(
-            start_state(seed),
-            config.network.layers[:-1],
-            bool(nodes),
-            draws,
-            ROUND_BITS * bytes_taken,
-        )
+        starts = start_states_at(start_state(seed), widths, draws, ROUND_BITS * bytes_taken)
         for layer, state in enumerate(starts[: None if draws or bytes_taken else 1]):
             dut.seed.value, dut.first_layer.value, dut.start.value = state, layer, 1
             await FallingEdge(dut.clk)
@@ -173,7 +170,7 @@ async def equals_sign_source(dut):
             assert await clocks_until(dut, dut.ready) == 122 * (sum(config.groups) + 1) - 1
         dut.slot.value = dut.previous_slot.value = 0
         # An evaluation before the first step sweeps with windows that were never written.
-        nothing = [s[0] for s in SignSource(config.network, [1], nodes=bool(nodes)).draw()]
+        nothing = [s[0] for s in SignSource(config.network, [1], widths).draw()]
         await sweeps.sweep(
             nothing, nothing, slot=1, previous_slot=1, save=0, idle=idle, unchecked=True
         )

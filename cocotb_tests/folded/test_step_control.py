@@ -143,7 +143,6 @@ async def host_writes_weights(dut):
             weights = initial_weights(run.net, 100 + target, gain=1.5)
             await run.driver.write_weights(weights)
             run.trainer.weights = [w[None].astype(np.float64) for w in weights]
-            run.trainer._weights_changed = True
         await run.driver.command(Command.TRAIN, step_target=24)
         await run.finish()
 
@@ -159,7 +158,6 @@ async def host_writes_weights_before_the_flush(dut):
         weights = initial_weights(run.net, 200 + target, gain=1.5)
         await run.driver.write_weights(weights)
         run.trainer.weights = [w[None].astype(np.float64) for w in weights]
-        run.trainer._weights_changed = True
         # The pending sweep writes back what the host wrote, and the accumulators of the step.
         assert run.driver.lockstep is not None
         (pending,) = run.driver.lockstep._expected

@@ -16,6 +16,7 @@ from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import ROUND_BITS
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.signs.sequence import STATE_BITS, stream_states
@@ -108,7 +109,8 @@ async def equals_sign_source(dut):
 async def follow(dut, config: SpatialConfig) -> None:
     net, random = config.network, rng()
     for seed in (1, 2**33 + 5):
-        source = SignSource(net, [start_state(seed)], nodes=config.nodes)
+        widths = LEARNING["np" if config.nodes else "wp"].widths_of(net.layers)
+        source = SignSource(net, [start_state(seed)], widths)
         dut.seed.value, dut.start.value = start_state(seed), 1
         await FallingEdge(dut.clk)
         dut.start.value, dut.seed.value = 0, random.getrandbits(STATE_BITS)

@@ -123,7 +123,7 @@ async def update(dut, config: SpatialConfig, name: str) -> None:
             assert int(dut.gradient.value) & seen == gradient & seen, where
         assert bool(int(dut.clipped.value)) == clipped[-1], where
 
-        # As in Trainer._update: +sign·share to G and ⌊G·2^-S⌋ to W, or −sign·share to W.
+        # As in golden_model.update: +sign·share to G and ⌊G·2^-S⌋ to W, or −sign·share to W.
         given = (-share if sign else share) if gate else 0
         signs |= {(given > 0) - (given < 0)}
         wanted = weight - given

@@ -10,9 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from mgd.golden_model.perturbations.base import Numbering, Perturbation, number_parameters
+from mgd.golden_model.perturbations.base import Numbering, Perturbation, number_quantities
 
-__all__ = ["FAMILIES", "Numbering", "Perturbation", "number_parameters"]
+__all__ = ["FAMILIES", "Numbering", "Perturbation", "number_quantities"]
 
 
 def _families() -> dict[str, type[Perturbation]]:

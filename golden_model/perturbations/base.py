@@ -30,18 +30,16 @@ class Numbering:
         return np.arange(self.first, self.first + count).reshape(self.shape)
 
 
-def number_parameters(
-    network: Network, nodes: bool, by_layer: bool, trainable: Sequence[bool] = ()
+def number_quantities(
+    shapes: Sequence[tuple[int, int]], by_layer: bool, trainable: Sequence[bool] = ()
 ) -> list[Numbering | None]:
     """Numbering per layer of weights; None for a layer that is not trained.
 
-    nodes: number the nodes, not the parameters.  by_layer: each layer counts from 0.
-    trainable: a flag per layer; all are trained where it is empty.
+    shapes: (nodes, values per node) that are perturbed in each layer
+    (golden_model.learning.LearningRule).  by_layer: each layer counts from 0.  trainable: a flag
+    per layer; all are trained where it is empty.
     """
-    shapes = [
-        (n, 1 if nodes else f + 1) for f, n in zip(network.layers, network.layers[1:], strict=False)
-    ]
-    trained = list(trainable) or [True] * network.depth
+    trained = list(trainable) or [True] * len(shapes)
     counts = [a * b if use else 0 for (a, b), use in zip(shapes, trained, strict=True)]
     result: list[Numbering | None] = []
     for layer, shape in enumerate(shapes):
@@ -68,12 +66,12 @@ class Perturbation(ABC):
 
     @abstractmethod
     def __init__(
-        self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]
+        self, network: Network, numbering: list[Numbering | None], seeds: Sequence[int]
     ) -> None: ...
 
     @abstractmethod
     def draw(self) -> list[np.ndarray | None]:
-        """Values of the next draw, per layer (seeds, nodes, fan_in + 1 or 1), float64 that holds
+        """Values of the next draw, per layer (seeds, *Numbering.shape), float64 that holds
         integers with `frac` fraction bits; None for a layer that is not trained."""
 
     @abstractmethod

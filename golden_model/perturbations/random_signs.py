@@ -18,17 +18,19 @@ class RandomSigns(Perturbation):
     name, number = "random", 0
 
     def __init__(
-        self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]
+        self, network: Network, numbering: list[Numbering | None], seeds: Sequence[int]
     ) -> None:
-        self._network, self._nodes = network, nodes
+        self._network = network
+        # Of a neuron that is not perturbed any number of bits will do.
+        self._widths = [1 if numbers is None else numbers.shape[1] for numbers in numbering]
         self._states = [start_state(seed) for seed in seeds]
-        self._source = SignSource(network, self._states, nodes)
+        self._source = SignSource(network, self._states, self._widths)
         self._number = 0
         self._frozen = [layer for layer, numbers in enumerate(numbering) if numbers is None]
 
     def skip(self, draws: int) -> None:
         self._number += draws
-        self._source = SignSource(self._network, self._states, self._nodes, self._number)
+        self._source = SignSource(self._network, self._states, self._widths, self._number)
 
     def draw(self) -> list[np.ndarray | None]:
         self._number += 1

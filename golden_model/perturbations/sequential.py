@@ -31,7 +31,7 @@ class Sequential(Perturbation):
     power = 0.0
 
     def __init__(
-        self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]
+        self, network: Network, numbering: list[Numbering | None], seeds: Sequence[int]
     ) -> None:
         self._numbering = numbering
         self._walks = {

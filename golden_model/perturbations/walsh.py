@@ -39,7 +39,7 @@ class Walsh(Perturbation):
     name, number = "walsh", 2
 
     def __init__(
-        self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]
+        self, network: Network, numbering: list[Numbering | None], seeds: Sequence[int]
     ) -> None:
         self._rows = [
             None if n is None else np.array([rows(n, seed) for seed in seeds]) for n in numbering

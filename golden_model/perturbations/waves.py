@@ -29,7 +29,7 @@ class Waves(Perturbation):
     """
 
     def __init__(
-        self, network: Network, numbering: list[Numbering | None], nodes: bool, seeds: Sequence[int]
+        self, network: Network, numbering: list[Numbering | None], seeds: Sequence[int]
     ) -> None:
         windows = np.array(
             [stream_states(start_state(seed), network.neurons) for seed in seeds], dtype=np.uint64

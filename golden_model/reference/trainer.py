@@ -14,7 +14,7 @@ import numpy as np
 from mgd.golden_model.network import Network
 from mgd.golden_model.perturbations import FAMILIES
 from mgd.golden_model.reference.network import cost, forward
-from mgd.golden_model.samples.nonzero import lit_signs
+from mgd.golden_model.samples.nonzero import nonzero_signs
 from mgd.golden_model.samples.order import SampleOrder
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.settings import Settings
@@ -50,11 +50,10 @@ class FloatTrainer:
         )
         self.weights = [np.array(w, dtype=np.float64) for w in weights]
         self.accumulators = [np.zeros_like(w) for w in self.weights]
-        """Σ ΔC·s/δ (·x_j for node perturbation) since the last update: tau_theta times G."""
+        """Σ ΔC·s/δ (·x_j for node perturbation, unless nodes sum up) since the last update:
+        tau_theta times G."""
         numbering = settings.numbering(network)
-        self.perturbation = FAMILIES[settings.perturbation](
-            network, numbering, settings.perturbs_nodes, seeds
-        )
+        self.perturbation = FAMILIES[settings.perturbation](network, numbering, seeds)
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
         states = [start_state(s) for s in seeds]
         self.sample_order = SampleOrder(
@@ -68,13 +67,15 @@ class FloatTrainer:
         self.squares = [np.zeros_like(w) for w in self.weights]
         self._changes = 0
         self._drawn: list[np.ndarray] = []
-        self._draw: list[np.ndarray] = []
-        """What was drawn, as it goes with the sample."""
+        self.draw: list[np.ndarray] = []
+        """What was drawn, as it goes with the sample: per layer (seeds, nodes, inputs or 1)."""
         self._sample = np.zeros(len(seeds), dtype=np.int64)
         self._baseline = np.zeros(len(seeds))
         self._before = np.zeros(len(seeds))
         self._filtered = np.zeros(len(seeds))
         self._inputs: list[np.ndarray] = []
+        self._update_inputs: dict[int, np.ndarray] = {}
+        """Per layer those of the pass that its last step goes by."""
         self._weights_changed = True
 
     def step(self) -> np.ndarray:
@@ -88,10 +89,10 @@ class FloatTrainer:
             # What is not trained is never read.
             self._drawn = [np.zeros(0) if v is None else v * unit for v in self.perturbation.draw()]
         if new_sample or t % s.tau_p == 0:
-            self._draw = list(self._drawn)
-            if s.skip_zeros and not s.perturbs_nodes and 0 in self._trained:
+            self.draw = list(self._drawn)
+            if s.skips_inputs and 0 in self._trained:
                 x = self.x[self._sample]
-                self._draw[0] = lit_signs(self._draw[0], np.insert(x, x.shape[1], 1.0, axis=1))
+                self.draw[0] = nonzero_signs(self.draw[0], np.insert(x, x.shape[1], 1.0, axis=1))
         if s.difference == "forward" and (new_sample or self._weights_changed):
             self._baseline, self._inputs = self._cost(0, [])
         changes = [self._measure(group) for group in self._groups]
@@ -109,7 +110,7 @@ class FloatTrainer:
             self.step()
 
     def _measure(self, group: list[int]) -> np.ndarray:
-        """ΔC with the layers of `group` perturbed; their accumulators take their shares."""
+        """ΔC with the layers of `group` perturbed; their accumulators take their update terms."""
         s = self.settings
         if s.antithetic:
             plus, self._inputs = self._cost(+1, group)
@@ -125,17 +126,22 @@ class FloatTrainer:
             plus, others = self._cost(+1, group)
             change = plus - self._baseline
         for layer in group:
-            share = (change / self.delta)[:, None, None] * self._draw[layer]
-            if s.perturbs_nodes:
-                share = share * self._inputs[layer][:, None, :]
+            term = (change / self.delta)[:, None, None] * self.draw[layer]
+            self._update_inputs[layer] = self._inputs[layer]
+            if s.learning.reads_inputs and not s.by_node:
+                term = term * self._inputs[layer][:, None, :]
             elif s.gate_zeros:
-                share = share * ((self._inputs[layer] != 0) | (others[layer] != 0))[:, None, :]
-            self.accumulators[layer] += share
+                term = term * ((self._inputs[layer] != 0) | (others[layer] != 0))[:, None, :]
+            self.accumulators[layer] += term
         return change
 
     def _change(self, layer: int, rate: float) -> None:
         """The weights of a layer change by what its accumulators hold."""
         s, w, g = self.settings, self.weights[layer], self.accumulators[layer]
+        if s.by_node:
+            w -= rate * g * self._update_inputs[layer][:, None, :]
+            g[:] = 0.0
+            return
         if s.adam:
             m, v = self.means[layer], self.squares[layer]
             m += (g - m) * 2.0 ** -averaging_exp(self._changes, s.adam_mean_exp)
@@ -150,14 +156,12 @@ class FloatTrainer:
         g -= taken
 
     def _cost(self, factor: int, group: list[int]) -> tuple[np.ndarray, list[np.ndarray]]:
-        weights, added = list(self.weights), None
-        move = factor * self.delta
-        if self.settings.perturbs_nodes:
-            added = [np.zeros(w.shape[:2]) for w in weights]
-            for layer in group:
-                added[layer] = move * self._draw[layer][..., 0]
-        else:
-            for layer in group:
-                weights[layer] = weights[layer] + move * self._draw[layer]
+        weights = list(self.weights)
+        added = [np.zeros(w.shape[:2]) for w in weights]
+        for layer in group:
+            displacement = factor * self.delta * self.draw[layer]
+            weights[layer], added[layer] = self.settings.learning.displaced(
+                weights[layer], displacement
+            )
         result = forward(weights, self.x[self._sample], self.network, added)
         return cost(result.outputs, self.labels[self._sample], self.network), result.inputs

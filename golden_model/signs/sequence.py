@@ -84,15 +84,14 @@ def stream_states(start_state: int, neurons: int) -> list[int]:
 
 
 def start_states_at(
-    start_state: int, inputs: Sequence[int], nodes: bool, draws: int, random_bits: int
+    start_state: int, widths: Sequence[int], draws: int, random_bits: int
 ) -> list[int]:
     """Start states of the sequence from which a run goes on: one per layer, then rounding's.
 
     Put in the place of `start_state`, each shows the layer's neurons draw number `draws` first,
-    and the last one stretch K from its bit `random_bits` on.  inputs: fan_in of each layer;
-    nodes: node perturbation, which takes one bit a draw where weight perturbation takes fan_in + 1.
+    and the last one stretch K from its bit `random_bits` on.  widths: bits that a draw takes
+    of each neuron, per layer.
     """
-    widths = [1 if nodes else fan_in + 1 for fan_in in inputs]
     return [jump(start_state, draws * width) for width in widths] + [jump(start_state, random_bits)]
 
 

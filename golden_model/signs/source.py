@@ -13,7 +13,8 @@ from mgd.golden_model.signs.sequence import BitReader, jump, spacing, start_stat
 class SignSource:
     """Signs and random bytes of consecutive draws, for several seeds.
 
-    draws, bytes_taken: how many of each are over already.
+    widths: bits that a draw takes of each neuron, per layer.  draws, bytes_taken: how many of each
+    are over already.
     """
 
     BLOCK_BITS = 4096
@@ -24,15 +25,13 @@ class SignSource:
         self,
         network: Network,
         start_states: Sequence[int],
-        nodes: bool,
+        widths: Sequence[int],
         draws: int = 0,
         bytes_taken: int = 0,
     ) -> None:
         self.network = network
-        self.nodes = nodes
-        starts = [
-            start_states_at(state, network.layers[:-1], nodes, draws, 0) for state in start_states
-        ]
+        self.widths = list(widths)
+        starts = [start_states_at(state, self.widths, draws, 0) for state in start_states]
 
         def windows(layer: int) -> np.ndarray:
             states = [stream_states(one[layer], network.neurons) for one in starts]
@@ -46,18 +45,17 @@ class SignSource:
             self._layers.append(BitReader(own[:, first : first + size]))
             first += size
         self._random = RandomBytes(network, start_states, bytes_taken)
-        widest = 1 if nodes else max(network.layers[:-1]) + 1
-        total = (network.neurons if nodes else network.parameters) * len(start_states)
-        self._block = max(1, min(self.BLOCK_BITS // widest, self.BLOCK_SIGNS // total))
+        total = sum(a * b for a, b in zip(self.widths, network.layers[1:], strict=True))
+        total *= len(start_states)
+        self._block = max(1, min(self.BLOCK_BITS // max(self.widths), self.BLOCK_SIGNS // total))
         self._signs: list[np.ndarray] = []
         self._left = 0
 
     def draw(self) -> list[np.ndarray]:
-        """Signs ±1 of the next draw, float64, per layer (seeds, nodes, fan_in+1 or 1)."""
+        """Signs ±1 of the next draw, float64, per layer (seeds, nodes, width)."""
         if not self._left:
             self._signs = []
-            for reader, fan_in in zip(self._layers, self.network.layers, strict=False):
-                width = 1 if self.nodes else fan_in + 1
+            for reader, width in zip(self._layers, self.widths, strict=True):
                 bits = reader.take(self._block * width)
                 bits = bits.reshape(*bits.shape[:-1], self._block, width)
                 self._signs.append(

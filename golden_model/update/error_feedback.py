@@ -9,7 +9,7 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 
 
-class Residual:
+class ErrorFeedback:
     """q = ⌊G·2^-(S+F+k)⌋ weight units, of which G keeps all but q·2^(S+F).
 
     Plain descent for k = momentum_exp = 0.  Else G decays by 2^-k with every change, and the

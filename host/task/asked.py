@@ -96,7 +96,8 @@ class Asked:
         values["trainable"] = tuple(values["trainable"])
         if values["rounding"] == AUTO:
             wide = self.network("weight_bits") >= STOCHASTIC_WEIGHT_BITS
-            residual = _needs_accumulators(values) or not wide
+            by_node = values["accumulate"] == "nodes"
+            residual = not by_node and (_needs_accumulators(values) or not wide)
             values["rounding"] = "residual" if residual else "stochastic"
         return values
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from mgd.golden_model import rules as model_rules
 from mgd.golden_model.declaration import declarations
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import ONE, Network
-from mgd.golden_model.perturbations import FAMILIES, number_parameters
+from mgd.golden_model.perturbations import FAMILIES, number_quantities
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
 from mgd.golden_model.settings import PIPELINED, Settings, delta_exp_for
 from mgd.golden_model.update.shift import update_shift
@@ -55,9 +56,8 @@ def _sized(asked: Asked, method: str, values: Values) -> Values:
     trainable, layers = values["trainable"], asked.file.network.layers
     if trainable and len(trainable) != len(layers) - 1:
         return values  # the rows of golden_model.rules.RUN tell about the flags
-    numbering = number_parameters(
-        Network(tuple(layers)), method == "np", values["scope"] == "layer", trainable
-    )
+    perturbed = LEARNING[method].perturbed_of(tuple(layers))
+    numbering = number_quantities(perturbed, values["scope"] == "layer", trainable)
     exp = delta_exp_for(values["norm"], values["perturbation"], numbering)
     return {**values, "delta_exp": exp}
 

@@ -15,7 +15,7 @@ from mgd.rtl.lib.product import DSP_BITS, product
 
 
 class Broadcast(wiring.Component):
-    """Equals golden_model.formats.stochastic_round of D·x in Trainer._update.
+    """Equals golden_model.formats.stochastic_round of D·x in golden_model.update.
 
     x (the input's activation in the step being applied) enters, `update_term` leaves latency()
     clocks later, one per clock.  x may come straight out of a memory, since it goes into a register

@@ -26,7 +26,7 @@ SUM_CONTROL = data.StructLayout({"accumulate": 1, "take": 1, "empty": 1, "shift"
 
 
 class Lane(wiring.Component):
-    """Equals golden_model.trainer.Trainer._update and golden_model.forward.weighted_sum.
+    """Equals golden_model.update.memory.WeightMemory and golden_model.forward.weighted_sum.
 
     A token's signals enter at fixed clocks after its `address`:
 

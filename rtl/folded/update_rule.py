@@ -1,8 +1,8 @@
 """What a lane does beyond plain descent when weights change: momentum and weight decay.
 
-golden_model.update.error_feedback.Residual in gates, with k = momentum_exp and λ = decay_exp as
-wiring.  A core for neither has no gate of this, and one for decay takes decay_clocks() more to a
-new weight.
+golden_model.update.error_feedback.ErrorFeedback in gates, with k = momentum_exp and λ = decay_exp
+as wiring.  A core for neither has no gate of this, and one for decay takes decay_clocks() more to
+a new weight.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from mgd.rtl.spatial.limit import limited_or_other
 
 
 class Synapse(wiring.Component):
-    """Equals golden_model.trainer.Trainer._update for one weight.
+    """Equals golden_model.update.memory.WeightMemory for one weight.
 
     * With accumulators: in each clock with `gate` G ← G ± term; a clock with `change` (with `gate`,
       and a term of 0, as in the two clocks behind) makes W ← clip(W − ⌊G·2^-S⌋), which leaves the

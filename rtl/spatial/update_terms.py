@@ -54,7 +54,7 @@ class Sources:
 
 class UpdateTerms(wiring.Component):
     """From delta_cost to the update terms; each equals delta_cost·x, rounded, in
-    golden_model.trainer.Trainer._update, and is 0 where there is no step.
+    golden_model.update.memory.WeightMemory, and is 0 where there is no step.
 
     `delta_cost` enters with `valid`; `update_term`, one per number in `x`, leaves latency_of()
     clocks later.  `x` belongs to the clock before delta_cost, the step's random byte to

@@ -20,18 +20,19 @@ from mgd.golden_model.costs.cross_entropy import exp2_negative, exp_sum_bits, lo
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.forward import output_values, pre_activation, weighted_sum, with_bias
 from mgd.golden_model.imperfections import ImperfectHardware, Imperfections
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import ACT_FRAC, ONE, ROUND_BITS, Network
 from mgd.golden_model.perturbations.sequential import stride_and_start
 from mgd.golden_model.perturbations.sine import SINE
 from mgd.golden_model.perturbations.walsh import rows
-from mgd.golden_model.samples.nonzero import lit_signs
+from mgd.golden_model.samples.nonzero import nonzero_signs
 from mgd.golden_model.samples.order import SampleOrder
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.signs import sequence as signs
 from mgd.golden_model.trainer import SignSource, Trainer
 from mgd.golden_model.update.adam import Adam, log2_of
-from mgd.golden_model.update.error_feedback import Residual
+from mgd.golden_model.update.error_feedback import ErrorFeedback
 from mgd.golden_model.update.highpass import HighPass
 from mgd.host.data.datasets import default_format, split
 from mgd.host.data.encoding import Scaling, class_numbers, class_order
@@ -367,7 +368,7 @@ def _(b):
     net = Network(tuple(b["layers"]))
     states = signs.stream_states(seeds.start_state(b["seed"]), net.neurons)
     bits = signs.BitReader(np.array(states, dtype=np.uint64)).take(24)
-    source = SignSource(net, [seeds.start_state(b["seed"])], nodes=True)
+    source = SignSource(net, [seeds.start_state(b["seed"])], [1] * net.depth)
     return {
         "layers": b["layers"],
         "seed": b["seed"],
@@ -382,9 +383,9 @@ def _(b):
 @vector("perturbations")
 def _(b):
     net, seed, numbers = Network(tuple(b["layers"])), b.get("seed", 1), b.get("draws", [0, 1, 9])
-    numbering = perturbations.number_parameters(net, False, False)
+    numbering = Settings("wp").numbering(net)
     families = {
-        name: family(net, numbering, False, [seed])
+        name: family(net, numbering, [seed])
         for name, family in perturbations.FAMILIES.items()
         if name != "random"
     }
@@ -426,7 +427,7 @@ def _(b):
 
 def fed_back(total, weight, shift, **settings):
     """(what the weight loses, what the accumulator keeps) of one change."""
-    rule = Residual(Network((1, 1)), Settings(rounding="residual", **settings))
+    rule = ErrorFeedback(Network((1, 1)), Settings(rounding="residual", **settings))
     accumulator = array([[[total]]])
     lost = rule.change(0, accumulator, array([[[weight]]]), shift, array([0]))
     return [int(lost[0, 0, 0]), int(accumulator[0, 0, 0])]
@@ -554,9 +555,10 @@ def _(b):
 
 @vector("skipped-inputs")
 def _(b):
-    source = SignSource(Network(tuple(b["layers"])), [seeds.start_state(b["seed"])], nodes=False)
+    net = Network(tuple(b["layers"]))
+    source = SignSource(net, [seeds.start_state(b["seed"])], LEARNING["wp"].widths_of(net.layers))
     drawn = source.draw()[0]
-    found = [lit_signs(drawn, array([[*x, ONE]]))[0].astype(int) for x in b["inputs"]]
+    found = [nonzero_signs(drawn, array([[*x, ONE]]))[0].astype(int) for x in b["inputs"]]
     return {**b, "signs": found}
 
 
@@ -689,7 +691,8 @@ def _(b):
     codes, labels = array(data["codes"]), array(data["labels"])
     weights = [w[None] for w in start]
     trainer = Trainer(net, settings, codes, labels, weights, [seed], order[None])
-    source = SignSource(net, [seeds.start_state(seed)], settings.perturbs_nodes)
+    widths = settings.learning.widths_of(net.layers)
+    source = SignSource(net, [seeds.start_state(seed)], widths)
     steps, first_d, context = [], [], {}
     for _ in range(b["end"]["step"]):
         number = trainer.step_number

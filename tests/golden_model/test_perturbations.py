@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES, number_parameters
+from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
 from mgd.golden_model.perturbations.sequential import stride_and_start
 from mgd.golden_model.perturbations.sine import SINE
 from mgd.golden_model.perturbations.walsh import rows
@@ -19,12 +20,19 @@ NETWORK = Network((4, 3, 2))
 SEEDS = [1, 2, 77]
 
 
+def numbered(
+    network: Network, nodes: bool = False, by_layer: bool = False, trainable=()
+) -> list[Numbering | None]:
+    rule = LEARNING["np" if nodes else "wp"]
+    return number_quantities(rule.perturbed_of(network.layers), by_layer, trainable)
+
+
 def draws(
     name: str, count: int, nodes: bool = False, by_layer: bool = False, trainable=()
 ) -> np.ndarray:
     """(draws, seeds, quantities) in natural units, those of frozen layers left out."""
-    numbering = number_parameters(NETWORK, nodes, by_layer, trainable)
-    family = FAMILIES[name](NETWORK, numbering, nodes, SEEDS)
+    numbering = numbered(NETWORK, nodes, by_layer, trainable)
+    family = FAMILIES[name](NETWORK, numbering, SEEDS)
     rows = []
     for _ in range(count):
         values = [v.reshape(len(SEEDS), -1) for v in family.draw() if v is not None]
@@ -79,7 +87,7 @@ def test_sequential_visits_everything_once(total):
 @pytest.mark.parametrize("layers", [(1, 1), (2, 2, 1), (4, 3, 2), (15, 1), (64, 32, 10)])
 def test_walsh_rows_are_distinct_and_never_constant(layers):
     network = Network(layers)
-    numbering = number_parameters(network, False, False)
+    numbering = numbered(network)
     got = np.concatenate([rows(n, 5).ravel() for n in numbering if n is not None])
     length = FAMILIES["walsh"].period(network.parameters)
     assert length is not None
@@ -99,15 +107,15 @@ def test_layers_alone_and_frozen_ones(name, nodes):
 
 
 def test_numbering():
-    whole = number_parameters(NETWORK, nodes=False, by_layer=False)
+    whole = numbered(NETWORK)
     assert [n.numbers.ravel().tolist() for n in whole if n] == [
         list(range(15)),
         list(range(15, 23)),
     ]
     assert [n.total for n in whole if n] == [23, 23]
-    nodes = number_parameters(NETWORK, nodes=True, by_layer=True)
+    nodes = numbered(NETWORK, nodes=True, by_layer=True)
     assert [n.numbers.tolist() for n in nodes if n] == [[[0], [1], [2]], [[0], [1]]]
-    frozen = number_parameters(NETWORK, nodes=False, by_layer=False, trainable=[False, True])
+    frozen = numbered(NETWORK, trainable=(False, True))
     assert frozen[0] is None
     assert frozen[1] is not None
     assert (frozen[1].first, frozen[1].total) == (0, 8)
@@ -126,7 +134,7 @@ def test_norm_is_the_length_of_the_perturbation(name, delta):
     """McCaughan et al. 2023: m per slot, m/√N for codes, m·√2/√N for sinusoids."""
     amplitude = FAMILIES[name].amplitude(1.0, 256)
     assert amplitude == pytest.approx(delta or 2**0.5 / 16, rel=0.01)
-    numbering = number_parameters(NETWORK, nodes=False, by_layer=False)
+    numbering = numbered(NETWORK)
     exp = delta_exp_for(0.25, name, numbering)
     root = FAMILIES[name].mean_square(23) ** 0.5
     length = 2.0**-exp * root * 23**0.5
@@ -135,7 +143,7 @@ def test_norm_is_the_length_of_the_perturbation(name, delta):
 
 @pytest.mark.parametrize("norm", [5.0, 1e-4])
 def test_norm_out_of_range(norm):
-    numbering = number_parameters(NETWORK, nodes=False, by_layer=False)
+    numbering = numbered(NETWORK)
     with pytest.raises(
         UserError, match=r"norm = .* over 23 quantities .* between 2\^-12 and 2\^-1"
     ):

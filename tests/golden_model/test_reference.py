@@ -213,12 +213,12 @@ def test_a_small_perturbation_measures_the_slope_along_it(method, difference):
     change = t.step() * 2.0**12
     result, errors = reference.node_gradient(weights, x[[0, 0]], labels[[0, 0]], network)
     slope = np.zeros(2)
-    for error, inputs, signs in zip(errors, result.inputs, t._draw, strict=True):
+    for error, inputs, signs in zip(errors, result.inputs, t.draw, strict=True):
         each = error[..., None] * (inputs[:, None, :] if method == "wp" else 1.0)
         slope += (each * signs).sum(axis=(1, 2))
     tolerance = 1e-6 if difference == "antithetic" else 2e-3
     assert np.abs(change - slope).max() < tolerance
-    for g, inputs, signs in zip(t.accumulators, result.inputs, t._draw, strict=True):
+    for g, inputs, signs in zip(t.accumulators, result.inputs, t.draw, strict=True):
         x_j = inputs[:, None, :] if method == "np" else 1.0
         assert np.abs(g - change[:, None, None] * signs * x_j).max() < 1e-3
     assert all((a == b).all() for a, b in zip(t.weights, weights, strict=True))

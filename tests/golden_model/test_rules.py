@@ -13,7 +13,7 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.golden_model.settings import Settings, delta_exp_for
-from tests.golden_model import test_network, test_settings
+from tests.golden_model import test_network, test_node_sums, test_settings
 from tests.support.rows import check_rows
 
 LATE = {"update_delay": 20}
@@ -39,6 +39,7 @@ def refused_by_the_model():
     cases = [lambda f=f: Network(**{"layers": (2, 2), **f}) for f, _ in test_network.REFUSED]
     cases += [lambda f=f: Settings(**f) for f, _ in test_settings.REFUSED]
     cases += [lambda f=f: Settings(**f) for f in MORE_SETTINGS]
+    cases += [lambda f=f: Settings(**test_node_sums.GOOD | f) for f, _ in test_node_sums.REFUSED]
     cases += [
         lambda f=f, n=n: RunSpec(Network((3, 2), **n), Settings(**f))
         for f, n, _ in test_settings.DOES_NOT_SUIT
@@ -49,6 +50,7 @@ def refused_by_the_model():
         lambda: Network((2, 2), smoothing_exp=3),
         lambda: Settings(rounding="residual", optimizer="adam").check_resumable(),
         lambda: Settings(difference="highpass").check_resumable(),
+        lambda: Settings(accumulate="nodes").check_resumable(),
         lambda: SampleWindow(5).check(4),
         lambda: delta_exp_for(9.0, "random", Settings().numbering(Network((2, 2, 1)))),
         lambda: ImperfectHardware(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import start_state
 from mgd.golden_model.signs import sequence as signs
@@ -139,12 +140,16 @@ def test_bit_reader(pieces):
         assert row.tolist() == sequence(state, max(61, sum(pieces)))[: sum(pieces)]
 
 
+def widths_of(network, nodes: bool) -> list[int]:
+    return LEARNING["np" if nodes else "wp"].widths_of(network.layers)
+
+
 @pytest.mark.parametrize("nodes", [False, True])
 def test_every_sign_is_at_its_place(nodes, monkeypatch):
     """Sign of (neuron i, input j, draw d): bit d·width + j of stretch i, 0 meaning +1."""
     monkeypatch.setattr(SignSource, "BLOCK_BITS", 50)  # several blocks
     network, starts = Network((9, 5, 3)), [start_state(s) for s in (1, 77)]
-    source = SignSource(network, starts, nodes)
+    source = SignSource(network, starts, widths_of(network, nodes))
     draws = [source.draw() for _ in range(60)]
     neuron = 0
     for layer, (fan_in, size) in enumerate(((9, 5), (5, 3))):
@@ -160,7 +165,7 @@ def test_every_sign_is_at_its_place(nodes, monkeypatch):
 
 def test_random_bytes_are_stretch_k():
     network, starts = Network((2, 2, 1)), [start_state(s) for s in (1, 2)]
-    source = SignSource(network, starts, nodes=True)
+    source = SignSource(network, starts, widths_of(network, True))
     got = np.array([source.random_bytes() for _ in range(2100)]).T
     for row, start in zip(got, starts, strict=True):
         bits = np.array(sequence(jump(start, 3 * spacing(3)), 2100 * 8)).reshape(2100, 8)
@@ -173,7 +178,7 @@ def test_signs_are_balanced_and_uncorrelated(seed, nodes):
     """Against what fair coins give, over N draws: means and pair products within 5 sigma, the
     mean square of the pair products 1/N."""
     network, count = Network((20, 8, 6)), 8192
-    source = SignSource(network, [start_state(seed)], nodes)
+    source = SignSource(network, [start_state(seed)], widths_of(network, nodes))
     draws = np.array([np.concatenate([s.ravel() for s in source.draw()]) for _ in range(count)])
     assert draws.shape[1] == (network.neurons if nodes else network.parameters)
     sigma = count**-0.5

@@ -190,9 +190,9 @@ def test_residual_where_a_weight_clips():
         count = t.weight_saturations.copy()
         record, random = t.step(), bytes_alone.take()[:, None]
         for k, w in enumerate(weights):
-            product_256 = record.delta[:, None] * t._layer_inputs[k] * 256
+            product_256 = record.delta[:, None] * t.trace.layer_inputs[k] * 256
             v = (product_256 + (random << 14)) // (256 << 14)
-            total = kept[k] + t._draw[k] * v[:, None, :]
+            total = kept[k] + t.trace.draw[k] * v[:, None, :]
             whole = np.floor(total / 8)
             assert (t.accumulators[k] == total - whole * 8).all()
             assert (t.weights[k] == np.clip(w - whole, -128, 127)).all()
@@ -251,10 +251,10 @@ def test_samples_and_draws_change_when_they_are_due(tau_x, tau_p):
     for number in range(40):
         t.step()
         at = t.order[:, number // tau_x % SAMPLES]
-        assert (t._x[:, :-1] == t.inputs[at]).all()
-        assert (t._x[:, -1] == ONE).all()
-        assert (t._label == t.labels[at]).all()
-        for got, want in zip(t._draw, draws[number // tau_p], strict=True):
+        assert (t.trace.inputs[:, :-1] == t.inputs[at]).all()
+        assert (t.trace.inputs[:, -1] == ONE).all()
+        assert (t.trace.labels == t.labels[at]).all()
+        for got, want in zip(t.trace.draw, draws[number // tau_p], strict=True):
             assert (got == want).all()
 
 

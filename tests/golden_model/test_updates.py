@@ -14,7 +14,7 @@ from mgd.golden_model.reference.trainer import FloatTrainer
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.golden_model.update.adam import Adam, averaging_exp, log2_of
-from mgd.golden_model.update.error_feedback import Residual
+from mgd.golden_model.update.error_feedback import ErrorFeedback
 from tests.golden_model.test_family import same_run
 from tests.golden_model.test_trainer import make, trainer
 
@@ -97,7 +97,7 @@ def test_momentum_is_an_exponential_average():
     """One contribution and then none: the weights take 2^-k of the rest every time."""
     network = ENTROPY
     settings = Settings(rounding="residual", momentum_exp=3, eta_exp=9)
-    rule = Residual(network, settings)
+    rule = ErrorFeedback(network, settings)
     shift = settings.shift(network)
     g = np.full((1, 1, 1), 1 << 40)
     taken = [rule.change(0, g, np.zeros(g.shape), shift, np.zeros(1))[0, 0, 0] for _ in range(30)]
@@ -110,7 +110,7 @@ def test_decay_is_exponential(momentum_exp):
     """No cost change: a weight loses its 2^-7 part every time, down to where a unit is half.
     Through momentum it arrives later, which compounds to 3 % here."""
     settings = Settings(rounding="residual", decay_exp=7, eta_exp=12, momentum_exp=momentum_exp)
-    rule = Residual(ENTROPY, settings)
+    rule = ErrorFeedback(ENTROPY, settings)
     w, g = np.array([[[30000.0, -30000.0, 1.0]]]), np.zeros((1, 1, 3), dtype=np.int64)
     for _ in range(300):
         w -= rule.change(0, g, w, settings.shift(ENTROPY), np.zeros(1))

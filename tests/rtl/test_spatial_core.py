@@ -216,7 +216,7 @@ class Both:
         (word,) = (w for w in words if config.locate_weight(0, w) == (layer, node, place))
         self.session.link.write(Space.WEIGHTS, word, [value & 0xFFFFFFFF])
         trainer.weights[layer][0, node, place] = value
-        trainer._weights_changed = True
+        trainer.weights_written()
 
     def evaluate(self) -> None:
         for on, samples in (("test", self.test_samples), ("train", self.train_samples)):

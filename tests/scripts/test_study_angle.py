@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES, number_parameters
+from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.settings import Settings
 from mgd.scripts.cli import main
 
 FINE = ["--fine", "--delta-exp", "8"]
@@ -36,8 +37,8 @@ def test_theory_of_a_linear_cost(name, tolerance, tau):
     frequency stay in step for long."""
     network, seeds = Network((7, 5, 3)), range(1, 601)
     total = network.parameters
-    numbering = number_parameters(network, False, False)
-    family = FAMILIES[name](network, numbering, False, seeds)
+    numbering = Settings("wp").numbering(network)
+    family = FAMILIES[name](network, numbering, seeds)
     g = np.random.default_rng(tau).normal(0, 1, (len(seeds), total))
     estimate = np.zeros_like(g)
     for _ in range(tau):

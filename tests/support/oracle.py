@@ -52,6 +52,7 @@ class Oracle:
         self.words = False
         self.filtered = 0
         self.before: int | None = None
+        self.node_sums: dict[tuple[int, int], int] = {}
         self.averages: dict[tuple[int, int, int], tuple[int, int]] = {}
         for layer, rows in enumerate(self.weights):
             for i, row in enumerate(rows):
@@ -315,11 +316,29 @@ class Oracle:
                 continue
             own = 0 if s.scope == "network" else groups.index(layer)
             for i, row in enumerate(rows):
+                self.sum_up(layer, i, ds[own], draw)
                 for j in range(len(row)):
                     self.update(layer, i, j, ds[own], inputs[own], seen[own], random, draw)
         self.changes += self.changed
         self.step_number += 1
         return ds[0] if s.scope == "network" else ds
+
+    def sum_up(self, layer: int, i: int, d: int, draw: int) -> None:
+        """A node's sum, from 0 again in the first step of every tau_theta."""
+        before = self.node_sums.get((layer, i), 0) if self.step_number % self.set.tau_theta else 0
+        self.node_sums[layer, i] = before + d * self.value(layer, i, 0, draw)
+
+    def outer(self, layer: int, i: int, x: int, shift: int, random: int) -> int:
+        """Weight units that a weight with input x loses for the sum of its node."""
+        w, total = self.net.weight_frac, self.node_sums[layer, i]
+        down = shift + w - 14 + (3 if self.set.perturbation == "sine" else 0)
+        turned = sum((random >> k & 1) << (7 - k) for k in range(8))
+        if down < 0:
+            error = total << -down  # whole already
+        else:
+            error = ((total << 8) + (turned << down)) >> (8 + down)
+        error = min(max(error, -(1 << 15)), (1 << 15) - 1)
+        return (error * x * 256 + (random << (28 - w))) // (256 << (28 - w))
 
     def adam(self, layer, i, j, g, eta_exp, random) -> int:
         """Weight units that Adam takes off a weight; averages are kept in exact integers."""
@@ -356,8 +375,10 @@ class Oracle:
             shift = min(shift + slower, net.shift_max - finer - s.momentum_exp)
         drop = 14 if s.rounding == "residual" else 14 + shift
         # ⌊d·x / 2^drop + random / 256⌋
-        share = (d * x * 256 + (random << drop)) // (256 << drop)
-        change = share * self.value(layer, i, j, draw)
+        term = (d * x * 256 + (random << drop)) // (256 << drop)
+        change = term * self.value(layer, i, j, draw)
+        if s.accumulate == "nodes":
+            change = self.outer(layer, i, x, shift, random)
         if s.gate_zeros and s.method == "wp" and not any(v[layer][j] for v in seen):
             change = 0
         if s.rounding == "residual":
