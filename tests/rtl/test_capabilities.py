@@ -179,7 +179,7 @@ def test_what_a_folded_core_has(here, key, shown):
     """A task file is enough; what cannot go together with it is refused."""
     (here / "my.toml").write_text(TOML + key + "\n")
     task = Task.load("my.toml")
-    assert missing(task.network(), task.settings()) == []
+    assert missing(task.spec.network, task.spec.settings) == []
     config = config_for(task.core_layout())
     for settings, _ in runs(task, 9):
         config.variant.check(settings)
@@ -236,9 +236,9 @@ def test_accumulators_are_made_wide_enough():
     for key in [key for key, _ in KEYS + BUILT]:
         text = TOML + key + "\ntau_theta = 5\n"
         task = Task.parse(text, "my.toml", Path())
-        task.settings().check(task.network())
+        task.spec.settings.check(task.spec.network)
     sine = Task.parse(TOML + 'perturbation = "sine"\ntau_theta = 5\n', "my.toml", Path())
-    assert sine.network().tau_theta_max == 40
+    assert sine.spec.network.tau_theta_max == 40
 
 
 @pytest.mark.parametrize(
@@ -274,4 +274,4 @@ def test_mistakes(keys, parts):
 )
 def test_norm(keys, delta_exp):
     task = Task.parse(TOML + keys + "\nnorm = 0.2\n", "my.toml", Path())
-    assert task.settings().delta_exp == delta_exp
+    assert task.spec.settings.delta_exp == delta_exp
