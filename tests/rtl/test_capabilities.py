@@ -13,7 +13,7 @@ from mgd.golden_model.declaration import declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import BUILD, PERTURBATIONS, REGISTER, Settings
+from mgd.golden_model.settings import BUILD, METHODS, PERTURBATIONS, REGISTER, Settings
 from mgd.host.task.task import Task
 from mgd.protocol.build_options import FIELDS, BuildOptions
 from mgd.protocol.capabilities import CHOICES, check_core, missing
@@ -114,6 +114,7 @@ def test_what_a_core_has():
 
 
 def test_every_choice_has_gates():
+    assert set(CHOICES["method"]) == set(METHODS)
     assert set(CHOICES["hidden"]) == set(CHOICES["output"]) == set(KINDS)
     assert set(CHOICES["cost"]) == set(UNITS)
     assert set(CHOICES["perturbation"]) == {"random", *FAMILIES}
