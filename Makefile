@@ -31,6 +31,7 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # The cells of each part against the recorded table; fails where one has grown.
 area: .venv/.dev

@@ -25,6 +25,8 @@ class CoreKind(ABC):
     """In task files and options."""
     folds: bool
     """Whether neurons share lanes, of which a build has any number."""
+    has_imperfections: bool
+    """Whether there is a core with the golden model's imperfections (rtl.imperfect)."""
     pipelines: bool
     """Whether it can be built to let steps enter before earlier ones have updated the weights."""
 
@@ -55,6 +57,7 @@ class CoreKind(ABC):
 class Folded(CoreKind):
     name = FOLDED
     folds = True
+    has_imperfections = True
     pipelines = False
 
     def layout(
@@ -75,6 +78,7 @@ class Folded(CoreKind):
 class Spatial(CoreKind):
     name = SPATIAL
     folds = False
+    has_imperfections = False
     pipelines = True
 
     def layout(

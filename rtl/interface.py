@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from amaranth import Module, Shape, Signal, signed, unsigned
-from amaranth.lib import data
+from amaranth import Module, Shape, ShapeLike, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import Network
 from mgd.protocol.layout.base import CoreLayout
@@ -67,11 +68,54 @@ def weight_shape(config: CoreLayout) -> Shape:
     return signed(max(config.network.weight_bits, config.host_gradient_bits))
 
 
+class CoreSignature(wiring.Signature):
+    """The ports of every core, seen from the core.
+
+    `command` takes protocol.registers.Command codes, `settings` are the run-time registers; those
+    that are constants of the build are ignored.  `evaluation` has one result per evaluated sample;
+    hold its ready high if nothing takes them.  `weight_request` and `weight_reply` are the host's
+    access to weights and accumulators while `busy` is low.  `step`, `cost_sum`, `train_clocks` and
+    the saturations are counters since INIT.
+
+    sample_link: the ports to the core's sample memory, whose `serve` connects them.  probe: the
+    signals that verification watches; leave it unconnected on a board: it then costs nothing.
+    cost_sum: the shape of that counter, if not cost_sum_bits().  more: other ports.
+    """
+
+    def __init__(
+        self,
+        config: CoreLayout,
+        sample_link: Mapping[str, wiring.Member],
+        probe: data.StructLayout,
+        cost_sum: ShapeLike | None = None,
+        more: Mapping[str, wiring.Member] | None = None,
+    ) -> None:
+        super().__init__(
+            {
+                "settings": In(SETTINGS_LAYOUT),
+                "command": In(stream.Signature(COMMAND_SHAPE)),
+                **sample_link,
+                "evaluation": Out(stream.Signature(evaluation_layout(config))),
+                "weight_request": In(stream.Signature(weight_request_layout(config))),
+                "weight_reply": Out(stream.Signature(weight_shape(config))),
+                "busy": Out(1),
+                "step": Out(Register.STEP.bits),
+                "cost_sum": Out(cost_sum_bits(config.network) if cost_sum is None else cost_sum),
+                "train_clocks": Out(Register.TRAIN_CLOCKS.bits),
+                "weight_saturations": Out(Register.WEIGHT_SATURATIONS.bits),
+                "activation_saturations": Out(Register.ACTIVATION_SATURATIONS.bits),
+                "probe": Out(probe),
+                **(more or {}),
+            }
+        )
+
+
 __all__ = [
     "CLOCK_BITS",
     "COMMAND_SHAPE",
     "SETTINGS_LAYOUT",
     "STEP_BITS",
+    "CoreSignature",
     "cost_sum_bits",
     "evaluation_layout",
     "packed_fields",

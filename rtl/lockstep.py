@@ -1,6 +1,6 @@
 """Compares a running core with the golden model, value by value, as they pass.
 
-The core's probe (rtl.system.top.probe_layout) gives three kinds of events: a cost, a D, and the
+The core's probe (rtl.core_kinds) gives three kinds of events: a cost, a D, and the
 weights and accumulators that all lanes write in one clock.  In the folded core the weights of
 step t are written in the sweep of step t+1, or in a flush; in the spatial core, where a lane is a
 synapse, all in one clock while later steps are under way.
@@ -16,10 +16,7 @@ import numpy as np
 from amaranth import Shape
 
 from mgd.golden_model.trainer import Step, Trainer
-from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.timing import Timing
-from mgd.rtl.system.top import probe_layout
+from mgd.rtl.core_kinds import AnyConfig, gateware_of
 
 
 @dataclass
@@ -70,7 +67,7 @@ class Lockstep:
     values_compared counts the single numbers that were found equal.
     """
 
-    def __init__(self, config: CoreConfig | SpatialConfig, trainer: Trainer) -> None:
+    def __init__(self, config: AnyConfig, trainer: Trainer) -> None:
         self.config = config
         self.trainer = trainer
         self.values_compared = 0
@@ -82,17 +79,15 @@ class Lockstep:
         self._later: list[tuple[list[tuple[str, int]], int]] = []
         """Costs and D that follow in this step: of each layer, where they have their own."""
         self._expected: deque[_Expected] = deque()
-        self._under_way, self._gradient_scale = 0, 1
-        if isinstance(config, SpatialConfig):
-            timing = Timing.of(config)
-            self._under_way = timing.weights - timing.delta
-            self._gradient_scale = config.gradient_scale(trainer.settings)
+        gateware = gateware_of(config)
+        self._under_way = gateware.updates_after(config)
+        self._gradient_scale = gateware.gradient_scale(config, trainer.settings)
         ones = [
             np.full((nodes, fan_in + 1), 1)
             for fan_in, nodes in zip(config.network.layers, config.network.layers[1:], strict=False)
         ]
         self._active = config.to_lanes(ones).astype(bool)
-        probe = probe_layout(config)
+        probe = gateware.probe_layout(config)
         self._places = {name: (field.offset, field.width) for name, field in probe}
         self._cost = Shape.cast(probe["cost"].shape["cost"].shape)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amaranth import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out
 
 from mgd.boards.simulated.verilator import compiled
 from mgd.boards.tools import to_verilog
@@ -50,8 +50,7 @@ class CoreWithSamples(wiring.Component):
         network = self.config.network
         m.submodules.core = core = FoldedCore(self.config)
         m.submodules.samples = samples = SampleMemory(network, self.depth)
-        connect(m, core.sample_request, samples.request)
-        connect(m, samples.record, core.record)
+        samples.serve(m, core)
         settings, command = Signal(SETTINGS_LAYOUT), Signal(COMMAND_SHAPE)
         with m.If(self.load):
             m.d.sync += [settings.eq(self.settings), command.eq(self.command)]
@@ -59,7 +58,6 @@ class CoreWithSamples(wiring.Component):
         m.d.comb += [
             core.settings.eq(settings),
             core.command.payload.eq(command),
-            samples.restart_train.eq(core.restart_train),
             samples.train_end.eq(self.depth // network.sample_words * network.sample_words),
             core.evaluation.ready.eq(1),
             self.busy.eq(core.busy),

@@ -29,6 +29,9 @@ ROWS_MODULE = "cocotb_tests.support.row_tests"
 RUN_SECONDS = 300
 """Limit of a run, a net under the coroutines' own, and RUN_SECONDS_EACH more for each row."""
 RUN_SECONDS_EACH = 60
+WITH_WAVES = 3
+"""Failing rows of a batch that are run again with waves: a mistake in a unit fails all of its."""
+NO_WAVES = f"waves: of the first {WITH_WAVES} rows that fail; run this one alone for them"
 
 
 @dataclass
@@ -99,26 +102,25 @@ class Batch:
         self.name, self.rows = name, list(rows)
 
     def verdicts(self) -> list[str | None]:
-        """A row that fails is simulated once more, alone and with waves."""
-        first = self._simulate(self.rows, waves=False)
-        return [
-            None if verdict == "" else self._again(row, verdict)
-            for row, verdict in zip(self.rows, first, strict=True)
-        ]
-
-    def _again(self, row: Row, verdict: str | None) -> str | None:
-        """verdict: why it failed; None where the run of all ended, or was not built, without it."""
-        if verdict is None:
-            (verdict,) = self._simulate([row], waves=False)
+        """The first rows that fail are simulated once more, each alone and with waves."""
+        found: list[str | None] = []
+        failed = 0
+        for row, verdict in zip(self.rows, self._simulate(self.rows, waves=False), strict=True):
+            if verdict is None:  # the run of all was not built, or ended before this row
+                (verdict,) = self._simulate([row], waves=False)
             if verdict == "":
-                return None
+                found.append(None)
+                continue
+            failed += 1
+            waves = self._with_waves(row) if failed <= WITH_WAVES else NO_WAVES
+            found.append(f"{row}: {verdict or 'the simulation ended without results'}\n{waves}")
+        return found
+
+    def _with_waves(self, row: Row) -> str:
         folder = self._folder()
-        again, *_ = self._simulate([row], waves=True, folder=folder)
-        return (
-            f"{row}: {verdict or 'the simulation ended without results'}\n"
-            f"waves: {folder / 'dump.vcd'}\nlog: {folder / 'log.txt'}"
-            + ("\n(it passed when it was run again, alone and with waves)" if again == "" else "")
-        )
+        (again,) = self._simulate([row], waves=True, folder=folder)
+        passed = "\n(it passed when it was run again, alone and with waves)" if again == "" else ""
+        return f"waves: {folder / 'dump.vcd'}\nlog: {folder / 'log.txt'}{passed}"
 
     def _folder(self) -> Path:
         (CACHE / "runs").mkdir(parents=True, exist_ok=True)
@@ -132,7 +134,7 @@ class Batch:
         folder: where waves and log are to stay.
         """
         parts: dict[int, int] = {}
-        components = []
+        components: list[wiring.Component] = []
         for row in rows:
             if id(row.component) not in parts:
                 parts[id(row.component)] = len(components)
@@ -154,9 +156,9 @@ class Batch:
         rows_file.write_text(json.dumps(given))
         try:
             built = build(to_verilog(Rack(components), TOP, reset=False) + cells, waves=waves)
-        except AssertionError as error:
+        except Exception as error:
             if len(rows) == 1:
-                return [str(error)]
+                return [f"{type(error).__name__}: {error}"]
             return [None] * len(rows)  # which of them it is shows where each is built alone
         limit = RUN_SECONDS + RUN_SECONDS_EACH * len(rows)
         environment = {"MGD_ROWS": str(rows_file)}

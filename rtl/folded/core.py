@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import wiring
+from amaranth.lib.wiring import connect, flipped
 
 from mgd.golden_model.network import SHIFT_MIN
 from mgd.rtl.folded.activation_memory import ActivationMemory
@@ -16,7 +16,7 @@ from mgd.rtl.folded.lane import Lane
 from mgd.rtl.folded.lane_perturbation import LanePerturbation, lane_perturbation
 from mgd.rtl.folded.options import Option, all_of, options_of
 from mgd.rtl.folded.probe import probe_layout, watch
-from mgd.rtl.folded.saturation_counters import COUNT_BITS, SaturationCounters
+from mgd.rtl.folded.saturation_counters import SaturationCounters
 from mgd.rtl.folded.signs import SignGenerator
 from mgd.rtl.folded.step_control import StepControl, cost_sum_shape, with_wiring
 from mgd.rtl.folded.sum_control import SumControl
@@ -26,19 +26,12 @@ from mgd.rtl.folded.update_control import update_control
 from mgd.rtl.folded.visit_engine import loop_engine
 from mgd.rtl.folded.weight_access import WeightAccess
 from mgd.rtl.interface import (
-    CLOCK_BITS,
-    COMMAND_SHAPE,
-    SETTINGS_LAYOUT,
-    STEP_BITS,
-    evaluation_layout,
-    weight_request_layout,
-    weight_shape,
+    CoreSignature,
 )
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.piecewise import SharedTables
 from mgd.rtl.memory.loader import Loader
-from mgd.rtl.memory.sample_order import request_layout
-from mgd.rtl.memory.samples import WORD_BITS
+from mgd.rtl.memory.samples import sample_link
 from mgd.rtl.units.activation import Activation
 from mgd.rtl.units.costs import cost_unit
 
@@ -65,25 +58,13 @@ class FoldedCore(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         super().__init__(
-            {
-                "settings": In(SETTINGS_LAYOUT),
-                "command": In(stream.Signature(COMMAND_SHAPE)),
-                "sample_request": Out(stream.Signature(request_layout(config))),
-                "record": In(stream.Signature(WORD_BITS)),
-                "restart_train": Out(1),
-                "restart_evaluate": Out(1),
-                "evaluation": Out(stream.Signature(evaluation_layout(config))),
-                "weight_request": In(stream.Signature(weight_request_layout(config))),
-                "weight_reply": Out(stream.Signature(weight_shape(config))),
-                "busy": Out(1),
-                "step": Out(STEP_BITS),
-                "cost_sum": Out(cost_sum_shape(config)),
-                "train_clocks": Out(CLOCK_BITS),
-                "weight_saturations": Out(COUNT_BITS),
-                "activation_saturations": Out(COUNT_BITS),
-                "probe": Out(probe_layout(config)),
-                **self._ports(),
-            }
+            CoreSignature(
+                config,
+                sample_link(addressed=config.variant.ordered),
+                probe_layout(config),
+                cost_sum_shape(config),
+                self._ports(),
+            )
         )
 
     def elaborate(self, platform):
@@ -204,7 +185,7 @@ class FoldedCore(wiring.Component):
         connect(m, loader.record, flipped(self.record))
         connect(m, u.memory.inputs, loader.o)
         m.d.comb += [
-            loader.taken.eq(control.sample_consumed),
+            loader.sample_consumed.eq(control.sample_consumed),
             loader.input_shift.eq(u.settings.input_shift),
             control.loading.eq(loader.busy | loader.start),
             control.loaded.eq(loader.loaded),
@@ -259,7 +240,7 @@ class FoldedCore(wiring.Component):
             signs.previous_slot.eq(control.previous_slot),
             signs.save.eq(delayed(m, saves, late)),
             # The host's update terms are added as they are.
-            signs.minus.eq(u.access.access),
+            signs.all_minus.eq(u.access.access),
             signs.next_random.eq(control.next_random),
             control.signs_ready.eq(signs.ready),
             control.random.eq(signs.random),
@@ -369,7 +350,7 @@ class FoldedCore(wiring.Component):
             z.ready.eq(1),
             y.ready.eq(1),
             cost.label.eq(u.control.label),
-            u.control.result_in_3.eq(cost.soon),
+            u.control.result_in_3.eq(cost.result_in_3),
         ]
         # Some costs read the outputs' pre-activations, the others their activations.
         source = z if net.reads_sums else y

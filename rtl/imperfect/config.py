@@ -10,6 +10,7 @@ from amaranth import Shape, signed
 from mgd.golden_model.imperfections import ImperfectHardware, Imperfections, largest_noise
 from mgd.golden_model.network import signed_bits
 from mgd.golden_model.rules import check
+from mgd.protocol.core_kinds import kind_of
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.imperfect import rules
 
@@ -35,7 +36,7 @@ class ImperfectConfig(CoreConfig):
     @classmethod
     def of(cls, config: CoreConfig, imperfections: Imperfections, seed: int) -> ImperfectConfig:
         """`config` with these imperfections.  Raises UserError for a spatial core."""
-        check(rules.FOLDED_ONLY, folded=isinstance(config, CoreConfig))
+        check(rules.FOLDED_ONLY, folded=kind_of(config).has_imperfections)
         given = {field.name: getattr(config, field.name) for field in fields(CoreConfig)}
         return cls(**given, imperfections=imperfections, seed=seed)
 

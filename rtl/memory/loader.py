@@ -15,7 +15,7 @@ class Loader(wiring.Component):
 
     `start` with `evaluate` is accepted while `busy` is low.  Inputs leave on the stream
     o: {index, value: Q1.14}; `loaded` rises after the last one was taken and `label` is then
-    the record's; it stays high until `taken` or the next `start`.
+    the record's; it stays high until `sample_consumed` or the next `start`.
     """
 
     def __init__(self, network: Network) -> None:
@@ -27,7 +27,7 @@ class Loader(wiring.Component):
                 "input_shift": In(4),
                 "busy": Out(1),
                 "loaded": Out(1),
-                "taken": In(1),
+                "sample_consumed": In(1),
                 "label": Out(range(network.classes)),
                 "request": Out(stream.Signature(REQUEST)),
                 "record": In(stream.Signature(WORD_BITS)),
@@ -67,7 +67,7 @@ class Loader(wiring.Component):
         ]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += requested.eq(0)
-        with m.If(self.taken):
+        with m.If(self.sample_consumed):
             m.d.sync += self.loaded.eq(0)
         with m.If(self.start):
             m.d.sync += [

@@ -6,16 +6,16 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
+from mgd.protocol.record import WORD_BITS
 from mgd.rtl.lib.copies import kept_copy
 from mgd.rtl.memory.spram import ADDRESS_BITS as SPRAM_ADDRESS_BITS
 from mgd.rtl.memory.spram import SPRAM
 from mgd.rtl.memory.spram import WORDS as SPRAM_WORDS
 
-WORD_BITS = 16
 STORAGES = ("block", "spram", "spram-model")
 ADDRESS_BITS = 20
 """Of a record's first word, in a request that has one."""
@@ -55,6 +55,16 @@ def queue_depth(latency: int) -> int:
     """Words of block RAM under way at a word a clock: from the address to the clock behind that in
     which the word is taken."""
     return latency + 2
+
+
+def sample_link(addressed: bool) -> dict[str, wiring.Member]:
+    """The ports of a core that a SampleMemory serves."""
+    return {
+        "sample_request": Out(stream.Signature(ADDRESSED if addressed else REQUEST)),
+        "record": In(stream.Signature(WORD_BITS)),
+        "restart_train": Out(1),
+        "restart_evaluate": Out(1),
+    }
 
 
 class SampleMemory(wiring.Component):
@@ -112,6 +122,15 @@ class SampleMemory(wiring.Component):
                 "host_read_data": Out(2 * WORD_BITS),
             }
         )
+
+    def serve(self, m: Module, core) -> None:
+        """Connect a core's ports of sample_link()."""
+        connect(m, core.sample_request, self.request)
+        connect(m, self.record, core.record)
+        m.d.comb += [
+            self.restart_train.eq(core.restart_train),
+            self.restart_evaluate.eq(core.restart_evaluate),
+        ]
 
     def elaborate(self, platform):
         m = Module()

@@ -5,18 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import connect, flipped
 
 from mgd.golden_model.network import ONE, ROUND_BITS
 from mgd.rtl.interface import (
-    CLOCK_BITS,
-    COMMAND_SHAPE,
-    SETTINGS_LAYOUT,
-    STEP_BITS,
-    cost_sum_bits,
-    evaluation_layout,
-    weight_request_layout,
+    CoreSignature,
     with_constants,
 )
 from mgd.rtl.lib.adder_tree import add_tree, tree_latency
@@ -25,7 +19,7 @@ from mgd.rtl.lib.delay_line import DelayLine
 from mgd.rtl.lib.wide_sum import Total
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.layer import Layer
-from mgd.rtl.spatial.record_memory import record_layout
+from mgd.rtl.spatial.record_memory import record_link
 from mgd.rtl.spatial.sequencer import Sequencer
 from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader
 from mgd.rtl.spatial.timing import Timing
@@ -76,29 +70,7 @@ class SpatialCore(wiring.Component):
         self.timing = Timing.of(config)
         if config.update_delay != self.timing.delay:
             raise ValueError(f"update_delay {config.update_delay} instead of {self.timing.delay}")
-        net = config.network
-        super().__init__(
-            {
-                "settings": In(SETTINGS_LAYOUT),
-                "command": In(stream.Signature(COMMAND_SHAPE)),
-                "begin": Out(1),
-                "stop": Out(1),
-                "evaluate": Out(1),
-                "restart_train": Out(1),
-                "next_sample": Out(1),
-                "record": In(stream.Signature(record_layout(config))),
-                "evaluation": Out(stream.Signature(evaluation_layout(config))),
-                "weight_request": In(stream.Signature(weight_request_layout(config))),
-                "weight_reply": Out(stream.Signature(signed(net.weight_bits))),
-                "busy": Out(1),
-                "step": Out(STEP_BITS),
-                "cost_sum": Out(cost_sum_bits(net)),
-                "train_clocks": Out(CLOCK_BITS),
-                "weight_saturations": Out(32),
-                "activation_saturations": Out(32),
-                "probe": Out(spatial_probe_layout(config)),
-            }
-        )
+        super().__init__(CoreSignature(config, record_link(config), spatial_probe_layout(config)))
 
     def elaborate(self, platform):
         m = Module()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.memory.samples import WORD_BITS
@@ -23,6 +23,18 @@ def record_layout(config: SpatialConfig) -> data.StructLayout:
     return data.StructLayout(
         {"label": net.label_bits, "codes": data.ArrayLayout(net.sample_bits, net.layers[0])}
     )
+
+
+def record_link(config: SpatialConfig) -> dict[str, wiring.Member]:
+    """The ports of a core that a RecordMemory serves."""
+    return {
+        "begin": Out(1),
+        "stop": Out(1),
+        "evaluate": Out(1),
+        "restart_train": Out(1),
+        "next_sample": Out(1),
+        "record": In(stream.Signature(record_layout(config))),
+    }
 
 
 class RecordMemory(wiring.Component):
@@ -64,6 +76,14 @@ class RecordMemory(wiring.Component):
                 "host_read_data": Out(2 * WORD_BITS),
             }
         )
+
+    def serve(self, m: Module, core) -> None:
+        """Connect a core's ports of record_link()."""
+        connect(m, self.record, core.record)
+        m.d.comb += [
+            getattr(self, name).eq(getattr(core, name))
+            for name in ("begin", "stop", "evaluate", "restart_train", "next_sample")
+        ]
 
     def elaborate(self, platform):
         m = Module()

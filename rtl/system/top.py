@@ -8,23 +8,15 @@ from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from mgd.rtl.core_kinds import AnyConfig
-from mgd.rtl.folded.core import FoldedCore
-from mgd.rtl.folded.core import probe_layout as folded_probe_layout
-from mgd.rtl.memory.samples import SampleMemory
-from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.core import SpatialCore, spatial_probe_layout
-from mgd.rtl.spatial.record_memory import RecordMemory
+from mgd.rtl.core_kinds import AnyConfig, gateware_of
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link
 from mgd.rtl.system.uart import UARTReceiver, UARTTransmitter
 
 
 def probe_layout(config: AnyConfig) -> data.StructLayout:
-    """What verification watches of the core that `config` describes."""
-    if isinstance(config, SpatialConfig):
-        return spatial_probe_layout(config)
-    return folded_probe_layout(config)
+    """The signals of Top that verification watches."""
+    return gateware_of(config).probe_layout(config)
 
 
 class Top(wiring.Component):
@@ -62,27 +54,11 @@ class Top(wiring.Component):
         m.submodules.receiver = receiver = UARTReceiver(self.clocks_per_bit)
         m.submodules.transmitter = transmitter = UARTTransmitter(self.clocks_per_bit)
         m.submodules.link = link = Link()
-        core: FoldedCore | SpatialCore
-        samples: SampleMemory | RecordMemory
-        if isinstance(self.config, SpatialConfig):
-            core, samples = SpatialCore(self.config), RecordMemory(self.config, self.sample_memory)
-            m.d.comb += [
-                samples.begin.eq(core.begin),
-                samples.stop.eq(core.stop),
-                samples.evaluate.eq(core.evaluate),
-                samples.next_sample.eq(core.next_sample),
-            ]
-        else:
-            core = FoldedCore(self.config)
-            samples = SampleMemory(
-                self.config.network,
-                self.sample_memory,
-                self.storage,
-                addressed=self.config.variant.ordered,
-            )
-            connect(m, core.sample_request, samples.request)
-            m.d.comb += samples.restart_evaluate.eq(core.restart_evaluate)
-        m.submodules.core, m.submodules.samples = core, samples
+        gateware = gateware_of(self.config)
+        m.submodules.core = core = gateware.core(self.config)
+        m.submodules.samples = samples = gateware.sample_memory(
+            self.config, self.sample_memory, self.storage
+        )
         m.submodules.control = control = Control(
             self.config, self.sample_memory, self.clock_hz, samples.latency
         )
@@ -94,7 +70,7 @@ class Top(wiring.Component):
         connect(m, core.evaluation, control.evaluation)
         connect(m, control.weight_request, core.weight_request)
         connect(m, core.weight_reply, control.weight_reply)
-        connect(m, samples.record, core.record)
+        samples.serve(m, core)
         m.d.comb += [
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
@@ -109,7 +85,6 @@ class Top(wiring.Component):
             control.status.frame_errors.eq(link.errors),
             samples.train_end.eq(control.train_end),
             samples.eval_test.eq(control.eval_test),
-            samples.restart_train.eq(core.restart_train),
             samples.host_address.eq(control.sample_address),
             samples.host_write.eq(control.sample_write),
             samples.host_write_data.eq(control.sample_write_data),

@@ -17,9 +17,7 @@ from mgd.golden_model.seeds import initial_weights, permutation
 from mgd.golden_model.settings import METHODS, PIPELINED, SEQUENTIAL, Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.host.task.task import Task
-from mgd.rtl.core_kinds import config_for
-from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.timing import Timing
+from mgd.rtl.core_kinds import config_for, gateware_of
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.bench.peer_programs import GoldenPeer, NotInstalledError, Problem
 from mgd.scripts.bench.peers_native import NativePeer
@@ -121,12 +119,10 @@ def targets_of(case: Case) -> tuple[float, ...]:
 
 
 def last_way(task: Task) -> int:
-    """Clocks in which a run's last update reaches the weights, where the clocks of a step do not
-    hold them."""
+    """Clocks from a run's last token to the last weight of its update, where the clocks of a step
+    do not include them."""
     config = config_for(task.core_layout())
-    if isinstance(config, SpatialConfig) and config.pipelined:
-        return Timing.of(config).weights
-    return 0
+    return gateware_of(config).drain(config)
 
 
 def core_row(case: Case, way: Way, task: Task, steps: np.ndarray) -> dict[str, Any]:

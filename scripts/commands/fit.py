@@ -16,6 +16,8 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
 from mgd.host.runs.folder import check_json
 from mgd.host.task.task import Task
+from mgd.protocol.core_kinds import KINDS
+from mgd.protocol.registers import SPATIAL
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.common.clocks import looked_at
 from mgd.scripts.common.fix_option import fix_option
@@ -173,11 +175,11 @@ def spatial_task(task: Task, schedule: str | None, fixed: list[str] | None) -> T
     None for a network far too large for one, and for settings that none can take, but where the
     task or the schedule asks for it: then the latter raise UserError.
     """
-    asked = task.core == "spatial" or schedule is not None
+    asked = not KINDS[task.core].folds or schedule is not None
     if not asked and task.network().parameters > OFFERED_PARAMETERS:
         return None
     try:
-        return for_core(task.with_overrides(core="spatial", schedule=schedule, fixed=fixed))
+        return for_core(task.with_overrides(core=SPATIAL, schedule=schedule, fixed=fixed))
     except UserError:
         if asked:
             raise

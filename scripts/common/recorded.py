@@ -9,6 +9,7 @@ from typing import Any
 
 from mgd.golden_model.settings import SEQUENTIAL
 from mgd.host.task.task import Task
+from mgd.protocol.core_kinds import KINDS
 from mgd.scripts.bench.boards import case_of
 
 RECORDED = Path(str(files("mgd.benchmarks"))) / "boards.json"
@@ -40,7 +41,7 @@ def serves(row: dict[str, Any], task: Task) -> bool:
     A spatial core is built for one schedule, method and difference; either core may have more
     settings fixed.
     """
-    if row["task"] != task.name or (row["lanes"] is None) != (task.core == "spatial"):
+    if row["task"] != task.name or (row["lanes"] is not None) != KINDS[task.core].folds:
         return False
     if (row.get("schedule") or SEQUENTIAL) != task.schedule:
         return False

@@ -11,12 +11,12 @@ import click
 import numpy as np
 
 from mgd.api.backends import say
-from mgd.boards.estimate.clocks import average_clocks
+from mgd.boards.estimate.kinds import kind_of
 from mgd.golden_model.errors import UserError
 from mgd.host.task.task import Task
 from mgd.protocol.capabilities import missing
+from mgd.protocol.registers import FOLDED
 from mgd.rtl.core_kinds import config_for
-from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.bench.group import json_option, record
 from mgd.scripts.common.clocks import looked_at
 from mgd.scripts.study.plot import COLOURS, check_results, figure, plot_option
@@ -46,12 +46,13 @@ def clocks_per_step(task: Task) -> float | None:
     """Of the task's folded core, reckoned; None where no such core can train it."""
     network, settings = task.network(), task.settings()
     try:
-        config = config_for(task.with_overrides(core="folded").core_layout())
+        config = config_for(task.with_overrides(core=FOLDED).core_layout())
     except UserError:
         return None
-    if not isinstance(config, CoreConfig) or missing(network, settings):
+    if missing(network, settings):
         return None
-    return average_clocks(config, settings, looked_at(task, SAMPLES_LOOKED_AT))
+    codes = looked_at(task, SAMPLES_LOOKED_AT)
+    return kind_of(config).clocks_per_step(config, settings, codes)
 
 
 def measure(task: Task, seeds: list[int], target: float, every: int, limit: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mgd.boards.cache import digest, kept
+from mgd.boards.cache import cached, digest
 from mgd.golden_model.errors import UserError
 
 WAIT_SECONDS = 60
@@ -37,7 +37,7 @@ def test_made_once_by_the_first_of_many(empty_cache):
 
     def ask(_number):
         all_asked.wait(WAIT_SECONDS)
-        return kept("things", "0123456789abcdef0123456789", "things", make).read_text()
+        return cached("things", "0123456789abcdef0123456789", "things", make).read_text()
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ask, range(4))) == ["whole"] * 4
@@ -52,11 +52,11 @@ def test_nothing_is_kept_of_what_failed(empty_cache):
         raise UserError("it failed")
 
     with pytest.raises(UserError, match="it failed"):
-        kept("things", "ab", "things", fail)
+        cached("things", "ab", "things", fail)
     assert sorted(p.name for p in (empty_cache / "things").iterdir()) == ["ab.lock", "ab.log"]
 
 
 def test_a_folder_that_cannot_be_written(empty_cache):
     empty_cache.write_text("a file in its place")
     with pytest.raises(UserError, match="Not a directory; little things are kept there, make room"):
-        kept("things", "ab", "little things", lambda folder, final: folder)
+        cached("things", "ab", "little things", lambda folder, final: folder)

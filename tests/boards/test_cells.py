@@ -346,8 +346,8 @@ CELLS = {
     "mult18x18d-registered": mult18x18d(True),
 }
 FAMILIES = {
-    ICE40: ["SB_RAM40_4K", "SB_SPRAM256KA", "SB_MAC16"],
-    ECP5: ["DP16KD", "MULT18X18D"],
+    ICE40.name: ["SB_RAM40_4K", "SB_SPRAM256KA", "SB_MAC16"],
+    ECP5.name: ["DP16KD", "MULT18X18D"],
 }
 
 

@@ -29,7 +29,7 @@ from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.timing import Timing, update_delay
 from mgd.scripts.cli import main
-from mgd.scripts.commands.build import core_name, task_design
+from mgd.scripts.commands.build import build_label, task_design
 from mgd.scripts.commands.train import what
 from mgd.scripts.common.run_view import RunView
 from tests.support.simulation import XOR_TOML as XOR
@@ -120,7 +120,7 @@ def test_narrow_weights_may_be_rounded_at_random():
 
 def test_an_open_core_stays_as_it_was_built(task):
     with open_session(task, "golden") as session:
-        with pytest.raises(UserError, match=r"schedule = 'sequential': this core's is pipelined"):
+        with pytest.raises(UserError, match=r"schedule = 'sequential': this core has 'pipelined'"):
             session.configure(schedule="sequential")
         session.configure(schedule="pipelined", seed=4)
         assert session.settings.update_delay > 0
@@ -129,7 +129,7 @@ def test_an_open_core_stays_as_it_was_built(task):
 def test_builds_of_the_schedules_have_names_of_their_own():
     board = find_board("ulx3s-45f")
     names = [
-        core_name(task_design(board, parse(XOR).with_overrides(core="spatial", **more), None, None))
+        build_label(task_design(board, parse(XOR).with_overrides(core="spatial", **more)))
         for more in ({}, {"schedule": "pipelined"})
     ]
     assert names == ["spatial-np", "spatial-np-pipelined"]

@@ -21,6 +21,7 @@ from mgd.protocol.record import Samples, sample_records
 from mgd.protocol.registers import Command
 from mgd.protocol.run_codes import run_codes
 from mgd.protocol.run_setup import register_fields
+from mgd.rtl.core_kinds import gateware_of
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.imperfect import ImperfectCore
@@ -49,10 +50,8 @@ class CoreBench:
         if imperfections is not None:
             assert isinstance(config, CoreConfig)
             self.core = ImperfectCore(config, imperfections, seed)
-        elif isinstance(config, SpatialConfig):
-            self.core = SpatialCore(config)
         else:
-            self.core = FoldedCore(config)
+            self.core = gateware_of(config).core(config)
         self.config: CoreConfig | SpatialConfig = self.core.config
         self.values_compared = 0
         self.noise_taken = 0
@@ -77,8 +76,7 @@ class CoreBench:
     async def _run(self, settings: Settings, seed: int, steps: int) -> None:
         net, random = self.config.network, np.random.default_rng(seed)
         settings.check(net)
-        if isinstance(self.config, SpatialConfig):
-            self.config.check(settings)
+        self.config.check(settings)
         codes = random.integers(net.code_min, net.code_max + 1, (5, net.layers[0]))
         labels = random.integers(0, net.classes, 5)
         weights = _weights(net, random)
@@ -209,7 +207,7 @@ class CoreBench:
         ctx.set(core.sample_request.ready, not self._words)
         taken = self._words and ctx.get(core.record.ready)
         asked = not self._words and ctx.get(core.sample_request.valid)
-        evaluate = ctx.get(core.sample_request.payload.evaluate)
+        evaluate = asked and ctx.get(core.sample_request.payload.evaluate)
         if asked and not evaluate and self.config.variant.ordered:
             address = ctx.get(core.sample_request.payload.address)
             self._current, within = divmod(address, self.config.record_stride)
