@@ -58,9 +58,9 @@ class RunResult:
     board_losses: int = 0
     """How often the board lost the run and was loaded again."""
     progress: Progress | None = None
-    """From where the run can go on; None where it came to its end, or cannot."""
+    """The state from which the run can continue; None where it is complete, or cannot continue."""
     not_resumable: str | None = None
-    """Why an interrupted run cannot go on."""
+    """Why an interrupted run cannot continue."""
 
     @property
     def accuracy(self) -> float:
@@ -102,10 +102,10 @@ class Reporter:
         """Samples and weights are loaded."""
 
     def resumed(self, progress: Progress) -> None:
-        """After started(), where the run goes on from a checkpoint."""
+        """After started(), where the run continues from a checkpoint."""
 
     def lost(self, error: BoardLostError, progress: Progress) -> None:
-        """The board lost the run, which goes on from `progress`."""
+        """The board lost the run, which continues from `progress`."""
 
     def progress(self, step: int) -> None:
         """Called now and then between evaluations."""
@@ -135,8 +135,8 @@ def run_training(
 ) -> RunResult:
     """Load, train to the task's target or last step, read the weights back.
 
-    keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.  With
-    a pipelined schedule it can only keep what is there between two evaluations: see
+    keeper: saves checkpoints.  With one, a run that the board loses continues from the last one.
+    A pipelined run can only be saved at some steps: see
     host.task.pipelining.keeping_period.
     progress: continues from there; the results are those of a run without the interruption.
 
@@ -167,7 +167,7 @@ class _Run:
             check_keeping(self.spec, keeper.every)
         # Asked before the run begins: a checkpoint cannot be had later.
         self.final: UserError | None = None
-        """Why the run could not go on from where it stops, if so."""
+        """Why the run could not continue from the step where it stops, if so."""
         try:
             session.check_resumable(self.settings)
         except UserError as reason:
@@ -175,9 +175,9 @@ class _Run:
                 raise
             self.final = reason
         self.kept = progress or Progress(self._first_state())
-        """From where the run goes on where the board loses it."""
+        """The progress from which the run continues if the board loses it."""
         self.earlier = self.kept
-        """The actions of other programs."""
+        """The progress that earlier programs made."""
         self.losses = self.kept.board_losses
         self.vain_losses = 0
         train = len(task.prepared.train)

@@ -19,7 +19,7 @@ def keeping_period(run: RunSpec) -> int:
     """Checkpoints every so many steps, or a multiple of it, do not change the run.
 
     1 but for a pipelined schedule: there training ends at each, and with it every update is made,
-    so it must end there in any case, for an evaluation.  A board goes on from whole periods of
+    so it must end there in any case, for an evaluation.  A board continues from whole periods of
     tau_x and tau_p only.
     """
     settings = run.settings

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.rules import Rule
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL
 from mgd.host.task.keys import AUTO
@@ -66,7 +66,7 @@ ASKED = (
         "is summed up",
         f"set tau_theta = 1, or schedule = '{SEQUENTIAL}'",
     ),
-    _needs_accumulator("perturbation", lambda value: FAMILIES[value].frac),
+    _needs_accumulator("perturbation", lambda value: PERTURBATIONS[value].frac),
     _needs_accumulator("optimizer", lambda value: value != "sgd"),
     _needs_accumulator("momentum_exp", bool),
     _needs_accumulator("decay_exp", bool),

@@ -23,7 +23,7 @@ from mgd.scripts.common.recorded import RECORDED
 
 MANY_SEEDS = 64
 LEAST_SECONDS = 0.1
-"""A quick peer trains anew so often in a round that a timer's tick does not count."""
+"""A quick peer repeats its training in a round until a timer's tick does not count."""
 WARM_UP_STEPS = 200
 MOST_RUNS = 50
 

@@ -38,8 +38,10 @@ def library() -> ctypes.CDLL:
     if compiler is None:
         raise NotInstalledError(CXX_REMEDY)
     source = files("mgd.scripts.bench").joinpath("peers_native.cpp").read_text()
-    told = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    parts = [source, *FLAGS, compiler, told, machine()["cpu"], os.uname().machine]
+    compiler_version = subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True
+    ).stdout
+    parts = [source, *FLAGS, compiler, compiler_version, machine()["cpu"], os.uname().machine]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     final = cache_folder() / "peers" / f"{digest}.so"
     if not final.exists():

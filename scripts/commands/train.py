@@ -200,7 +200,7 @@ def _kept(
             with suppress(OSError):
                 folder.rmdir()  # nothing was written yet
             raise
-        again = f"`mgd resume {folder}` goes on from step {checkpoint.progress.state.step:,}"
+        again = f"`mgd resume {folder}` continues from step {checkpoint.progress.state.step:,}"
         if isinstance(error, UserError):
             raise UserError(f"{error}; {again}") from None
         click.echo(f"interrupted; {again}", err=True)
@@ -277,7 +277,7 @@ def report(result: RunResult, folder: Path) -> str:
     if result.board_losses:
         lines.append(f"  board      lost the run {result.board_losses} times, loaded again")
     if result.progress is not None:
-        lines.append(f"  go on      mgd resume {folder}")
+        lines.append(f"  continue   mgd resume {folder}")
     if result.not_resumable is not None:
         lines.append(f"  final      {result.not_resumable}")
     lines.append(f"  written    {folder}")

@@ -130,7 +130,7 @@ def test_what_the_transport_does_to_bytes():
 
 @pytest.mark.parametrize("size", [0, 1, 7, 33])
 def test_a_host_that_dies_within_a_frame(board, task, expected, size):
-    """The next host's first flag ends what is left of it; the run goes on from its checkpoint."""
+    """The next host's first flag ends what is left of it; the run continues from its checkpoint."""
     kept: list[Progress] = []
     transport = faulty(board)
 

@@ -223,7 +223,7 @@ def test_a_board_goes_on_from_whole_periods_only(task, sessions):
     board.load_samples(*slow.datasets())
     with pytest.raises(UserError, match="step 10 lies 2 steps into a period of tau_x = 4") as error:
         board.restore(slow.spec.settings, slow.spec.seed, state)
-    assert "go on from a multiple of tau_x, or with --backend golden" in str(error.value)
+    assert "continue from a multiple of tau_x, or with --backend golden" in str(error.value)
     assert "\n" not in str(error.value)
     golden.train(12)
     board.restore(slow.spec.settings, slow.spec.seed, golden.read_state())

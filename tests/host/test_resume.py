@@ -62,7 +62,7 @@ def assert_same_run(left: Path, right: Path) -> None:
 
 
 def test_kill_and_resume_on_a_board_that_went_on_training(task, tmp_path):
-    """kill -9 in a long interval: the board stays busy, and the run goes on elsewhere, too."""
+    """kill -9 in a long interval: the board stays busy, and the run continues elsewhere, too."""
     board = start_board(task, 2)
     run = tmp_path / "run"
     options = ("--steps", 1_000_000, "--checkpoint-every", 30, "--out", run)
@@ -169,7 +169,7 @@ def test_ctrl_c_saves(task, tmp_path):
 
 
 def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
-    """The port stays, the weights are gone: the run goes on from its last checkpoint."""
+    """The port stays, the weights are gone: the run continues from its last checkpoint."""
     board = start_board(task, 3)
     kept: list[Progress] = []
 
@@ -352,7 +352,7 @@ def test_a_full_disk_ends_a_run_that_can_go_on(task, tmp_path, monkeypatch):
     result = CliRunner().invoke(train, [*arguments, "--checkpoint-every", "10"])
     assert isinstance(result.exception, UserError)
     assert "No space left" in str(result.exception)
-    assert f"`mgd resume {run}` goes on from step 10" in str(result.exception)
+    assert f"`mgd resume {run}` continues from step 10" in str(result.exception)
     done = mgd("resume", run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "whole"
