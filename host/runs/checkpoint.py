@@ -77,7 +77,7 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file, completely or not at all; it replaces the earlier one at the end.  Raises UserError."""
+    """Write the file, completely or not at all.  Raises UserError."""
     progress = checkpoint.progress
     assert progress is not None
     state = progress.state
