@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from mgd.golden_model import rules
+from mgd.golden_model.activations import ACTIVATIONS, UNIT_ACTIVATIONS
 from mgd.golden_model.costs import COSTS, KINDS, Cost
 from mgd.golden_model.declaration import Choice, Flag, Whole, declarations, declare
 from mgd.golden_model.formats import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, ONE
@@ -34,10 +35,6 @@ __all__ = [
 
 ROUND_BITS = 8
 """Random bits per stochastic rounding."""
-
-ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid", "leaky_relu", "hard_tanh")
-UNIT_ACTIVATIONS = ("tanh", "sigmoid", "hard_tanh")
-"""Those that stay within −1 … 1."""
 
 
 def signed_bits(low: int, high: int) -> int:

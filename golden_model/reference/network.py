@@ -29,7 +29,7 @@ def float_inputs(codes: np.ndarray, input_shift: int) -> np.ndarray:
 
 
 def activation(kind: str, z: np.ndarray) -> np.ndarray:
-    """One of network.ACTIVATIONS, without the activation format's ends."""
+    """One of golden_model.activations.ACTIVATIONS, without the activation format's ends."""
     return _ACTIVATIONS[kind][0](z)
 
 

@@ -1,16 +1,16 @@
-"""The task file: its sections, keys, types and limits.  What they mean is in host.task.task."""
+"""The task file: its sections, keys, types and limits; host.task.resolve makes the run of them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from mgd.golden_model.declaration import Declaration, declarations
 from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import Network
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
-from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
+from mgd.golden_model.settings import METHODS, PIPELINED, SEQUENTIAL, Settings
 from mgd.host.task.errors import near
 from mgd.host.task.keys import key_type, section
 from mgd.protocol.core_kinds import KINDS
@@ -114,11 +114,15 @@ MethodSection: Any = section("MethodSection", Section, PER_METHOD.values(), __na
 """[training.wp] and [training.np]: what differs from [training] for one method."""
 
 
-class TrainingSection(MethodSection):
+_by_method: dict[str, Any] = {method: (MethodSection, MethodSection()) for method in METHODS}
+_MethodSections: Any = create_model(
+    "_MethodSections", __base__=MethodSection, __module__=__name__, **_by_method
+)
+
+
+class TrainingSection(_MethodSections):
     method: Method | None = None
     seed: Seed | None = None
-    wp: MethodSection = MethodSection()
-    np: MethodSection = MethodSection()
 
 
 class CoreSection(Section):

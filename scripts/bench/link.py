@@ -74,7 +74,7 @@ def link(task_name: str, json_file: Path | None) -> None:
     checksums, escapes, and pauses.
     """
     task = Task.load(task_name)
-    network = task.network()
+    network = task.spec.network
     board = simulated.start(config_for(task.core_layout()), sample_words(task), notify=say)
     rows: list[dict[str, Any]] = []
     try:
@@ -85,7 +85,7 @@ def link(task_name: str, json_file: Path | None) -> None:
                 rows.append(
                     {
                         "task": task.name,
-                        "lanes": task.lanes,
+                        "lanes": task.spec.core.lanes,
                         "transfer": name,
                         "words": count,
                         "clocks_per_bit": simulated.CLOCKS_PER_BIT,

@@ -70,7 +70,7 @@ class Problem:
 
         any_tau_p: for the golden model and C++ alone, which take any.
         """
-        settings = task.settings()
+        settings = task.spec.settings
         wanted = {"difference": "antithetic", "tau_x": 1, "tau_p": 1, "tau_theta": 1}
         if any_tau_p:
             del wanted["tau_p"]
@@ -80,13 +80,13 @@ class Problem:
                     f"{task.name}: {key} = {value}; the peers are written for {wanted[key]} only, "
                     "the form most work per step; set it so in a copy of the task file"
                 )
-        for key, value in _unknown(task.network(), settings):
+        for key, value in _unknown(task.spec.network, settings):
             raise UserError(
                 f"{task.name}: {key} = {value!r}; the peers have no such thing, leave it out of a "
                 "copy of the task file"
             )
         train, test = task.datasets()
-        return cls(task.network(), settings, train, test, task.seed, task.init_gain)
+        return cls(task.spec.network, settings, train, test, task.spec.seed, task.spec.init_gain)
 
     @cached_property
     def x(self) -> np.ndarray:

@@ -200,8 +200,8 @@ def peers(
     makes, missing = available_peers()
     before = problem.accuracy(problem.float_weights(1))
     click.echo(
-        f"{task.name}: {problem.network.describe()}, {task.method}, {steps:,} steps, seed "
-        f"{task.seed}, median of {rounds} rounds; accuracy {before:.2%} before training"
+        f"{task.name}: {problem.network.describe()}, {task.spec.method}, {steps:,} steps, seed "
+        f"{task.spec.seed}, median of {rounds} rounds; accuracy {before:.2%} before training"
     )
     rows = compare(makes, problem, steps, rounds, seconds)
     golden = rows[0]["steps_per_second"]
@@ -210,5 +210,5 @@ def peers(
     click.echo("\n".join(table(rows, steps)))
     if not fpga:
         click.echo(f"FPGA: no build of {task.name} is recorded in {boards}; make one: {REMEDY}")
-    common = {"task": task.name, "method": task.method, "rounds": rounds}
+    common = {"task": task.name, "method": task.spec.method, "rounds": rounds}
     record(json_file, "peers", [common | row for row in rows])

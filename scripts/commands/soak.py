@@ -85,7 +85,7 @@ class _Soak:
             Rates(**dict(zip(names, parts, strict=True)), silence=silence),
             max(self.random.randint(7, 60) // period, 1) * period,
             [],
-            task.steps,
+            task.spec.steps,
         )
 
     def frame(self, transport: FaultyTransport) -> None:
@@ -153,7 +153,7 @@ class _Soak:
                 raise _FullDiskError("no space left on the device; free some")
             save(path, start.at(now))
 
-        session = BoardSession(transport, task.network(), "sim")
+        session = BoardSession(transport, task.spec.network, "sim")
         keeper = Keeper(self.round.every, keep)
         result = run_training(session, task, keeper=keeper, progress=progress)
         self.round.link_errors = result.counters.link_errors
@@ -187,7 +187,7 @@ def soak(task_name: str, rounds: int, steps: int, seed: int | None, json_file: P
     if json_file:
         check_json(json_file)
     first = random.SystemRandom().randrange(1 << 31) if seed is None else seed
-    expected = run_training(GoldenSession(task.network()), task)
+    expected = run_training(GoldenSession(task.spec.network), task)
     done: list[Round] = []
     board = simulated.start(config_for(task.core_layout()), sample_words(task), notify=say)
     try:
@@ -235,7 +235,7 @@ def _summary(task: Task, seed: int, rounds: list[Round]) -> dict[str, Any]:
     return {
         "task": task.name,
         "backend": "sim",
-        "lanes": task.lanes,
+        "lanes": task.spec.core.lanes,
         "seed": seed,
         "version": package_version(),
         "rounds": [asdict(one) for one in rounds],

@@ -11,6 +11,7 @@ import click
 
 from mgd.api.backends import open_session
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.settings import PIPELINED
 from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, load, save
@@ -244,7 +245,7 @@ def report(result: RunResult, folder: Path) -> str:
         target = f"target {100 * result.target:g} % reached at {result.target_reached_at_step:,}"
     if result.interrupted:
         target += ", interrupted"
-    method = "node perturbation" if result.method == "np" else "weight perturbation"
+    method = LEARNING[result.method].title
     counters = result.counters
     lines = [
         f"{result.task} ({result.network.describe()}) on backend {result.backend}, "

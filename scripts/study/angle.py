@@ -49,9 +49,9 @@ class Problem:
     @classmethod
     def of(cls, task: Task, difference: str | None, scope: str | None, fine: bool) -> Problem:
         """The task's initial weights and its first training sample; in finest formats if `fine`."""
-        network = replace(task.network(), accumulators=True, tau_theta_max=TAU_MAX, shift_max=32)
+        network = replace(task.spec.network, accumulators=True, tau_theta_max=TAU_MAX, shift_max=32)
         network = finest(network) if fine else network
-        plain = task.settings()
+        plain = task.spec.settings
         settings = Settings(
             plain.method,
             difference or plain.difference,
@@ -63,7 +63,7 @@ class Problem:
             trainable=plain.trainable,
         )
         train, _ = task.datasets()
-        weights = initial_weights(network, task.seed, task.init_gain)
+        weights = initial_weights(network, task.spec.seed, task.spec.init_gain)
         return cls(network, settings, weights, train.codes[:1], train.labels[:1])
 
     def trainer(self, seeds: list[int]) -> Trainer:
