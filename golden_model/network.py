@@ -1,7 +1,7 @@
 """The shape of a network and the widths of every number that follow from it.
 
-A :class:`Network` is what is fixed when a core is built.  What may change while a core
-exists (step size, time constants, method) is in :mod:`golden_model.settings`.
+A :class:`Network` is fixed when a core is built.  Step size, time constants and method, which may
+change while a core exists, are in :mod:`golden_model.settings`.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class Network:
 
     @property
     def contribution_bits(self) -> int:
-        """Width of v = D·x rounded to D's unit, what a step adds to an accumulator."""
+        """Width of v = D·x rounded to D's unit, the term that a step adds to an accumulator."""
         return signed_bits(*self._symmetric(4 * self.cost_bound + 1))
 
     @cached_property

@@ -136,7 +136,7 @@ def gradient(
 def evaluate(
     weights: list[np.ndarray], x: np.ndarray, labels: np.ndarray, network: Network
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(share of correct samples, mean cost), one number per leading index of the weights.
+    """(accuracy, mean cost), one number per leading index of the weights.
 
     weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs); labels: (samples,).
     """

@@ -49,7 +49,7 @@ def report_html(run: StoredRun, build: Mapping[str, Any] | None = None) -> str:
 
 
 def backend_text(backend: str) -> str:
-    """What trained, in words, so that nobody takes one for another."""
+    """The backend in words, so that simulation and hardware cannot be confused."""
     if backend == "sim":
         return "the simulated board (no FPGA; times are those of the simulation)"
     if backend == "golden":

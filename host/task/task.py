@@ -64,7 +64,7 @@ class Task:
         return task
 
     def with_overrides(self, **values: object) -> Task:
-        """This task with other values; None keeps what there is.
+        """This task with other values; None leaves a value unchanged.
 
         Keys: method, core, schedule, lanes, fixed, steps, target, seed, and every key of
         [training.np].  Raises UserError like load().
@@ -81,7 +81,7 @@ class Task:
         task._check()
         return task
 
-    # -- what to train ----------------------------------------------------------------------
+    # -- the run ----------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -101,7 +101,7 @@ class Task:
         """Settings that are constants in a core built for this task, and their values."""
         return fixed_settings(self.spec.settings, self.spec.core.fixed)
 
-    # -- what to train on -------------------------------------------------------------------
+    # -- the data ---------------------------------------------------------------------------
 
     def datasets(self) -> tuple[Samples, Samples]:
         """(training, test) samples.  The split is fixed by [data] seed; the training samples
@@ -117,7 +117,7 @@ class Task:
         return prepare(self.file.data, self.spec.network, self.folder, self.origin, self.spec.seed)
 
     def whole(self) -> Task:
-        """This task with all training samples resident, for what uses a few of them only."""
+        """This task with all training samples resident, for callers that use only a few of them."""
         return self.with_overrides(resident=0, passes=1)
 
     def config_digest(self) -> str:

@@ -1,4 +1,4 @@
-"""Which training sample comes next where that is not the next in memory."""
+"""The address of the next training sample, where that is not the next one in memory."""
 
 from __future__ import annotations
 

@@ -37,16 +37,16 @@ class Link(wiring.Component):
     """Executes each request whose CRC is right, one bus access per word, and sends a reply.
 
     `i` and `o` are the bytes from and to the wire, `bus` is the initiator of rtl.system.bus,
-    `errors` counts frames that were thrown away (see FrameReceiver).  Nothing reaches the bus
-    before the whole request was checked.  At the first status other than OK the request stops; at
-    the reply's end are the last status and the number of words not done.
+    `errors` counts discarded frames (see FrameReceiver).  Nothing reaches the bus before the whole
+    request was checked.  The request stops at the first status other than OK; the reply ends with
+    the last status and the number of words not done.
 
-    The reply is sent while the request is executed: its first byte is offered 11 clocks after the
-    closing flag was taken, a further one 10 clocks after the one before left, one more where it
-    is a word's first.  A word is read when the one before has left, the first one 37 clocks after
-    the flag; words are written from 42 clocks after the flag on, one in 6 clocks and what the
-    responder takes beyond one.  The next request is received while one is executed; a third one
-    has to wait for the first reply to be out.  A host must see to it that it does not come sooner.
+    The reply is sent while the request is executed.  Its first byte is offered 11 clocks after the
+    closing flag was received, each further byte 10 clocks after the previous one was accepted, or
+    11 if it is a word's first.  The first word is read 37 clocks after the flag, each further word
+    when the one before has been sent.  Words are written from 42 clocks after the flag on, one in 6
+    clocks plus the responder's clocks beyond one.  The next request is received while one is
+    executed; a host must not send a third one before the first reply has been sent.
     """
 
     i: In(stream.Signature(8))

@@ -1,4 +1,4 @@
-"""What becomes a bitstream: a core, its sample memory, and the link to the host."""
+"""The top level of a bitstream: a core, its sample memory, and the link to the host."""
 
 from __future__ import annotations
 

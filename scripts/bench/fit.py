@@ -1,4 +1,4 @@
-"""`mgd bench fit`: the estimate of logic cells, calibrated on cores that are synthesised here."""
+"""`mgd bench fit`: the estimate of logic cells, calibrated on cores that it synthesises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mgd bench link`: what of the wire's rate bulk transfers reach, through the real UART."""
+"""`mgd bench link`: bulk transfers through the real UART, against the rate of its wire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measure(link: Link, transfer: Callable[[], object]) -> int:
     for _ in range(REPEATS):
         first, begin = clocks(), clocks()
         transfer()
-        # What the reading of the counter takes itself is between the first two.
+        # The first two readings measure the time of a reading itself.
         reading.append(begin - first)
         whole.append(clocks() - begin)
     # Each by itself: a busy machine makes either longer, never shorter.

@@ -1,4 +1,4 @@
-"""What `mgd bench peers` runs side by side: the golden model, and MGD in float by other means.
+"""The programs of `mgd bench peers`: the golden model, and MGD in float.
 
 Every peer trains the same network on the same samples from the same initial weights, by the
 antithetic difference with a new sample, new signs and an update in every step.
@@ -31,7 +31,7 @@ def draws_at_once(signs: int) -> int:
 
 
 class NotInstalledError(Exception):
-    """A peer needs what is not there; the message is the command that installs it."""
+    """A peer's package is missing; the message is the command that installs it."""
 
 
 KNOWN: dict[str, tuple[Any, ...]] = {

@@ -1,4 +1,4 @@
-"""`mgd bench peers`: the same training on this machine by other means, beside the FPGA's figure."""
+"""`mgd bench peers`: the same training by other programs on this machine, beside the FPGA."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def native_peers() -> list[Make]:
 
 
 def available_peers() -> tuple[list[Make], list[dict[str, Any]]]:
-    """What can run here, the golden model first, and a row for each that is not installed."""
+    """The peers that can run here, the golden model first, and a row for each that is missing."""
     found: list[Make] = [
         GoldenPeer,
         lambda problem: GoldenPeer(problem, MANY_SEEDS),

@@ -29,7 +29,7 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
     """Clocks per second of the simulated board while it trains, UART and all.
 
     Beside it the same core and sample memory in a bare Verilator loop that looks at nothing;
-    the ratio, of processor time, is what UART and pseudo-terminal leave of that.
+    the ratio, of processor time, shows the cost of UART and pseudo-terminal.
     """
     task = for_core(Task.load(task_name))
     network, words = task.spec.network, sample_words(task)

@@ -31,10 +31,10 @@ TARGETS = (0.95, 0.98)
 WINDOWS = (1, 5, 10, 25, 50, 100)
 """tau_theta that are tried, where updates are not late."""
 RATES = (-1, 0, 1, 2)
-"""What is tried of the learning rate over tau_theta: the task's eta_exp and so much more."""
+"""Learning rates over tau_theta that are tried: the task's eta_exp and so much more."""
 RATE_STEPS = 20_000
 SHARED = ("task", "method", "tau_p", "eta_exp", "seeds", "targets")
-"""Of a core's row, what a row of this machine has as well."""
+"""Keys of a core's row that a row of this machine has as well."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`mgd soak`: train again and again while everything goes wrong, and compare the weights."""
+"""`mgd soak`: train repeatedly with faults in link, board and host, and compare the weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TRIES_MAX = 40
 
 @dataclass
 class Round:
-    """What happened to one run."""
+    """The result of one run."""
 
     seed: int
     rates: Rates
@@ -65,7 +65,7 @@ class _FullDiskError(UserError):
 
 
 class _Soak:
-    """One round: a run on a board, and what happens to it."""
+    """One round: a run on a board, and its faults."""
 
     def __init__(self, task: Task, board: simulated.SimulatedBoard, seed: int) -> None:
         self.task, self.board = task, board
@@ -89,7 +89,7 @@ class _Soak:
         )
 
     def frame(self, transport: FaultyTransport) -> None:
-        """Before each frame that the host sends: what is due then happens."""
+        """Called before each frame that the host sends: causes the faults that are due."""
         self.frames += 1
         while self.due and self.frames >= self.due[0][0]:
             _, event = self.due.pop(0)
@@ -139,7 +139,7 @@ class _Soak:
         return None
 
     def _program(self, path: Path, transport: FaultyTransport) -> RunResult:
-        """What `mgd train` or `mgd resume` does, once."""
+        """One `mgd train` or `mgd resume`."""
         progress: Progress | None = None
         task = self.task
         start = Checkpoint.of(task, "sim", self.round.every, None)

@@ -1,4 +1,4 @@
-"""`mgd train` and `mgd resume`: train a task, show how it goes, leave a run folder."""
+"""`mgd train` and `mgd resume`: train a task, show its progress, write a run folder."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def train(
         target=target,
         seed=seed,
     )
-    # What can fail before a long build and a long run should.
+    # Errors should appear before a long build and a long run.
     planned = out or _default(task, backend)
     check_folder(planned)
     for note in task.prepared.notes:
@@ -130,7 +130,7 @@ def train(
         folder = make_folder(planned)
         checkpoint = Checkpoint.of(task, backend, every, None)
         return _kept(task, baud, folder, checkpoint, record)
-    with LiveLog(planned, what(task, backend)) as live:
+    with LiveLog(planned, description(task, backend)) as live:
         with open_session(task, backend, baud, record) as session, make_reporter() as shown:
             result = run_training(session, task, Tee(shown, live))
         last = None
@@ -188,7 +188,7 @@ def _kept(
 
     keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
     try:
-        with LiveLog(folder, what(task, backend)) as live:
+        with LiveLog(folder, description(task, backend)) as live:
             with open_session(task, backend, baud, record) as session, make_reporter() as shown:
                 result = run_training(
                     session, task, Tee(shown, live), keeper=keeper, progress=begin
@@ -209,8 +209,8 @@ def _kept(
     return 0
 
 
-def what(task: Task, backend: str) -> dict[str, Any]:
-    """What a run is, for those who look on."""
+def description(task: Task, backend: str) -> dict[str, Any]:
+    """A run's description, for `mgd watch`."""
     spec = task.spec
     return {
         "task": task.name,

@@ -1,6 +1,6 @@
 """`mgd verify --netlist`: the synthesised netlist trains, and is compared with the golden model.
 
-A netlist has no probe: what is compared is what a host can read, after every few steps and then
+A netlist has no probe: the values that a host can read are compared, after every few steps and then
 at the end of runs that nobody interrupted.
 """
 
@@ -38,7 +38,7 @@ again too soon sends more than the board has room for."""
 
 @dataclass
 class Comparison:
-    """What was found equal.  steps: of the run under way; seconds: by what they were spent on."""
+    """The number of equal values.  steps: of the current run; seconds: by activity."""
 
     values_compared: int = 0
     steps: int = 0

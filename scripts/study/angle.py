@@ -1,4 +1,4 @@
-"""`mgd study angle`: cos(G, ∇C) and ‖G‖² after τ steps, for each family of perturbations.
+"""`mgd study angle`: cos(G, ∇C) and ‖G‖² after τ steps, for each perturbation.
 
 One sample, fixed weights, many seeds.  G is what the fixed-point model's accumulators hold after τ
 steps, divided by τ and by the mean square of the perturbation's values.
@@ -74,7 +74,7 @@ class Problem:
         )
 
     def pick(self, layers: list[np.ndarray]) -> list[np.ndarray]:
-        """What is perturbed of arrays like the weights, per trained layer (..., quantities).
+        """The perturbed quantities of arrays like the weights, per trained layer (..., quantities).
 
         For nodes the biases: their input is 1, so theirs is the pre-activation's gradient.
         """

@@ -133,7 +133,7 @@ _GOAL_OPTIONS = (
 
 
 def goal_options(command: Callable) -> Callable:
-    """What a study of steps to an accuracy is told: method, target, seeds, steps, every."""
+    """The options of a study of steps to an accuracy: method, target, seeds, steps, every."""
     for option in reversed(_GOAL_OPTIONS):
         command = option(command)
     return command
@@ -181,7 +181,7 @@ def steps(
     check_results(json_file, plot_file)
     task = Task.load(task_name).with_overrides(method=method)
     target, limit, every = goal(task, target, steps, every)
-    # What can fail does before the work.
+    # Errors appear before the work.
     tasks = [("as it is", task), *((text, varied(task, text)) for text in variants)]
     numbers = list(range(1, seeds + 1))
     title = (

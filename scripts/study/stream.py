@@ -1,4 +1,4 @@
-"""`mgd study stream`: what a resident window does to steps and time to a solution."""
+"""`mgd study stream`: the effect of a resident window on steps and time to a solution."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wire_bytes(record_words: int) -> int:
 
 
 def speed(task: Task, baud: int, hertz: float) -> dict[str, Any]:
-    """What core and link take for a step, in seconds, and which of them is the slower one."""
+    """Seconds of core and link for a step, and which of the two is slower."""
     settings = task.spec.settings
     core = reckoned_clocks(task) / hertz
     link = 0.0
