@@ -193,15 +193,15 @@ def test_a_wrong_bitstream(board, tmp_path):
 def test_errors_are_in_run_json(board, task, tmp_path, monkeypatch):
     from click.testing import CliRunner
 
-    from mgd.scripts.commands.train import train
+    from mgd.scripts.commands import train as command
 
     def open_faulty(task, _backend, _baud=None, _record=None):
         return BoardSession(faulty(board, Rates(flip=0.003)), task.spec.network, "sim")
 
-    monkeypatch.setattr(mgd.scripts.commands.train, "open_session", open_faulty)
+    monkeypatch.setattr(command, "open_session", open_faulty)
     out = tmp_path / "run"
     arguments = [str(Path(task.folder) / "table.toml"), "--steps", "40", "--out", str(out)]
-    result = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(command.train, arguments, catch_exceptions=False)
     values = json.loads((out / "run.json").read_text())
     assert values["link_errors"] > 0
     assert values["link_repeats"] > 0

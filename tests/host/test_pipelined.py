@@ -141,7 +141,7 @@ def test_a_board_makes_its_updates_as_late_as_the_task_says(name, method):
     """What a board's FPGA does with its DSP blocks changes no clock."""
     task = Task.load(name).with_overrides(**BOTH, method=method)
     for board in ("ulx3s-45f", "ulx3s-25f", "icebreaker"):
-        config = task_design(find_board(board), task, None, None).config
+        config = task_design(find_board(board), task).config
         assert Timing.of(config).delay == task.spec.settings.update_delay
 
 

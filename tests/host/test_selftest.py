@@ -33,8 +33,8 @@ from mgd.host.selftest.training_check import TestRun
 from mgd.host.session.golden import GoldenSession
 from mgd.protocol.framing import Space
 from mgd.protocol.identity import Identity
+from mgd.protocol.layout.folded import FoldedLayout
 from mgd.protocol.registers import Register
-from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from tests.support.simulation import XOR, mgd, start_board, table_task
 
@@ -86,9 +86,9 @@ class FakeBoardSession(GoldenSession):
 
     def __init__(self, task, lanes=3):
         super().__init__(task.spec.network, lanes)
-        self.config = CoreConfig(task.spec.network, lanes)
+        self.layout = FoldedLayout(task.spec.network, lanes)
         self.identity = Identity.of(
-            task.spec.network, lanes, self.config.lane_words, SAMPLE_MEMORY, 12_000_000
+            task.spec.network, lanes, self.layout.lane_words, SAMPLE_MEMORY, 12_000_000
         )
         self.link = FakeLink()
         self.link.identity = self.identity
