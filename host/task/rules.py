@@ -1,10 +1,10 @@
 """Refusals of a task, as rows, beyond its keys' limits and golden_model.rules.
 
-======= =====================================================================================
-ASKED   `a`, the values a task file and its overrides give (host.task.asked.Asked)
-CORE    `run`, the RunSpec that follows from them, and the layout of its core (`core`)
-KEEPING checkpoints `every` so many steps of a run, and the `period` that does not change it
-======= =====================================================================================
+=========== ===================================================================================
+ASKED       `a`, the values in a task file and its overrides (host.task.asked.Asked)
+CORE        `run`, the RunSpec that follows from them, and the layout of its core (`core`)
+CHECKPOINTS checkpoints `every` so many steps of a run, and the `period` that does not change it
+=========== ===================================================================================
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ CORE = (
     ),
 )
 
-KEEPING = (
+CHECKPOINTS = (
     Rule(
         "checkpoint-period",
         lambda every, period, parts: every % period,
@@ -113,4 +113,4 @@ KEEPING = (
     ),
 )
 
-GROUPS = {"asked": ASKED, "core": CORE, "keeping": KEEPING}
+GROUPS = {"asked": ASKED, "core": CORE, "checkpoints": CHECKPOINTS}

@@ -188,7 +188,7 @@ def peers(
     really trained.
 
     Only the steps are timed.  Not timed: loading data, preparing tensors, importing PyTorch,
-    compiling C++ (kept for the next time), and 400 steps to warm up.  Drawing signs is timed.
+    compiling C++ (cached for the next time), and 400 steps to warm up.  Drawing signs is timed.
 
     The FPGA's rows are the clocks per step, counted in simulation, times the clock of a recorded
     build: nothing was run on hardware.

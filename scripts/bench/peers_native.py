@@ -31,7 +31,7 @@ STREAMS = 8
 def library() -> ctypes.CDLL:
     """The compiled program.  Raises NotInstalledError without a compiler, UserError where it fails.
 
-    It is kept among the compiled simulations, under a name that depends on source, flags,
+    It is cached among the compiled simulations, under a name that depends on source, flags,
     compiler and processor.
     """
     compiler = shutil.which(os.environ.get("CXX", "c++"))

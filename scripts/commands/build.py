@@ -94,7 +94,7 @@ def build_command(
 ) -> None:
     """Build TASK_OR_TOML for a board: bitstream, report.json and a summary.
 
-    The clock is the fastest that closes.  The same build is not run twice: it is kept in
+    The clock is the fastest that closes.  The same build is not run twice: it is cached in
     $MGD_CACHE or ~/.cache/mgd.
     """
     board = find_board(board_name)

@@ -79,10 +79,10 @@ class Problem:
         For nodes the biases: their input is 1, so theirs is the pre-activation's gradient.
         """
         numbering = self.settings.numbering(self.network)
-        kept = [a for a, numbers in zip(layers, numbering, strict=True) if numbers is not None]
+        perturbed = [a for a, numbers in zip(layers, numbering, strict=True) if numbers is not None]
         if self.settings.perturbs_nodes:
-            return [a[..., -1] for a in kept]
-        return [a.reshape(*a.shape[:-2], -1) for a in kept]
+            return [a[..., -1] for a in perturbed]
+        return [a.reshape(*a.shape[:-2], -1) for a in perturbed]
 
 
 def measured(problem: Problem, trainer: Trainer, tau: int) -> list[np.ndarray]:
