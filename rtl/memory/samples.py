@@ -1,4 +1,4 @@
-"""The on-chip sample memory and the reader that turns it into a stream of records."""
+"""The on-chip sample memory, and the reader that sends its records as a stream."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def bank_rows(rows: int) -> list[int]:
 
 
 def read_latency(depth: int, storage: str) -> int:
-    """Clocks from the address to the data: block RAM is far away, so that its address has a
-    register, and slow, so that its output has one, as has the choice between banks of it."""
+    """Clocks from the address to the data.  Block RAM is far away, so its address has a register;
+    it is slow, so its output has one, and another one follows the multiplexer of its banks."""
     if storage != "block":
         return 1
     return 3 if len(bank_rows(depth // 2)) == 1 else 4
 
 
 def queue_depth(latency: int) -> int:
-    """Words of block RAM under way at a word a clock: from the address to the clock behind that in
-    which the word is taken."""
+    """Words of block RAM in flight at a word a clock: from the address to the clock after the one
+    in which the word is consumed."""
     return latency + 2
 
 
@@ -81,7 +81,7 @@ class SampleMemory(wiring.Component):
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
     first.  host_read_data is valid `latency` clocks after the address (read_latency), while no
-    request is under way.  A write is taken in the clock in which host_write and host_ready are
+    request is under way.  A write is accepted in the clock in which host_write and host_ready are
     high, and may come at any time: it takes a clock from a record that is being read.
 
     depth: 16-bit words, even.  storage: "block" RAM, the iCE40 UltraPlus' "spram", or
@@ -144,11 +144,11 @@ class SampleMemory(wiring.Component):
         evaluate = Signal()
         """The current record is an evaluation sample."""
         trained = Signal()
-        """A training sample was read to its end, a clock ago."""
+        """The last word of a training sample was read, a clock ago."""
         round_again = Signal()
         """It was the last one."""
         ended = Signal()
-        """A training sample was read to its end."""
+        """The last word of a training sample was read."""
         # Words on their way out of the memory, the latest one in bit 0.
         valid, half = Signal(self.latency), Signal(self.latency)
         reading, reads, advance, writes, write = Signal(), Signal(), Signal(), Signal(), Signal()
