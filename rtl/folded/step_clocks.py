@@ -65,7 +65,7 @@ def step_clocks(
                 first_sum = last + at.ring + turn * config.lanes
                 moments = range(first_sum, first_sum + active)
                 written[mask] += [moment + at.activation_written + 1 for moment in moments]
-                outputs[mask] = moments[-1] + Collector.LATENCY
+                outputs[mask] = moments[-1] + Collector.latency
     unit, built = cost_kind(network), (network, config.cost_dsp, config.memory_register)
     activation = Activation.latency_of(config.position_register)
     to_cost = config.cost_register if network.reads_sums else activation
@@ -73,8 +73,8 @@ def step_clocks(
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(*built))
     # The next step begins in the clock after `result_in_3`.
-    clocks = started[-1] + unit.latency(*built) - RESULT_IN + 1
-    clocks += HighPass.LATENCY if continuous else 0
+    clocks = started[-1] + unit.latency_of(*built) - RESULT_IN + 1
+    clocks += HighPass.latency if continuous else 0
     return clocks * (len(variant.layers(network)) if variant.by_layer else 1)
 
 
@@ -95,7 +95,7 @@ class Visits:
         ]
         self._word = self._given = 0
         """The word under way, and how many visits it has given."""
-        self._held = NonzeroInputs.LATENCY - 1
+        self._held = NonzeroInputs.latency - 1
         """Since when it is there."""
         self._moved = self._taken = 0
         """When the last visit left it, and when that was taken."""

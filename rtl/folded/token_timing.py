@@ -54,23 +54,23 @@ class TokenTiming:
     @classmethod
     def of(cls, config: CoreConfig) -> TokenTiming:
         previous_x = MEMORY
-        update_term = previous_x + Broadcast.latency(config)
+        update_term = previous_x + Broadcast.latency_of(config)
         lane_term = update_term + config.value_clocks
         # A lane takes a term with the weight that its memory has read.
         address = lane_term - Lane.TERM
-        mac = address + Lane.update_latency(config)
+        mac = address + Lane.latency_of(config)
         early_x = mac - config.value_clocks
         # Behind the memory a register makes it 1.0 for a bias.
         read_x = early_x - MEMORY - 1
         sums = mac + config.operand_clocks + 1
-        to_activation = Collector.LATENCY + Activation.latency_of(config.position_register)
+        to_activation = Collector.latency + Activation.latency_of(config.position_register)
         # Without the lanes' own registers there is time for one here, which the loop engine is
         # glad of.
         least = 0 if config.memory_register else 1
         return cls(
             previous_x=previous_x,
             update_term=update_term,
-            signs=update_term - SignGenerator.LATENCY,
+            signs=update_term - SignGenerator.latency,
             lane_term=lane_term,
             address=address,
             change=address + Lane.change_latency(config),

@@ -75,7 +75,7 @@ def test_files_named_exist(page: Path):
 
 
 def test_names_in_the_architecture_exist():
-    """`Lane.update_latency` and the like: a class, and a name in the file that defines it."""
+    """`Lane.latency_of` and the like: a class, and a name in the file that defines it."""
     names = set(re.findall(r"`([A-Z]\w+)\.(\w+)`", ARCHITECTURE.read_text(encoding="utf-8")))
     assert names
     sources = [
@@ -202,5 +202,5 @@ def test_latencies_named_in_the_architecture():
     plain = CoreConfig(Network((3, 2)), 1)
     wide = CoreConfig(Network((3, 2), accumulators=True), 1)
     text = ARCHITECTURE.read_text(encoding="utf-8")
-    assert f"U = {Lane.update_latency(plain)} " in text
-    assert f"U = {Lane.update_latency(wide)} " in text
+    assert f"U = {Lane.latency_of(plain)} " in text
+    assert f"U = {Lane.latency_of(wide)} " in text
