@@ -109,7 +109,7 @@ def test_task_file_of_the_readme(tmp_path):
     task = Task.parse(text, "README.md", tmp_path)
     train, test = task.datasets()
     assert len(train) + len(test) == 60
-    assert train.codes.shape[1] == task.network().layers[0]
+    assert train.codes.shape[1] == task.spec.network.layers[0]
 
 
 def test_tutorial(tmp_path):
@@ -179,14 +179,14 @@ def test_table_of_clocks_per_step():
     assert len(rows) >= 3
     for name, lanes, clocks in rows:
         task = Task.load(name)
-        assert task.lanes == int(lanes)
-        config = CoreConfig(task.network(), task.lanes)
+        assert task.spec.core.lanes == int(lanes)
+        config = CoreConfig(task.spec.network, task.spec.core.lanes)
         assert step_clocks(config) == int(clocks), name
 
 
 def test_memory_map_of_the_architecture():
     task = Task.load("digits")
-    config = CoreConfig(task.network(), task.lanes)
+    config = CoreConfig(task.spec.network, task.spec.core.lanes)
     rows = [[row[0], row[1], row[3]] for row in table_rows(ARCHITECTURE, "words")]
     expected = []
     for layer, groups in enumerate(config.groups):
