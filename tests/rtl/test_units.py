@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 
 from mgd import rtl
 from mgd.golden_model.costs import KINDS as COSTS
-from mgd.golden_model.perturbations import FAMILIES as GOLDEN_FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS as GOLDEN_FAMILIES
 from mgd.host.task.task import Task
 from mgd.protocol.registers import SPATIAL
 from mgd.rtl.core_kinds import config_for, gateware_of
