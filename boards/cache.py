@@ -1,4 +1,4 @@
-"""A cache of files and folders that take long to make, by the digest of their inputs."""
+"""A cache of files and folders that are slow to make, by the digest of their inputs."""
 
 from __future__ import annotations
 

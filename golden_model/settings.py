@@ -59,17 +59,17 @@ class Settings:
     input_shift: int = declare(0, Whole(0, ACT_FRAC), REGISTER, per_method=False)
     """An input code is shifted left by this to become an activation."""
     perturbation: str = declare("random", Choice(PERTURBATIONS), BUILD, later=True)
-    """One of golden_model.perturbations: random, sequential, walsh, square or sine."""
+    """A name in golden_model.perturbations."""
     scope: str = declare("network", Choice(SCOPES), BUILD, later=True)
     """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
     trainable: tuple[bool, ...] = declare((), Flags(), BUILD, later=True)
     """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
     gate_zeros: bool = declare(False, Flag(), BUILD, later=True)
-    """Weight perturbation: a synapse whose input is 0 has no part in the update."""
+    """Weight perturbation: a synapse whose input is 0 is not updated."""
     skip_zeros: bool = declare(False, Flag(), BUILD, later=True)
     """Of the first layer's weights only those are visited whose input is not 0 in the sample."""
     optimizer: str = declare("sgd", Choice(OPTIMIZERS), MODEL, later=True)
-    """sgd: plain descent, with momentum if you like.  adam: steps of about 2^-eta_exp."""
+    """sgd: plain descent, optionally with momentum.  adam: steps of about 2^-eta_exp."""
     momentum_exp: int = declare(0, Whole(0, 16), BUILD, later=True)
     """Momentum 1 − 2^-momentum_exp; 0: none.  The sum of a gradient's steps stays the same."""
     decay_exp: int = declare(0, Whole(0, 31), BUILD, later=True)
@@ -84,7 +84,7 @@ class Settings:
     """The filter of difference = "highpass" forgets its 2^-highpass_exp part every step."""
     sample_order: str = declare("cycle", Choice(ORDERS), BUILD, later=True)
     """cycle: in the order given, again and again.  epoch: shuffled anew for every epoch.
-    random: each drawn by itself."""
+    random: each drawn independently."""
     adam_mean_exp: int = declare(3, Whole(0, 16), MODEL, later=True)
     """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
     adam_square_exp: int = declare(10, Whole(0, 16), MODEL, later=True)
@@ -117,7 +117,7 @@ class Settings:
 
     @property
     def window(self) -> SampleWindow | None:
-        """What of the training set is resident; None: all of it."""
+        """The resident part of the training set; None: all of it."""
         return SampleWindow(self.resident, self.passes) if self.resident else None
 
     @property
@@ -199,13 +199,13 @@ class Settings:
         return min(self.shift(network) + self.slowed(step), network.shift_max - self.gain_bits)
 
     def eta_exp_at(self, step: int, network: Network) -> int:
-        """The exponent of the learning rate that makes S what it is in this step."""
+        """The exponent of the learning rate in this step, as S has it."""
         if self.adam:
             return self.shift_at(step, network)
         return self.eta_exp + self.shift_at(step, network) - self.shift(network)
 
     def next_rate(self, step: int, network: Network) -> int | None:
-        """A step behind `step` up to which shift_at() stays what it is there; None: for ever."""
+        """The step after `step` up to which shift_at() does not change; None: it never does."""
         ends = []
         warming = self.warmup_exp > step // self.warmup_every
         if warming:

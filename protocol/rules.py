@@ -1,4 +1,4 @@
-"""What is refused of a core's build, and of a run on a core that is built, as rows.
+"""Refusals of a core's build, and of a run on a core that is built, as rows.
 
 ============== ================================================================================
 OPTIONS        `s`, build options by themselves (protocol.build_options.BuildOptions)

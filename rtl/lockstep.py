@@ -47,7 +47,7 @@ class MismatchError(Exception):
 
 @dataclass
 class _Expected:
-    """What a step leaves, which words of it have passed, and which must."""
+    """The expected writes of a step, those that were seen, and those that must follow."""
 
     step: int
     weights: np.ndarray
@@ -92,7 +92,7 @@ class Lockstep:
         self._cost = Shape.cast(probe["cost"].shape["cost"].shape)
 
     def observe(self, probe: int) -> None:
-        """What the probe's packed bits say in one clock."""
+        """The probe's events in one clock, from its packed bits."""
         net, cfg = self.config.network, self.config
         if self._field(probe, "write"):
             gradients = None

@@ -1,4 +1,4 @@
-"""Running a tool as a step of a build: it never outlives us, and its failures become a line."""
+"""Running a tool as a step of a build: it ends with us, and its failure becomes one line."""
 
 from __future__ import annotations
 

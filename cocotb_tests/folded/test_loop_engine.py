@@ -108,7 +108,7 @@ async def issues_every_token(dut):
     config, random = config_of(params()), rng()
     net = config.network
     layout = token_layout(config)
-    turnaround = Lane.update_latency(config) + 1
+    turnaround = Lane.latency_of(config) + 1
     await start_clock(dut)
     for number in range(36):
         passes, flush = (1, 2, 3)[number % 3], number % 4 == 3
@@ -203,7 +203,7 @@ async def issues_every_token(dut):
 
 def plan(config, finished, clock, hurry, random, coming) -> None:
     """When a group's activations arrive: in order, a clock apart at least, per pass."""
-    soonest = clock + Lane.update_latency(config) + 8
+    soonest = clock + Lane.latency_of(config) + 8
     for k in (0, 1):
         if not finished["passes"] >> k & 1:
             continue

@@ -166,7 +166,7 @@ async def equals_golden_cost(dut):
         await FallingEdge(dut.clk)
         if second:
             await receive(dut, "o", 1, rng=random)
-    assert latency == unit.latency(net, params()["dsp"], params()["registered"])
+    assert latency == unit.latency_of(net, params()["dsp"], params()["registered"])
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"

@@ -1,7 +1,7 @@
-"""What perturbs the parameters: one family a module, found by itself.
+"""Perturbations: one kind a module, found automatically.
 
-A module here that defines `FAMILY`, a subclass of Perturbation, adds the family of that name.
-The families are those of McCaughan et al. 2023 (APL Machine Learning 1, 026118): finite
+A module here that defines `FAMILY`, a subclass of Perturbation, adds the perturbation of that name.
+The kinds are those of McCaughan et al. 2023 (APL Machine Learning 1, 026118): finite
 differences, simultaneous perturbation, code and frequency multiplexing.
 """
 

@@ -68,7 +68,7 @@ class FloatTrainer:
         self._changes = 0
         self._drawn: list[np.ndarray] = []
         self.draw: list[np.ndarray] = []
-        """What was drawn, as it goes with the sample: per layer (seeds, nodes, inputs or 1)."""
+        """The draw of this step, matched to the sample: per layer (seeds, nodes, inputs or 1)."""
         self._sample = np.zeros(len(seeds), dtype=np.int64)
         self._baseline = np.zeros(len(seeds))
         self._before = np.zeros(len(seeds))
@@ -86,7 +86,7 @@ class FloatTrainer:
             self._sample = self.order[np.arange(len(self.order)), self.sample_order.take()]
         if t % s.tau_p == 0:
             unit = 2.0**-s.value_frac
-            # What is not trained is never read.
+            # Layers that are not trained are never read.
             self._drawn = [np.zeros(0) if v is None else v * unit for v in self.perturbation.draw()]
         if new_sample or t % s.tau_p == 0:
             self.draw = list(self._drawn)
@@ -136,7 +136,7 @@ class FloatTrainer:
         return change
 
     def _change(self, layer: int, rate: float) -> None:
-        """The weights of a layer change by what its accumulators hold."""
+        """Apply a layer's accumulators to its weights."""
         s, w, g = self.settings, self.weights[layer], self.accumulators[layer]
         if s.by_node:
             w -= rate * g * self._update_inputs[layer][:, None, :]
@@ -151,9 +151,9 @@ class FloatTrainer:
             return
         if s.decay_exp:
             g += w * 2.0**-s.decay_exp / rate
-        taken = g * 2.0**-s.momentum_exp
-        w -= rate * taken
-        g -= taken
+        applied = g * 2.0**-s.momentum_exp
+        w -= rate * applied
+        g -= applied
 
     def _cost(self, factor: int, group: list[int]) -> tuple[np.ndarray, list[np.ndarray]]:
         weights = list(self.weights)

@@ -1,4 +1,4 @@
-"""Perturbation signs: one maximal-length sequence, of which every neuron owns a stretch.
+"""Perturbation signs: one maximal-length sequence, of which every neuron has a part of its own.
 
 The sequence b is s[n+61] = s[n] ⊕ s[n+1] ⊕ s[n+15] ⊕ s[n+16] (the LFSR with taps 61, 60, 46,
 45).  Its period 2^61 − 1 is prime.  Neuron i of K reads it from position i·D on; the last

@@ -13,7 +13,7 @@ import serial
 from mgd.golden_model.errors import UserError
 
 BAUD = 3_000_000
-"""What designs are built for unless their board's UART is slower."""
+"""The rate of designs whose board's UART is not slower."""
 POLL_S = 0.02
 """pySerial changes its time-out by a system call, so it keeps one and read() loops."""
 WRITE_TIMEOUT_S = 10.0
@@ -32,7 +32,7 @@ class Transport(ABC):
     """A connection that carries bytes both ways, may lose some, and never reorders them."""
 
     name: str
-    """What to call it in messages: the port's name."""
+    """Its name in messages: the port's name."""
 
     @abstractmethod
     def write(self, data: bytes) -> None:
@@ -40,21 +40,21 @@ class Transport(ABC):
 
     @abstractmethod
     def read(self, timeout_s: float) -> bytes:
-        """What has arrived, at least a byte; empty where nothing came in `timeout_s` seconds.
+        """The bytes that have arrived, at least one; empty where none came in `timeout_s` seconds.
 
         Raises PortError where the connection is gone.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Throw away what has arrived and was not read."""
+        """Discard bytes that have arrived and were not read."""
 
     @abstractmethod
     def close(self) -> None:
         """Release the connection.  May be called twice."""
 
     def hint(self) -> str:
-        """What to check where a board does not answer."""
+        """Advice for a board that does not answer."""
         return "check that it runs and that nothing else uses it"
 
 

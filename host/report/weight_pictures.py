@@ -11,7 +11,7 @@ from mgd.host.report.png import png
 ZERO = 127
 """Index of the colour of 0; 0 is the most negative, 2·ZERO the most positive."""
 GAP = 2 * ZERO + 1
-"""Index of what is between the parts of a picture: nothing."""
+"""Palette index of the gaps between the parts of a picture."""
 TILE_INPUTS = 36
 """From so many inputs on, a square number of them is shown as small pictures."""
 TILE_COLUMNS = 8

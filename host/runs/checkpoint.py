@@ -1,4 +1,4 @@
-"""Checkpoints: a run on disk, from which any backend goes on."""
+"""Checkpoints: a run on disk, which any backend can continue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAGIC = b"mgd-checkpoint"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is needed to go on with a run: its task, and how far it is."""
+    """The data to continue a run: its task and its progress."""
 
     task_text: str
     """The task file."""
@@ -112,7 +112,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read what save() wrote.  Raises UserError where it is damaged or of another version."""
+    """Read a file of save().  Raises UserError where it is damaged or of another version."""
     try:
         content = path.read_bytes()
     except OSError as error:

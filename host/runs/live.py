@@ -1,6 +1,6 @@
 """The log of a run under way: lines of JSON beside its future folder, which `mgd watch` follows.
 
-The first line holds what the run is, the others what happens: {"event": "started" | "from" |
+The first line describes the run, the others its events: {"event": "started" | "from" |
 "point" | "progress" | "ended", …}; "from" is where it goes on, at a checkpoint.  The writer holds a
 lock on the file, so a reader sees whether it still lives, however it ended.  The log is removed
 when the run ends; a reader that has it open still gets its last lines.
@@ -34,9 +34,9 @@ def live_path(run: Path) -> Path:
 
 
 class LiveLog(Reporter):
-    """Notes what it hears as a Reporter; use as a context manager around the whole run.
+    """Logs its events as a Reporter; use as a context manager around the whole run.
 
-    run: the run's future folder.  what: JSON values that say what the run is.
+    run: the run's future folder.  what: JSON values that describe the run.
     It is for looking on only, so where it cannot be written the run goes on without it.
     """
 
@@ -135,7 +135,7 @@ class LiveReader:
         self._rest = b""
 
     def events(self) -> list[dict[str, Any]]:
-        """What has come since the last call, whole lines only."""
+        """The lines since the last call, whole lines only."""
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         events = []
         for line in lines:

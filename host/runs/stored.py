@@ -21,14 +21,14 @@ KEYS = (
     "saturations", "link_errors", "link_repeats", "board_losses", "wall_seconds",
     "config_digest", "version", "network", "settings", "class_names", "notes", "machine",
 )  # fmt: skip
-"""Of run.json, what those who show a run count on."""
+"""The keys of run.json that readers of a run need."""
 SHOWN = 4
 """So many runs are named where one was not found."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What host.runs.folder.write_run wrote."""
+    """A folder that host.runs.folder.write_run wrote."""
 
     folder: Path
     values: dict[str, Any]

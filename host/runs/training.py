@@ -81,7 +81,7 @@ class RunResult:
 
     @property
     def bound_by(self) -> str | None:
-        """'link' or 'core': which of the two was what the run could not go faster for."""
+        """'link' or 'core': the one that limited the speed of the run."""
         share = self.wait_share
         return None if share is None else "link" if share > LINK_BOUND else "core"
 
@@ -93,7 +93,7 @@ class RunResult:
 
 
 class Reporter:
-    """Hears how the training goes.  This one says nothing; override what you want to show."""
+    """Receives the events of a run.  This one shows nothing; override the methods you need."""
 
     def loading(self, samples: int, session: Session) -> None:
         """Samples and weights are about to be sent."""
@@ -138,12 +138,12 @@ def run_training(
     keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.  With
     a pipelined schedule it can only keep what is there between two evaluations: see
     host.task.pipelining.keeping_period.
-    progress: goes on from there instead of beginning; what follows is what would have followed.
+    progress: continues from there; the results are those of a run without the interruption.
 
     Ctrl-C ends the run after the steps up to the next evaluation, with a full result; a second
     one raises KeyboardInterrupt at once.  The target is judged from the first trained steps on,
     so that lucky initial weights do not count.  Raises UserError for data that cannot be used
-    and what session and keeper raise.
+    and the errors of session and keeper.
     """
     run = _Run(session, task, reporter or Reporter(), keeper, progress)
     with interruptible(run.reporter.stopping) as interrupted:
@@ -177,7 +177,7 @@ class _Run:
         self.kept = progress or Progress(self._first_state())
         """From where the run goes on where the board loses it."""
         self.earlier = self.kept
-        """What other programs did."""
+        """The actions of other programs."""
         self.losses = self.kept.board_losses
         self.vain_losses = 0
         train = len(task.prepared.train)
@@ -192,7 +192,7 @@ class _Run:
         self.begin = time.perf_counter()
 
     def go(self, interrupted: threading.Event) -> None:
-        """Train until target, last step or interrupt; load again what a board loses."""
+        """Train until target, last step or interrupt; load again the data that a board loses."""
         while True:
             try:
                 self._go(interrupted)

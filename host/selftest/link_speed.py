@@ -1,4 +1,4 @@
-"""How fast the way to a board is, and how fast it could be."""
+"""The speed of the link to a board, against the rate of its wire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BULK_WORDS = 2048
 BULK_SECONDS = 0.3
 ROUND_TRIPS = 50
 SLOW_PART = 0.5
-"""Below this part of what the wire allows, or above SLOW_SECONDS, the link is called slow."""
+"""Below this part of the wire's rate, or above SLOW_SECONDS, the link is called slow."""
 SLOW_SECONDS = 0.004
 FRAMING_BYTES, FLAG_BYTES = 2, 1
 """Flags of a request and of a reply."""

@@ -40,7 +40,7 @@ POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
 FRAME_ERRORS_MASK = (1 << Register.FRAME_ERRORS.bits) - 1
 STOP_CLOCKS = 1_000_000_000
-"""What an earlier program started is done or stopped by then."""
+"""A command of an earlier program has ended or was stopped by then."""
 CARRY_MARGIN = 1 << 20
 """Clocks, more than between the reading of two words."""
 CLOCK_MARGIN = 4
@@ -49,11 +49,11 @@ CLOCK_MARGIN = 4
 
 class BoardSession(Session):
     """Session over the link.  Raises UserError where the port cannot be used, or where the
-    board holds a core for another network (it says what differs).
+    board holds a core for another network (the message has the differences).
 
-    What a host left running is stopped first.  The session writes an epoch into the board, and
-    looks at it with each command: where it is another one, the board was reset or taken by another
-    program, and BoardLostError is raised.
+    A command that a host left running is stopped first.  The session writes an epoch into the
+    board, and checks it with each command: another epoch means that the board was reset or is used
+    by another program, and BoardLostError is raised.
     """
 
     def __init__(self, port: str | Transport, network: Network, backend: str | None = None) -> None:
@@ -70,7 +70,7 @@ class BoardSession(Session):
         """Of a run whose training set is not resident as a whole."""
         self._settings: Settings | None = None
         self._before = State(0, [], [])
-        """What the run had done when it was restored: the board counts from 0."""
+        """The run's counters when it was restored: the board counts from 0."""
         self._next_rate: int | None = None
         """The step at which the schedule of the learning rate changes it next."""
         self._periods: dict[Register, tuple[int, int]] = {}
@@ -83,7 +83,7 @@ class BoardSession(Session):
             raise
 
     def _take(self) -> None:
-        """See what board this is, stop what it does and make it this session's."""
+        """Identify the board, stop its command and make it this session's."""
         self.identity = self.link.identify()
         check_identity(self.identity, self.network, self.backend)
         self.lanes = self.identity.lanes
@@ -96,7 +96,8 @@ class BoardSession(Session):
         self.link.write_register(Register.EPOCH, self._epoch)
 
     def _stop(self) -> None:
-        """End what a host left running: training at the next step, an evaluation at its end."""
+        """End a command that a host left running: training at the next step, an evaluation when it
+        is complete."""
         pause = POLL_SECONDS[0]
         begin = self._clocks()
         while self.link.read_register(Register.STATUS) & 1:
@@ -203,7 +204,7 @@ class BoardSession(Session):
         words = words_of(Register.SEED, seed)
         self.link.write(Space.REGISTERS, Register.SEED, list(words.values()))
         self.link.write_register(Register.SIGN_LAYER, layer)
-        # Some families of perturbations take a few clocks for every weight of every lane.
+        # Some perturbations take a few clocks for every weight of every lane.
         self._run(command, passes=100 + 8 * self.lanes)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
@@ -404,5 +405,5 @@ def check_identity(identity: Identity, network: Network, port: str) -> None:
 
 
 def shown(value: object) -> str:
-    """64-32-10 for layers, anything else as it is."""
+    """64-32-10 for layers; other values unchanged."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""The values that a task file and its overrides give, before anything follows from them."""
+"""The values in a task file and its overrides, before others are derived from them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Asked:
         return _given(NETWORK[name], getattr(home, name))
 
     def value(self, name: str, method: str | None = None) -> Any:
-        """One of PER_METHOD as it is asked for, "auto" too."""
+        """One of PER_METHOD as the user gave it, "auto" included."""
         method = method or self.method
         known = PER_METHOD[name]
         default = AUTO if known.auto else known.by_method.get(method, known.default)
@@ -109,8 +109,8 @@ class Asked:
 def _needs_accumulators(values: Mapping[str, Any]) -> bool:
     """Whether no rounding but residual will do."""
     fine = FAMILIES[values["perturbation"]].frac
-    kept = values["optimizer"] == "adam" or values["momentum_exp"] or values["decay_exp"]
-    return values["tau_theta"] > 1 or bool(fine or kept)
+    remembers = values["optimizer"] == "adam" or values["momentum_exp"] or values["decay_exp"]
+    return values["tau_theta"] > 1 or bool(fine or remembers)
 
 
 def _first(*values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A pipelined schedule: how it is shown, and which checkpoints it can keep."""
+"""Pipelining: how it is shown, and at which steps a run can be saved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mgd.host.task import rules
 
 
 def schedule_text(schedule: str) -> str:
-    """Before another part of a line; empty for what a core does if nothing is said."""
+    """Before another part of a line; empty for the default."""
     return "" if schedule == SEQUENTIAL else f"{schedule}, "
 
 

@@ -1,4 +1,4 @@
-"""From the values that are asked for to the run that they mean: a RunSpec, made once."""
+"""From the values that the user gave to a RunSpec, made once."""
 
 from __future__ import annotations
 

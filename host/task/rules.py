@@ -1,4 +1,4 @@
-"""What is refused of a task beyond its keys' limits and beyond golden_model.rules, as rows.
+"""Refusals of a task, as rows, beyond its keys' limits and golden_model.rules.
 
 ======= =====================================================================================
 ASKED   `a`, the values a task file and its overrides give (host.task.asked.Asked)

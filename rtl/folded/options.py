@@ -168,7 +168,7 @@ class GatedZeros(Option):
         ]
 
     def allows_update(self, m: Module, u: Units):
-        return delayed(m, self._gate.open, u.timing.update_term - 1 - InputGate.LATENCY)
+        return delayed(m, self._gate.open, u.timing.update_term - 1 - self._gate.latency)
 
 
 class OrderedSamples(Option):

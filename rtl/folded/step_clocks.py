@@ -143,9 +143,9 @@ class Sweeps:
                     first_sum = last + at.ring + turn * config.lanes
                     moments = range(first_sum, first_sum + active)
                     written[mask] += [moment + at.activation_written + 1 for moment in moments]
-                    outputs[mask] = moments[-1] + Collector.LATENCY
+                    outputs[mask] = moments[-1] + Collector.latency
                     if row.layer == network.depth - 1 and not first_output:
-                        first_output = first_sum + Collector.LATENCY
+                        first_output = first_sum + Collector.latency
         self.last, self.free = last, free
         if not outputs:
             return
@@ -155,8 +155,8 @@ class Sweeps:
         started = [outputs[mask] + to_cost for mask in outputs]
         if len(started) == 2:
             started[1] = max(started[1], started[0] + unit.spacing(*built))
-        self.result = started[-1] + unit.latency(*built)
-        self.result += HighPass.LATENCY if config.variant.continuous else 0
+        self.result = started[-1] + unit.latency_of(*built)
+        self.result += HighPass.latency if config.variant.continuous else 0
         self.first_output = first_output + to_cost
 
 
@@ -177,7 +177,7 @@ class Visits:
         ]
         self._word = self._given = 0
         """The word under way, and how many visits it has given."""
-        self._held = NonzeroInputs.LATENCY - 1
+        self._held = NonzeroInputs.latency - 1
         """Since when it is there."""
         self._moved = self._taken = 0
         """When the last visit left it, and when that was taken."""

@@ -188,7 +188,7 @@ class StepControl(wiring.Component):
         with m.FSM():
             self._idle(m, r, layers)
             self._initialise(m, r, phases)
-            self._train(m, r, layers, delayed(m, self.result_in_3, difference.LATENCY))
+            self._train(m, r, layers, delayed(m, self.result_in_3, difference.latency))
             self._flush(m, r)
             self._evaluate(m, r)
         passes = difference.passes(s.antithetic, self._renew(m, r))

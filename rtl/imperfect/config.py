@@ -1,4 +1,4 @@
-"""A folded core's layout together with what is wrong with it."""
+"""A folded core's layout together with its imperfections."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ class ImperfectConfig(CoreConfig):
     def cost_shape(self) -> Shape:
         if not self.measures_badly:
             return super().cost_shape
-        # Any noise that the port holds, and what rounding may add.
+        # Any noise that the port holds, and the error of rounding.
         noise, rounding = 1 << self.cost_noise_bits >> 1, 1 << self.hardware.dropped_bits >> 1
         bound = self.network.cost_bound + noise + rounding
         return signed(signed_bits(-bound, bound))
 
     @property
     def cost_noise_bits(self) -> int:
-        """Width of what is added to a cost, signed, in units of 2^-cost_frac; 0: nothing is."""
+        """Width of the noise on a cost, signed, in units of 2^-cost_frac; 0: none."""
         return self._noise_bits(self.imperfections.cost_noise, self.network.cost_frac)
 
     @property
     def update_noise_bits(self) -> int:
-        """Width of what is added to a weight that changes, signed, in its units; 0: nothing is."""
+        """Width of the noise on a weight that changes, signed, in its units; 0: none."""
         return self._noise_bits(self.imperfections.update_noise, self.network.weight_frac)
 
     @staticmethod

@@ -26,9 +26,9 @@ class ImperfectCore(FoldedCore):
 
     It takes the clocks of FoldedCore, and has its ports and, where there is noise, these:
 
-    * `cost_noise`, a stream that always has the next number: what is added to the next cost that
-      is measured, signed, in units of 2^-cost_frac.  It is taken where `ready` is high.
-    * `update_noise`, likewise with a number for each lane: what is added to the lanes' weights in
+    * `cost_noise`, a stream that always has the next number: the noise on the next cost that
+      is measured, signed, in units of 2^-cost_frac.  It is consumed where `ready` is high.
+    * `update_noise`, likewise with a number for each lane: the noise on the lanes' weights in
       `update_noise_word`, signed, as weights are, in every change of the weights.  All words of
       the layers that are trained are asked for in their order.  What a lane without a neuron there
       gets shows nowhere.

@@ -55,4 +55,4 @@ class ImperfectLane(Lane):
         return seen
 
     def _broken(self, m: Module, name: str, bits):
-        return broken_bits(m, name, self.imperfect, bits, self.number, self.address, self.UPDATE)
+        return broken_bits(m, name, self.imperfect, bits, self.number, self.address, self.latency)

@@ -1,4 +1,4 @@
-"""What is refused of an imperfect core beyond golden_model.rules and protocol.rules, as rows.
+"""Refusals of an imperfect core, as rows, beyond golden_model.rules and protocol.rules.
 
 FOLDED_ONLY asks whether the core is `folded`; VERIFIED looks at its build options `o`.
 """

@@ -28,7 +28,7 @@ def add_with_carry(a, b, carry):
 
 
 def saturated(value, bits: int):
-    """A signed `value` limited to what `bits` bits hold, and whether that changed it.
+    """A signed `value` limited to the range of `bits` bits, and whether that changed it.
 
     Both limits are powers of two, so the bits above tell it without a comparison.
     """
@@ -41,7 +41,7 @@ def saturated(value, bits: int):
 
 
 def beyond(value, bits: int):
-    """Whether a signed `value` is above what `bits` bits hold, and whether it is below."""
+    """Whether a signed `value` is above the range of `bits` bits, and whether it is below."""
     above = value[bits - 1 :]
     return ~above[-1] & above.any(), above[-1] & ~above.all()
 

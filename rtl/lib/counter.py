@@ -13,7 +13,7 @@ def accumulated(m: Module, bits: int, added, *, enable=1, clear=0, reset_less: b
     makes it 0.
 
     added: unsigned, PART_BITS wide at most.  The bits above PART_BITS follow a clock later, so
-    that no carry chain is longer.  reset_less: the clock domain's reset leaves it as it is.
+    that no carry chain is longer.  reset_less: the clock domain's reset does not change it.
     """
     low = Signal(min(bits, PART_BITS), reset_less=reset_less)
     total = low + added

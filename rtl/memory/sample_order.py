@@ -1,16 +1,18 @@
-"""Which training sample comes next where that is not the next in memory."""
+"""The address of the next training sample, where that is not the next one in memory."""
 
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.samples import order
 from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.protocol.run_codes import COUNTS_BITS, PLACE_BITS, SAMPLE_COUNTS, SAMPLE_WINDOW
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.signs import next_bit
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.memory.samples import ADDRESS_BITS, ADDRESSED, REQUEST
 
 COUNTS_LAYOUT = data.StructLayout(COUNTS_BITS)
@@ -22,8 +24,8 @@ def request_layout(config: CoreConfig) -> data.StructLayout:
     return ADDRESSED if config.variant.ordered else REQUEST
 
 
-class SampleOrder(wiring.Component):
-    """Equals golden_model.samples.order.SampleOrder of kind "epoch" or "random".
+class SampleOrder(Unit):
+    """The order of kind "epoch" or "random".
 
     Stands between a core that asks for samples, `i`, and the memory that has them, `o`: a
     training sample's request leaves with the address of its record, which is `stride` words long.
@@ -35,6 +37,8 @@ class SampleOrder(wiring.Component):
 
     Cost: all arithmetic is serial, a bit a clock, with one adder of ADDRESS_BITS.
     """
+
+    model = order.SampleOrder
 
     def __init__(self, kind: str, stride: int) -> None:
         self.kind = kind

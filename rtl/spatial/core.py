@@ -25,7 +25,7 @@ from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader
 from mgd.rtl.spatial.timing import Timing
 from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 from mgd.rtl.spatial.weight_ring import WeightRing
-from mgd.rtl.units.costs import cost_latency, parallel_cost, result_layout
+from mgd.rtl.units.costs import parallel_cost, result_layout
 
 SETTLING = 8
 """Clocks that counters may be behind the last result."""
@@ -131,7 +131,7 @@ class SpatialCore(wiring.Component):
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
             skew = at.skew[k]
-            term_clocks = skew + at.update_term - at.delta - UpdateTerms.latency_of(cfg)
+            term_clocks = skew + at.update_term - at.delta - terms.latency
             m.d.comb += [
                 *(
                     layer.update_term[n].eq(
@@ -227,7 +227,7 @@ class SpatialCore(wiring.Component):
             self.evaluation.valid.eq(token("evaluation", at.cost)),
             result.cost.eq(first),
             result.category.eq(units[0].category),
-            result.correct.eq(units[0].category == delayed(m, label, cost_latency(net))),
+            result.correct.eq(units[0].category == delayed(m, label, units[0].latency)),
         ]
         probe = self.probe
         m.d.comb += [

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.formats import stochastic_round
 from mgd.golden_model.network import ACT_BITS, DELTA_EXP_MAX, ONE, ROUND_BITS
 from mgd.golden_model.update.shift import update_shift
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 
 X_TO_DELTA = 1
@@ -52,18 +54,21 @@ class Sources:
         return cls(tuple(x), tuple(term_of), tuple(layer_terms))
 
 
-class UpdateTerms(wiring.Component):
+class UpdateTerms(Unit):
     """From delta_cost to the update terms; each equals delta_cost·x, rounded, in
     golden_model.update.memory.WeightMemory, and is 0 where there is no step.
 
-    `delta_cost` enters with `valid`; `update_term`, one per number in `x`, leaves latency_of()
+    `delta_cost` enters with `valid`; `update_term`, one per number in `x`, leaves `latency`
     clocks later.  `x` belongs to the clock before delta_cost, the step's random byte to
     random_after() clocks behind it.
     Cost: a multiplier per term, none where delta_cost itself is the only one.
     """
 
+    model = staticmethod(stochastic_round)
+
     def __init__(self, config: SpatialConfig, count: int) -> None:
         self.config = config
+        self.latency = self.latency_of(config)
         self.count = count
         super().__init__(
             {
@@ -93,7 +98,7 @@ class UpdateTerms(wiring.Component):
     def random_after(cls, config: SpatialConfig) -> int:
         """Clocks from delta_cost to the random byte that rounds its products: a pipelined core has
         a register more behind the multipliers, because these are far from all other logic."""
-        return Broadcast.LATENCY - X_TO_DELTA - 1 + config.pipelined
+        return Broadcast.LEAST_LATENCY - X_TO_DELTA - 1 + config.pipelined
 
     def elaborate(self, platform):
         m = Module()

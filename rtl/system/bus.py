@@ -1,4 +1,4 @@
-"""The bus between the link and what it reads and writes."""
+"""The bus between the link, its initiator, and Control, its responder."""
 
 from __future__ import annotations
 

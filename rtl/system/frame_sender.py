@@ -36,7 +36,7 @@ class FrameSender(wiring.Component):
             # The CRC's own bit: then it only shifts.
             crc.bit.eq(Mux(tail, crc.state[0], byte.bit_select(bit, 1))),
         ]
-        # A register: what takes a byte does much with it.
+        # Registered: the logic behind an accepted byte is deep.
         m.d.sync += self.i.ready.eq(0)
         with m.FSM():
             with m.State("TAKE"):

@@ -76,7 +76,7 @@ class UARTTransmitter(wiring.Component):
         last_clock = Signal()
         """Of a bit, while there are any left: `count` is 0.  Who sends waits for it."""
 
-        # Ready when none is left, and in the last clock: a register, as what follows is deep.
+        # Ready when none is left, and in the last clock.  Registered: the logic behind is deep.
         ready, ends = Signal(init=1), timer.count == 1
         m.d.sync += [
             last_clock.eq(ends),

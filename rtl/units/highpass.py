@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Signal, signed, unsigned
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import Network
+from mgd.golden_model.update import highpass
 from mgd.golden_model.update.highpass import EXTRA_FRAC
 from mgd.rtl.lib.arithmetic import add_with_carry, as_signed
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 
 
-class HighPass(wiring.Component):
-    """Equals golden_model.update.highpass.HighPass, for one seed.
+class HighPass(Unit):
+    """The high-pass filter of one seed.
 
-    A cost C enters with `valid`; LATENCY clocks later `done` is high and `delta` is delta_cost.
+    A cost C enters with `valid`; `latency` clocks later `done` is high and `delta` is delta_cost.
     The next cost may come in that clock at the earliest.  `restart`: the next one is the first.
 
     The state is the costs' moving average A = C − H, where H is the golden model's filter: A moves
@@ -24,7 +25,8 @@ class HighPass(wiring.Component):
     most.
     """
 
-    LATENCY = 2
+    latency = 2
+    model = highpass.HighPass
 
     def __init__(self, network: Network, exp: int) -> None:
         self.exp = exp

@@ -107,7 +107,7 @@ def rows(
 
     Raises UserError where lanes do not fit the network or synthesis fails.
     """
-    config = CoreConfig(task.network(), lanes)
+    config = CoreConfig(task.spec.network, lanes)
     words = sample_words(task)
     wanted = [(family, part) for family in families for part in parts]
 
@@ -203,7 +203,7 @@ def area(
     old → new; more than 5 % and more than 8 cells, or one more block, is a failure.
     """
     task = Task.load(task_name)
-    lanes = task.lanes if lanes is None else lanes
+    lanes = task.spec.core.lanes if lanes is None else lanes
     families = list(COUNTED) if family == "both" else [family]
     wanted = list(parts) or [part for part in PARTS if not (quick and part == WHOLE)]
     old = recorded(check_file) if check_file is not None else {}

@@ -70,7 +70,7 @@ def bound(case: Case, settings: Settings) -> float:
 
 
 def variants() -> list[tuple[str, Settings]]:
-    """What is measured on each network: name and settings."""
+    """The measurements on each network: name and settings."""
     found = []
     for method in ("wp", "np"):
         common: dict[str, Any] = {"method": method, "input_shift": 7}

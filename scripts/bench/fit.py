@@ -1,4 +1,4 @@
-"""`mgd bench fit`: the estimate of logic cells, calibrated on cores that are synthesised here."""
+"""`mgd bench fit`: the estimate of logic cells, calibrated on cores that it synthesises."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Case:
     """Settings that are constants."""
 
     def network(self) -> Network:
-        return replace(Task.load(self.task).network(), **self.changes)
+        return replace(Task.load(self.task).spec.network, **self.changes)
 
     def fixed_values(self) -> Fixed:
         """The fixed settings with the task's values."""
-        return fixed_settings(Task.load(self.task).settings(), self.fixed)
+        return fixed_settings(Task.load(self.task).spec.settings, self.fixed)
 
 
 FIXED = ("method", "difference")

@@ -162,7 +162,7 @@ def build_label(design: Design) -> str:
 
 def finished_report(built: Built, task: Task, clocks: float | None) -> dict:
     """A build's report with the task's name, method and schedule, and the training speed."""
-    asked = {"task": task.name, "method": task.method, "schedule": task.schedule}
+    asked = {"task": task.name, "method": task.spec.method, "schedule": task.spec.schedule}
     return {**asked, **with_speed(built.report, clocks)}
 
 

@@ -18,7 +18,7 @@ NAME = "report.html"
 KEYS = (
     "network", "lanes", "board", "device", "core_hz", "fmax_mhz", "timing_met", "resources",
 )  # fmt: skip
-"""What is taken from a build's report."""
+"""The keys that are copied from a build's report."""
 
 
 @click.command()

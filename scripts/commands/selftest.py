@@ -1,4 +1,4 @@
-"""`mgd selftest`: does the board on this port work?"""
+"""`mgd selftest`: checks the board on a port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mgd train` and `mgd resume`: train a task, show how it goes, leave a run folder."""
+"""`mgd train` and `mgd resume`: train a task, show its progress, write a run folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from mgd.api.backends import open_session
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.settings import PIPELINED
 from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, load, save
@@ -119,7 +120,7 @@ def train(
         target=target,
         seed=seed,
     )
-    # What can fail before a long build and a long run should.
+    # Errors should appear before a long build and a long run.
     planned = out or _default(task, backend)
     check_folder(planned)
     for note in task.prepared.notes:
@@ -129,7 +130,7 @@ def train(
         folder = make_folder(planned)
         checkpoint = Checkpoint.of(task, backend, every, None)
         return _kept(task, baud, folder, checkpoint, record)
-    with LiveLog(planned, what(task, backend)) as live:
+    with LiveLog(planned, description(task, backend)) as live:
         with open_session(task, backend, baud, record) as session, make_reporter() as shown:
             result = run_training(session, task, Tee(shown, live))
         last = None
@@ -187,7 +188,7 @@ def _kept(
 
     keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
     try:
-        with LiveLog(folder, what(task, backend)) as live:
+        with LiveLog(folder, description(task, backend)) as live:
             with open_session(task, backend, baud, record) as session, make_reporter() as shown:
                 result = run_training(
                     session, task, Tee(shown, live), keeper=keeper, progress=begin
@@ -208,8 +209,8 @@ def _kept(
     return 0
 
 
-def what(task: Task, backend: str) -> dict[str, Any]:
-    """What a run is, for those who look on."""
+def description(task: Task, backend: str) -> dict[str, Any]:
+    """A run's description, for `mgd watch`."""
     spec = task.spec
     return {
         "task": task.name,
@@ -244,7 +245,7 @@ def report(result: RunResult, folder: Path) -> str:
         target = f"target {100 * result.target:g} % reached at {result.target_reached_at_step:,}"
     if result.interrupted:
         target += ", interrupted"
-    method = "node perturbation" if result.method == "np" else "weight perturbation"
+    method = LEARNING[result.method].title
     counters = result.counters
     lines = [
         f"{result.task} ({result.network.describe()}) on backend {result.backend}, "

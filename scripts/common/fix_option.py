@@ -1,4 +1,4 @@
-"""--fix: settings that are wiring in the core of a command."""
+"""--fix: settings that are constants in a command's core."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LINE_SECONDS = 2.0
 
 
 class ShownReporter(Reporter):
-    """What both displays know; a context manager."""
+    """The common part of both displays; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

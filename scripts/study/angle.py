@@ -1,4 +1,4 @@
-"""`mgd study angle`: cos(G, ∇C) and ‖G‖² after τ steps, for each family of perturbations.
+"""`mgd study angle`: cos(G, ∇C) and ‖G‖² after τ steps, for each perturbation.
 
 One sample, fixed weights, many seeds.  G is what the fixed-point model's accumulators hold after τ
 steps, divided by τ and by the mean square of the perturbation's values.
@@ -49,9 +49,9 @@ class Problem:
     @classmethod
     def of(cls, task: Task, difference: str | None, scope: str | None, fine: bool) -> Problem:
         """The task's initial weights and its first training sample; in finest formats if `fine`."""
-        network = replace(task.network(), accumulators=True, tau_theta_max=TAU_MAX, shift_max=32)
+        network = replace(task.spec.network, accumulators=True, tau_theta_max=TAU_MAX, shift_max=32)
         network = finest(network) if fine else network
-        plain = task.settings()
+        plain = task.spec.settings
         settings = Settings(
             plain.method,
             difference or plain.difference,
@@ -63,7 +63,7 @@ class Problem:
             trainable=plain.trainable,
         )
         train, _ = task.datasets()
-        weights = initial_weights(network, task.seed, task.init_gain)
+        weights = initial_weights(network, task.spec.seed, task.spec.init_gain)
         return cls(network, settings, weights, train.codes[:1], train.labels[:1])
 
     def trainer(self, seeds: list[int]) -> Trainer:
@@ -74,7 +74,7 @@ class Problem:
         )
 
     def pick(self, layers: list[np.ndarray]) -> list[np.ndarray]:
-        """What is perturbed of arrays like the weights, per trained layer (..., quantities).
+        """The perturbed quantities of arrays like the weights, per trained layer (..., quantities).
 
         For nodes the biases: their input is 1, so theirs is the pre-activation's gradient.
         """

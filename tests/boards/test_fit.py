@@ -311,7 +311,7 @@ def test_the_command_looks_at_samples():
     for skips in (False, True):
         task = Task.load("digits").with_overrides(skip_zeros=skips)
         found[skips] = average_clocks(
-            config_for(task.core_layout()), task.settings(), looked_at(task)
+            config_for(task.core_layout()), task.spec.settings, looked_at(task)
         )
     assert looked_at(Task.load("digits")) is None
     assert 300 < found[True] < 0.85 * found[False] == 0.85 * 430

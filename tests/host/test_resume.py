@@ -101,9 +101,9 @@ def test_kill_and_resume_on_a_board_that_went_on_training(task, tmp_path):
         )
         save(run / "checkpoint", kept)
         # Left running, as by a host that died in the middle of an interval.
-        with BoardSession(board.port, task.network(), "sim") as session:
+        with BoardSession(board.port, task.spec.network, "sim") as session:
             session.load_samples(*task.datasets())
-            session.start(task.settings(), 9)
+            session.start(task.spec.settings, 9)
             session.link.write_register(1, 1 << 31)
             session._send(2)
         done = mgd("resume", run, cwd=tmp_path)
@@ -190,12 +190,12 @@ def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
 
     wanted, reporter = task.with_overrides(steps=400), Resets()
     try:
-        with BoardSession(board.port, task.network(), "sim") as session:
+        with BoardSession(board.port, task.spec.network, "sim") as session:
             result = run_training(session, wanted, reporter, keeper=Keeper(15, kept.append))
     finally:
         board.close()
     assert reporter.told.count("lost") == result.board_losses >= 1
-    expected = run_training(GoldenSession(task.network()), wanted)
+    expected = run_training(GoldenSession(task.spec.network), wanted)
     for found, right in zip(result.weights, expected.weights, strict=True):
         np.testing.assert_array_equal(found, right)
     assert [p.test_cost for p in result.curve] == [p.test_cost for p in expected.curve]
@@ -206,7 +206,7 @@ def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
 
 
 def loses_at(*steps: int) -> FakeSession:
-    session, left = FakeSession(XOR.network(), full_at=10_000), list(steps)
+    session, left = FakeSession(XOR.spec.network, full_at=10_000), list(steps)
 
     def lose(step):
         if left and step >= left[0]:
@@ -223,14 +223,14 @@ def xor(**changes) -> Task:
 
 def test_checkpoints_are_kept_between_evaluations():
     kept: list[Progress] = []
-    session = FakeSession(XOR.network(), full_at=1000)
+    session = FakeSession(XOR.spec.network, full_at=1000)
     result = run_training(session, xor(), keeper=Keeper(40, kept.append))
     assert [p.state.step for p in kept] == [0, 40, 80, 120, 160, 200, 240]
     assert [p.step for p in result.curve] == [0, 100, 200, 250]
     assert [len(p.curve) for p in kept] == [0, 1, 1, 2, 2, 3, 3]
     assert [p.train_cost for p in result.curve[1:]] == [3.5, 3.5, 3.5]
     for progress in kept[1:]:
-        again = run_training(FakeSession(XOR.network(), full_at=1000), xor(), progress=progress)
+        again = run_training(FakeSession(XOR.spec.network, full_at=1000), xor(), progress=progress)
         assert again.curve == result.curve
         assert again.steps == 250
 
@@ -283,7 +283,7 @@ def test_a_checkpoint_comes_back(some, tmp_path):
     assert replace(one, **bare) == replace(two, **bare)
     assert replace(some.progress, state=None) == replace(back.progress, state=None)
     assert replace(some, progress=None) == replace(back, progress=None)
-    assert back.task().lanes == 2
+    assert back.task().spec.core.lanes == 2
     assert [p.name for p in tmp_path.iterdir() if "checkpoint" in p.name] == ["checkpoint"]
 
 

@@ -13,7 +13,7 @@ from mgd.golden_model.declaration import declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import BUILD, PERTURBATIONS, REGISTER, Settings
+from mgd.golden_model.settings import BUILD, METHODS, PERTURBATIONS, REGISTER, Settings
 from mgd.host.task.task import Task
 from mgd.protocol.build_options import FIELDS, BuildOptions
 from mgd.protocol.capabilities import CHOICES, check_core, missing
@@ -115,6 +115,7 @@ def test_what_a_core_has():
 
 
 def test_every_choice_has_gates():
+    assert set(CHOICES["method"]) == set(METHODS)
     assert set(CHOICES["hidden"]) == set(CHOICES["output"]) == set(KINDS)
     assert set(CHOICES["cost"]) == set(UNITS)
     assert set(CHOICES["perturbation"]) == {"random", *FAMILIES}
@@ -180,7 +181,7 @@ def test_what_a_folded_core_has(here, key, shown):
     """A task file is enough; what cannot go together with it is refused."""
     (here / "my.toml").write_text(TOML + key + "\n")
     task = Task.load("my.toml")
-    assert missing(task.network(), task.settings()) == []
+    assert missing(task.spec.network, task.spec.settings) == []
     config = config_for(task.core_layout())
     for settings, _ in runs(task, 9):
         config.variant.check(settings)
@@ -237,9 +238,9 @@ def test_accumulators_are_made_wide_enough():
     for key in ['optimizer = "adam"', *(key for key, _ in BUILT)]:
         text = TOML + key + "\ntau_theta = 5\n"
         task = Task.parse(text, "my.toml", Path())
-        task.settings().check(task.network())
+        task.spec.settings.check(task.spec.network)
     sine = Task.parse(TOML + 'perturbation = "sine"\ntau_theta = 5\n', "my.toml", Path())
-    assert sine.network().tau_theta_max == 40
+    assert sine.spec.network.tau_theta_max == 40
 
 
 @pytest.mark.parametrize(
@@ -275,4 +276,4 @@ def test_mistakes(keys, parts):
 )
 def test_norm(keys, delta_exp):
     task = Task.parse(TOML + keys + "\nnorm = 0.2\n", "my.toml", Path())
-    assert task.settings().delta_exp == delta_exp
+    assert task.spec.settings.delta_exp == delta_exp

@@ -341,7 +341,7 @@ class Spilled(Trainer):
 def test_verify(tmp_path, monkeypatch):
     """Every value of every step, as it passes, and an accumulator that no cost shows."""
     task = table_task(tmp_path)
-    parameters = task.network().parameters
+    parameters = task.spec.network.parameters
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(simulated, "build", fast_build)
     arguments = ["verify", "table.toml", "--core", "spatial", "--steps", "31", "--json", "v.json"]

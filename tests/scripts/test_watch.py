@@ -200,7 +200,7 @@ def test_a_run_of_another_version(tmp_path):
 
 def test_what_is_logged_is_what_happened(tmp_path):
     run = tmp_path / "a" / "b" / "run"
-    session = FakeSession(XOR.network(), full_at=60)
+    session = FakeSession(XOR.spec.network, full_at=60)
     with LiveLog(run, WHAT) as log, LiveReader(run) as reader:
         assert reader.events() == [WHAT]
         assert reader.writer_lives()

@@ -18,7 +18,6 @@ __all__ = [
     "Cost",
     "ParallelCost",
     "cost_kind",
-    "cost_latency",
     "cost_unit",
     "parallel_cost",
     "parallel_kind",
@@ -55,8 +54,3 @@ def parallel_kind(network: Network) -> type[ParallelCost]:
 def parallel_cost(network: Network, *, dsp: bool) -> ParallelCost:
     """The cost unit of a spatial core; `dsp`: its multipliers may be DSP blocks."""
     return parallel_kind(network)(network, dsp=dsp)
-
-
-def cost_latency(network: Network) -> int:
-    """Clocks from the outputs of a spatial core to their cost."""
-    return parallel_kind(network).latency_of(network)

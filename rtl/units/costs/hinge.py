@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Array, Const, Module, Mux, Signal, signed
 
+from mgd.golden_model.costs.hinge import COST
 from mgd.golden_model.network import Network
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.units.costs.base import ParallelCost, StreamedCost, largest
@@ -20,10 +21,11 @@ def margin(network: Network, other, at_label):
 
 
 class Hinge(StreamedCost):
-    """Equals golden_model.costs.hinge: an output and whether it is the label's (1), the largest
+    """An output and whether it is the label's (1), the largest
     other and the label's (1), their difference (1), cut at 0 (1)."""
 
-    LATENCY = 4
+    latency = 4
+    model = COST.exact
 
     def cost_of(self, m: Module, enable, stages):
         net, p = self.network, self.i.payload
@@ -55,11 +57,13 @@ class Hinge(StreamedCost):
 
 
 class ParallelHinge(ParallelCost):
-    """Equals golden_model.costs.hinge: the largest other, a clock per level, the difference (1),
+    """The largest other, a clock per level, the difference (1),
     cut at 0 (1)."""
 
-    @staticmethod
-    def latency_of(network: Network) -> int:
+    model = COST.exact
+
+    @classmethod
+    def latency_of(cls, network: Network) -> int:
         return (network.outputs - 1).bit_length() + 2
 
     def elaborate(self, platform):
