@@ -53,6 +53,7 @@ def runs(fields: dict[str, Any]) -> list[Settings]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "lanes", "network", "build", "fields"), ROWS)
 def test_nodes(layers, lanes, network, build, fields):
     settings = runs(fields)
