@@ -42,7 +42,7 @@ def cached(kind: str, digest: str, contents: str, make: Callable[[Path, Path], P
                     make(Path(name), final).rename(final)
     except OSError as error:
         raise UserError(
-            f"{final.parent}: {error.strerror or error}; {contents} are kept there, make room or "
+            f"{final.parent}: {error.strerror or error}; {contents} are cached there, make room or "
             "set MGD_CACHE to another folder"
         ) from None
     return final

@@ -103,7 +103,7 @@ class Declaration:
     place: Place | None
     later: bool
     """A digest names it only where it has not its default, so that the digests of runs that are
-    older than the field stay as they were."""
+    older than the field do not change."""
     by_method: Mapping[str, Any]
     """A task file's defaults for the methods that have not `default`."""
     auto: bool

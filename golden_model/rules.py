@@ -303,7 +303,7 @@ RESUME = tuple(
     Rule(
         name,
         when,
-        f"{setting}: a run cannot go on from its middle, as {lost} would be missing",
+        f"{setting}: a run cannot continue from its middle, as {lost} would be missing",
         "run it from its first step, without checkpoints",
     )
     for name, when, setting, lost in (

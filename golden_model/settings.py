@@ -12,7 +12,7 @@ from mgd.golden_model.formats import ACT_FRAC
 from mgd.golden_model.learning import LEARNING, LearningRule
 from mgd.golden_model.limits import DELAY_MAX, DELTA_EXP_MAX, RESIDENT_MAX, STEPS_MAX, TAU_MAX
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
+from mgd.golden_model.perturbations import PERTURBATIONS, Numbering, number_quantities
 from mgd.golden_model.samples.order import ORDERS
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.golden_model.update.shift import update_shift
@@ -20,7 +20,6 @@ from mgd.golden_model.update.shift import update_shift
 METHODS = tuple(LEARNING)
 DIFFERENCES = ("antithetic", "forward", "highpass")
 ROUNDINGS = ("stochastic", "residual")
-PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
 OPTIMIZERS = ("sgd", "adam")
 ACCUMULATE = ("weights", "nodes")
@@ -58,7 +57,7 @@ class Settings:
     """Steps between two updates of the weights."""
     input_shift: int = declare(0, Whole(0, ACT_FRAC), REGISTER, per_method=False)
     """An input code is shifted left by this to become an activation."""
-    perturbation: str = declare("random", Choice(PERTURBATIONS), BUILD, later=True)
+    perturbation: str = declare("random", Choice(tuple(PERTURBATIONS)), BUILD, later=True)
     """A name in golden_model.perturbations."""
     scope: str = declare("network", Choice(SCOPES), BUILD, later=True)
     """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
@@ -162,7 +161,7 @@ class Settings:
     @cached_property
     def value_frac(self) -> int:
         """Fraction bits of a perturbation's values: 0 where they are signs."""
-        return FAMILIES[self.perturbation].frac
+        return PERTURBATIONS[self.perturbation].frac
 
     @property
     def by_layer(self) -> bool:
@@ -253,7 +252,7 @@ def delta_exp_for(norm: float, perturbation: str, numbering: list[Numbering | No
     Raises UserError where that is outside 2^-1 … 2^-DELTA_EXP_MAX.
     """
     total = max(n.total for n in numbering if n is not None)
-    delta = FAMILIES[perturbation].amplitude(norm, total)
+    delta = PERTURBATIONS[perturbation].amplitude(norm, total)
     exp = math.floor(0.5 - math.log2(delta))
     rules.check(rules.NORM, norm=norm, total=total, delta=delta, exp=exp)
     return exp

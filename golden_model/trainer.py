@@ -17,7 +17,7 @@ from mgd.golden_model.layers import layers_of
 from mgd.golden_model.measurement import Measurement
 from mgd.golden_model.network import Network
 from mgd.golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.samples.nonzero import nonzero_signs
 from mgd.golden_model.samples.order import SampleOrder
 from mgd.golden_model.seeds import start_state
@@ -111,7 +111,7 @@ class Trainer:
         self.hardware: ImperfectHardware | None = None
         if imperfections is not None and imperfections.any:
             self.hardware = ImperfectHardware(imperfections, network, seeds)
-        self.perturbation = FAMILIES[settings.perturbation](
+        self.perturbation = PERTURBATIONS[settings.perturbation](
             network, settings.numbering(network), seeds
         )
         self._start_states = states = [start_state(s) for s in seeds]
@@ -139,12 +139,12 @@ class Trainer:
         self._weights_changed = True
 
     def resume(self, step: int, accumulators: list[np.ndarray] | None = None) -> None:
-        """Of a new trainer: go on with step number `step`, as if those before had been done.
+        """Of a new trainer: continue with step number `step`, as if it had done those before.
 
         The weights are those after them; accumulators likewise, in their shape, or None for 0.
-        The steps that follow give the same numbers as in a run from the beginning.  Counters begin
-        at 0; where a step of the forward difference goes on with a C0 from before, that is
-        measured again, which gives the same C0 and may count its saturations once more.  Raises
+        All later steps have the numbers of a run from the beginning.  Counters begin at 0; if the
+        forward difference continues with an earlier C0, it is measured again, which gives the
+        same C0 and may count its saturations once more.  Raises
         UserError for settings of which that is not all (Settings.check_resumable).
         """
         s = self.settings
@@ -167,7 +167,7 @@ class Trainer:
         s, t = self.settings, self.step_number
         if self._scheduled:
             if t == self._rate_ends:
-                self.finish()  # A core is told between two TRAIN commands.
+                self.finish()  # A core gets the new rate between two TRAIN commands.
             self.shift = s.shift_at(t, self.network)
             self._rate_ends = s.next_rate(t, self.network)
         new_sample = t % s.tau_x == 0
@@ -218,7 +218,7 @@ class Trainer:
         self.finish()
 
     def finish(self) -> None:
-        """Make the updates that are under way, as a core does at the end of a TRAIN command."""
+        """Make the pending updates, as a core does at the end of a TRAIN command."""
         self.memory.finish()
 
     def evaluate(self, codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

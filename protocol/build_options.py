@@ -9,7 +9,7 @@ from typing import Any
 from mgd.golden_model.declaration import Choice, Flag, Whole, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.rules import as_toml, check
 from mgd.golden_model.settings import Settings
 from mgd.protocol import rules
@@ -45,7 +45,7 @@ class Field:
         if number >= len(self.values):
             raise UserError(
                 f"the board's core has {self.name} number {number}, this program knows "
-                f"{len(self.values)}; use the version that built it, or build it anew"
+                f"{len(self.values)}; use the version that built it, or build it again"
             )
         return self.values[number]
 
@@ -159,7 +159,7 @@ class BuildOptions:
     @property
     def value_frac(self) -> int:
         """Fraction bits of the perturbation's values: 0 where they are signs."""
-        return FAMILIES[self.perturbation].frac
+        return PERTURBATIONS[self.perturbation].frac
 
     @property
     def selects(self) -> bool:
@@ -211,7 +211,7 @@ class BuildOptions:
         if word:
             raise UserError(
                 f"the board's core was built with options that this program does not know (bits "
-                f"{word:#x}); use the version that built it, or build it anew"
+                f"{word:#x}); use the version that built it, or build it again"
             )
         return cls(**values)
 

@@ -123,5 +123,5 @@ def layout_of(network: Network, identity: Identity) -> CoreLayout:
             return kind.of_identity(network, identity)
     raise UserError(
         f"the board's core has {len(identity.constants)} build constants, which this program does "
-        "not know; use the version that built it, or build it anew"
+        "not know; use the version that built it, or build it again"
     )

@@ -279,7 +279,7 @@ OPTIONS_TAKE = (
     Rule(
         "built-for-option",
         lambda o, s: o.mismatch(s),
-        "{name} = {wanted}: this core was built for {built}, which is wiring there",
+        "{name} = {wanted}: this core was built for {built}, which is a constant there",
         "build it for this task",
     ),
 )
@@ -289,7 +289,7 @@ FIXED_TAKE = (
         lambda c, s: "eta_exp" in dict(c.fixed) and (s.halve_every or s.warmup_exp),
         "halve_every or warmup_exp: the learning rate changes, and this core was built with "
         "eta_exp fixed",
-        "build it without eta_exp among what is fixed",
+        "build it without eta_exp among its fixed settings",
     ),
     Rule(
         "built-for-fixed",
@@ -298,8 +298,8 @@ FIXED_TAKE = (
             for name, built in c.fixed
             if getattr(s, name) != built
         ),
-        "{name} = {wanted!r}: this core was built for {built!r}, which is wiring there",
-        "build it with another one, or without {name} among what is fixed",
+        "{name} = {wanted!r}: this core was built for {built!r}, which is a constant there",
+        "build it with another one, or without {name} among its fixed settings",
     ),
 )
 FOLDED_TAKE = (
@@ -331,14 +331,14 @@ CONSTANTS_TAKE = (
     Rule(
         "built-for-constant",
         _other_constant,
-        "{name} = {wanted!r}: this spatial core was built for {built!r}, which is wiring there",
+        "{name} = {wanted!r}: this spatial core was built for {built!r}, which is a constant there",
         "build it for this task, or use a folded core, which takes both",
     ),
     Rule(
         "built-for-schedule",
         lambda c, s: c.schedule != s.schedule,
         "schedule = {s.schedule!r}: this spatial core was built for {c.schedule!r}, which is "
-        "wiring there",
+        "a constant there",
         "build it for this task, or train with schedule = {c.schedule!r}",
     ),
     Rule(
@@ -370,14 +370,14 @@ PERIOD = (
         "step {step:,} lies {over:,} steps into a period of {name} = {period:,}: to end that "
         "period training would stop on the way, and make updates that a pipelined core has not "
         "made by then",
-        "go on from a multiple of {name}, or with --backend golden",
+        "continue from a multiple of {name}, or with --backend golden",
     ),
     Rule(
         "period-fixed",
         lambda step, period, name, fixed, **_: name in fixed and {"over": step % period},
-        "step {step:,} lies {over:,} steps into a period of {name} = {period:,}, which is wiring "
-        "in this core: it can only begin one",
-        "go on from a multiple of it, or on a core without {name} among what is fixed",
+        "step {step:,} lies {over:,} steps into a period of {name} = {period:,}, which is a "
+        "constant of this core: it can only begin one",
+        "continue from a multiple of it, or on a core without {name} among its fixed settings",
     ),
 )
 

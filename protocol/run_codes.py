@@ -64,7 +64,7 @@ class PerturbationCode:
     code: Callable[[int, int, int], int]
     """The number for SEED, of N quantities, the run's seed and the number of the next draw."""
     draws_advance_streams: bool = True
-    """Whether each draw moves the neurons' sign streams on; else they stay at their start."""
+    """Whether each draw advances the neurons' sign streams; else they stay at their start."""
 
 
 PERTURBATION_CODES = {

@@ -69,7 +69,7 @@ TABLES = {
     "options": option_table,
     "fixed": fixed_table,
 }
-"""By the name between whose comments a table stands in the page."""
+"""By the name in the two comments around the table in the page."""
 
 
 def _numbered(values: Sequence[str]) -> str:

@@ -168,7 +168,7 @@ class Lockstep:
             self.write(word, [weight], None if gradients is None else [gradients[word]])
 
     def train_ended(self) -> None:
-        """A TRAIN command has ended: with it, every update that was under way."""
+        """A TRAIN command has ended: with it, all pending updates."""
         self.trainer.finish()
 
     def finish(self, weights: list[np.ndarray]) -> None:

@@ -147,7 +147,7 @@ class FoldedResources(CoreResources[CoreConfig]):
         )
 
     def with_most_lanes(self, sample_memory: int) -> Self:
-        """Where the data takes more than half of the block RAMs, half of them are kept for it."""
+        """If the data needs more than half of the block RAMs, half of them are reserved for it."""
         board, device, network = self.board, self.board.device, self.config.network
         if not device.sprams:
             sample_memory = min(sample_memory, device.blocks * device.block_bits // WORD_BITS // 2)

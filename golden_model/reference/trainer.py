@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.reference.network import cost, forward
 from mgd.golden_model.samples.nonzero import nonzero_signs
 from mgd.golden_model.samples.order import SampleOrder
@@ -53,7 +53,7 @@ class FloatTrainer:
         """Σ ΔC·s/δ (·x_j for node perturbation, unless nodes sum up) since the last update:
         tau_theta times G."""
         numbering = settings.numbering(network)
-        self.perturbation = FAMILIES[settings.perturbation](network, numbering, seeds)
+        self.perturbation = PERTURBATIONS[settings.perturbation](network, numbering, seeds)
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
         states = [start_state(s) for s in seeds]
         self.sample_order = SampleOrder(
@@ -75,7 +75,7 @@ class FloatTrainer:
         self._filtered = np.zeros(len(seeds))
         self._inputs: list[np.ndarray] = []
         self._update_inputs: dict[int, np.ndarray] = {}
-        """Per layer those of the pass that its last step goes by."""
+        """Per layer those of the pass that the update of its last step uses."""
         self._weights_changed = True
 
     def step(self) -> np.ndarray:

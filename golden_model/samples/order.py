@@ -91,9 +91,9 @@ class SampleOrder:
         return self._epoch[:, place]
 
     def skip(self, samples: int) -> None:
-        """Of a new order: go on as if so many had been taken."""
+        """Of a new order: continue as if so many had been used."""
         if self.kind == EPOCH:
-            # The epoch under way is taken from its beginning.
+            # Restart the current epoch at its beginning.
             epochs, left = divmod(samples, self.count)
             self._read_from(KEYS * epochs)
             self._number = epochs * self.count

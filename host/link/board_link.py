@@ -237,7 +237,7 @@ class Link:
     def _lost(
         self, under_way: deque[Request], again: deque[Request], count: int | None = None
     ) -> None:
-        """The first `count` requests under way, or all, are to be sent again."""
+        """The first `count` pending requests, or all, must be sent again."""
         for _ in range(len(under_way) if count is None else count):
             again.append(under_way.popleft())
             self.repeats += 1

@@ -56,7 +56,7 @@ def check_new(path: Path) -> None:
 
 
 class RecordingWriter:
-    """Writes a recording.  The file has its name only once close() has made it whole; until
+    """Writes a recording.  The file gets its name only when close() has completed it; until
     then, and for good where the program is killed, it is called NAME.part.
 
     header: JSON values for the first line.  Raises UserError where it cannot be written, and

@@ -15,7 +15,7 @@ from mgd.golden_model.errors import UserError
 BAUD = 3_000_000
 """The rate of designs whose board's UART is not slower."""
 POLL_S = 0.02
-"""pySerial changes its time-out by a system call, so it keeps one and read() loops."""
+"""pySerial changes its time-out by a system call, so the time-out is fixed and read() loops."""
 WRITE_TIMEOUT_S = 10.0
 USB_SERIAL_DEVICES = Path("/sys/bus/usb-serial/devices")
 
@@ -63,7 +63,7 @@ class SerialTransport(Transport):
 
     The port is locked: a second program that opens it in this way is refused.  Raises PortError
     where the port is missing, in use, not permitted, or cannot do `baud` bits per second.
-    low_latency: whether the port was told to hand received bytes over at once.
+    low_latency: whether the port could be set to deliver received bytes at once.
     """
 
     def __init__(self, port: str, baud: int = BAUD):
@@ -123,7 +123,7 @@ class SerialTransport(Transport):
         try:
             self._serial.close()
         except OSError:
-            pass  # it is gone, which is what was wanted
+            pass  # it is gone already
 
     def change_baud(self, baud: int) -> None:
         """Go on at another rate.  Raises PortError where the port cannot do it."""

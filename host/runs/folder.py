@@ -80,7 +80,7 @@ def write_run(
 ) -> Path:
     """Write the run to `out` and return it.  Raises UserError, and leaves nothing, if it fails.
 
-    checkpoint: from where an interrupted run can go on; it becomes a file of the folder.
+    checkpoint: the state of an interrupted run; it becomes a file of the folder.
     own: the folder is this run's already, and its earlier files are replaced.
     """
     if not own:
@@ -209,7 +209,7 @@ def check_json(path: Path) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """A JSON file, whole or not at all.  Raises UserError where it cannot be written."""
+    """Write a JSON file, completely or not at all.  Raises UserError where it cannot be written."""
     write_result(path, _json(values))
 
 

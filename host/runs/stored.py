@@ -39,7 +39,7 @@ class StoredRun:
 
 
 def find_run(name: str | Path) -> Path:
-    """The folder of a run that has ended or is under way: the path given, or that in runs/.
+    """The folder of a run that has ended or is in progress: the given path, or that in runs/.
 
     Raises UserError, naming the latest runs, where there is none.
     """

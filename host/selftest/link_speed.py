@@ -132,5 +132,5 @@ def _kilo(bytes_per_s: float) -> str:
 
 
 def damaged_frames(session: BoardSession) -> int:
-    """Frames damaged on the wire so far, either way."""
+    """Frames damaged on the wire so far, in both directions."""
     return session.link.errors + session.link.read_register(Register.FRAME_ERRORS)

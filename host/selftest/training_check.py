@@ -84,7 +84,7 @@ class TestRun:
         clocks, train_clocks = board.counters.clocks, board.counters.train_clocks
         hz = self._clock_hz()
         if hz <= 0:
-            wrong.append("CLOCKS does not go on")
+            wrong.append("CLOCKS does not advance")
         if not 0 < train_clocks < clocks:
             wrong.append(f"train_clocks is {train_clocks:,} and clocks {clocks:,}")
         per_step = train_clocks / self.steps

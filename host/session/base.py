@@ -64,8 +64,8 @@ class BoardLostError(UserError):
 class Session(ABC):
     """A core for one network: load it, train it, read it.  Use as a context manager.
 
-    The order is: load_samples, write_weights, start, then train and evaluate at will.  To go on
-    with a run: load_samples, restore.
+    The order is: load_samples, write_weights, start, then train and evaluate at will.  To continue
+    a run: load_samples, restore.
     """
 
     backend: str
@@ -97,7 +97,7 @@ class Session(ABC):
         """Step 0: set all run-time registers and the sign sequence, clear accumulators."""
 
     def check_resumable(self, settings: Settings) -> None:
-        """Raise UserError where a run with these settings cannot go on from its middle: then
+        """Raise UserError where a run with these settings cannot continue from its middle: then
         read_state and restore raise it, too."""
         settings.check_resumable()
 

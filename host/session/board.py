@@ -67,7 +67,7 @@ class BoardSession(Session):
         self._store: SampleStore | None = None
         """The sample memory, once samples were loaded."""
         self._streaming: Streaming | None = None
-        """Of a run whose training set is not resident as a whole."""
+        """Of a run whose training set is not completely resident."""
         self._settings: Settings | None = None
         self._before = State(0, [], [])
         """The run's counters when it was restored: the board counts from 0."""
@@ -104,7 +104,7 @@ class BoardSession(Session):
             self.link.write_register(Register.STEP_TARGET, 0)
             if self._clocks() - begin > STOP_CLOCKS:
                 raise UserError(
-                    f"{self.backend}: the board is busy with what an earlier program told it, and "
+                    f"{self.backend}: the board is busy with a command of an earlier program, and "
                     f"did not stop within {STOP_CLOCKS} clocks: reset the board and start again"
                 )
             time.sleep(pause)
@@ -137,8 +137,8 @@ class BoardSession(Session):
         if self.network.accumulators and not self.layout.host_gradient_bits:
             raise UserError(
                 f"{self.backend}: a spatial core cannot show its accumulators, so a run on it "
-                "cannot go on from its middle; run it again from its first step, at about a step a "
-                "clock, or train on a folded core, whose numbers are the same"
+                "cannot continue from its middle; run it again from its first step, at about a "
+                "step a clock, or train on a folded core, whose numbers are the same"
             )
 
     def read_state(self) -> State:
@@ -337,7 +337,7 @@ class BoardSession(Session):
             how = "lost its power or was reset" if epoch == 0 else "was taken by another program"
             raise BoardLostError(
                 f"{self.backend}: the board {how}, and with it the run's weights; "
-                "start again, or go on from the last checkpoint with `mgd resume RUN`"
+                "start again, or continue from the last checkpoint with `mgd resume RUN`"
             )
 
     def _send(self, command: Command) -> None:

@@ -28,7 +28,7 @@ class Board(Protocol):
         """Let the core train up to this step."""
 
     def send_train(self) -> None:
-        """Start it, where it is not under way."""
+        """Start it, unless it is running."""
 
     def clocks(self) -> tuple[int, int]:
         """CLOCKS and TRAIN_CLOCKS."""

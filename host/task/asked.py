@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from mgd.golden_model.declaration import Declaration
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.run_spec import CoreSpec
 from mgd.golden_model.settings import METHODS
 from mgd.host.task.file import NETWORK, PER_METHOD, TRAINING, Overrides, TaskFile
@@ -108,7 +108,7 @@ class Asked:
 
 def _needs_accumulators(values: Mapping[str, Any]) -> bool:
     """Whether no rounding but residual will do."""
-    fine = FAMILIES[values["perturbation"]].frac
+    fine = PERTURBATIONS[values["perturbation"]].frac
     remembers = values["optimizer"] == "adam" or values["momentum_exp"] or values["decay_exp"]
     return values["tau_theta"] > 1 or bool(fine or remembers)
 

@@ -17,7 +17,7 @@ from mgd.protocol.capabilities import check_core
 
 BACKENDS = ("sim", "golden")
 REPLAY = "replay:"
-"""Before the name of a recording that stands in for a board."""
+"""Before the name of a recording that replaces a board."""
 
 
 def say(line: str) -> None:

@@ -159,7 +159,7 @@ class TrainingSession:
 
     @property
     def step(self) -> int:
-        """Steps done since the core was made ready, or configured, or given weights or data."""
+        """Steps since the core was opened, configured, or loaded with weights or data."""
         return self._core.counters().step
 
     def train(

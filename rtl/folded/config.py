@@ -10,7 +10,7 @@ from amaranth import Shape, unsigned
 
 from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.perturbations.waves import Waves, phase_bits
 from mgd.golden_model.settings import METHODS, Settings
 from mgd.protocol.fixed_settings import longest
@@ -149,7 +149,7 @@ class CoreConfig(FoldedLayout):
     @cached_property
     def phase_bits(self) -> int:
         """Bits of the phase that each weight has beside it; 0 where the perturbation is no wave."""
-        if not issubclass(FAMILIES[self.variant.perturbation], Waves):
+        if not issubclass(PERTURBATIONS[self.variant.perturbation], Waves):
             return 0
         settings = Settings(method="wp", trainable=self.variant.trainable)
         return max(phase_bits(n.total) for n in settings.numbering(self.network) if n is not None)

@@ -30,8 +30,8 @@ class ImperfectCore(FoldedCore):
       is measured, signed, in units of 2^-cost_frac.  It is consumed where `ready` is high.
     * `update_noise`, likewise with a number for each lane: the noise on the lanes' weights in
       `update_noise_word`, signed, as weights are, in every change of the weights.  All words of
-      the layers that are trained are asked for in their order.  What a lane without a neuron there
-      gets shows nowhere.
+      the layers that are trained are asked for in their order.  The number of a lane without a
+      neuron there has no effect.
 
     Any noise of that width will do.  A training cost may be negative, and cost_sum is then signed.
     """

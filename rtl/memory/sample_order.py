@@ -99,7 +99,7 @@ class SampleOrder(Unit):
                 with m.If(turn == PLACE_BITS - 1):
                     m.d.sync += ready.eq(~begin)
                     m.next = "READY"
-        # A search that is running then goes on to its end with the new numbers; `begin` discards
+        # A search that is running then completes with the new numbers; `begin` discards
         # its result.
         with m.If(self.load & (part == SAMPLE_COUNTS)):
             m.d.sync += s.eq(self.data)

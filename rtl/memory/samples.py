@@ -65,12 +65,12 @@ class SampleMemory(Unit):
 
     A record is the label, then the input codes, several to a word, the first in the low bits.
     Each `request` {evaluate} brings one record on `record`, 1 + record_latency clocks later and
-    then a word a clock: the next training sample, in order and round again, or the next evaluation
+    then a word a clock: the next training sample, in order and repeating, or the next evaluation
     sample.
     Training samples begin at word 0 and end before word `train_end` (modulo the width of
     an address).  `restart_train` goes back to the first, `restart_evaluate` to word 0 or, where
     `eval_test` is high, to train_end.  Use restart_evaluate before the first evaluation sample
-    after training ones; the training samples then go on where they were.
+    after training ones; the training samples then continue where they were.
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
     first.  host_read_data is valid `latency` clocks after the address, while no
@@ -144,7 +144,7 @@ class SampleMemory(Unit):
         remaining = Signal(range(stride))
         """Words to read after this one."""
         evaluate = Signal()
-        """The record under way is an evaluation sample."""
+        """The current record is an evaluation sample."""
         trained = Signal()
         """A training sample was read to its end, a clock ago."""
         round_again = Signal()

@@ -277,10 +277,10 @@ class Control(wiring.Component):
         ports |= {r: getattr(self, r.field) for r in Register if r.role is Role.SAMPLES}
         ports |= {Register.MODE: mode, Register.EPOCH: epoch}
         m.d.comb += [getattr(self.settings, bit.field).eq((mode & bit.value).any()) for bit in Mode]
-        kept = {r: Signal(len(port), name=f"{r.field}_register") for r, port in ports.items()}
-        m.d.comb += [port.eq(kept[register]) for register, port in ports.items()]
+        registers = {r: Signal(len(port), name=f"{r.field}_register") for r, port in ports.items()}
+        m.d.comb += [port.eq(registers[register]) for register, port in ports.items()]
         with m.If(write), m.Switch(address[: (FIRST_READABLE - 1).bit_length()]):
-            for register, signal in kept.items():
+            for register, signal in registers.items():
                 for word in range(register.words):
                     with m.Case(register + word):
                         m.d.sync += signal[word * WORD : (word + 1) * WORD].eq(value)
@@ -288,7 +288,7 @@ class Control(wiring.Component):
                 m.d.sync += [self.command.payload.code.eq(value), self.command.valid.eq(1)]
 
     def _readable_registers(self, m: Module, status_word) -> dict[int, Value]:
-        """The word at each address: counts kept here, and the reports of core and link."""
+        """The word at each address: counters of this unit, and the reports of core and link."""
         e = self.evaluation.payload
         correct = Signal(EVAL_COUNT_BITS)
         m.d.comb += self.evaluation.ready.eq(1)

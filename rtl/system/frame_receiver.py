@@ -13,17 +13,18 @@ ERROR_BITS = Register.FRAME_ERRORS.bits
 
 
 class FrameReceiver(wiring.Component):
-    """Undoes the escapes of frames and keeps those whose length and CRC-32 are right.
+    """Decodes frames and stores those whose length and CRC-32 are right.
 
     Takes a byte in 9 clocks (two for flags and escapes).  While `valid` is high, a checked frame
     of FRAME_MIN to FRAME_MAX bytes (CRC included), FRAME_MIN + `extra`, is in the buffer.  Its
-    first byte is at FIRST_PLACE, places go round at FRAME_MAX; the byte at `place` is `read_data`
-    one clock later.
-    `done` for one clock gives the frame back.  `valid` rises two clocks after the flag that ends
-    the frame.  The next frame is received meanwhile into the other half of the buffer; if it is
-    complete before `done`, no more bytes are taken until then.
+    first byte is at FIRST_PLACE, and places wrap round at FRAME_MAX; the byte at `place` is
+    `read_data` one clock later.  `done` for one clock releases the frame.
 
-    A frame that is cut short, too short or long, or whose CRC is wrong is forgotten and adds one
+    `valid` rises two clocks after the flag that ends the frame.  The next frame is received
+    meanwhile into the other half of the buffer; if it is complete before `done`, no more bytes
+    are accepted until then.
+
+    A frame that is cut short, too short or long, or whose CRC is wrong is discarded and adds one
     to `errors` (modulo 2^16).  Flags alone are not errors.
     """
 
@@ -52,7 +53,7 @@ class FrameReceiver(wiring.Component):
         started, escaped = Signal(), Signal()
         bit = Signal(3)
         waiting = Signal()
-        """A checked frame waits for the other half to be given back."""
+        """A checked frame waits until the other half is released."""
         wrong = Signal()
         """A frame that was forgotten ended a clock ago: the counter is wide, maybe far away."""
         flag, escape, taken, right = Signal(), Signal(), Signal(), Signal()

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from mgd.golden_model.errors import UserError
 
 FRACTION_BITS = 8
-"""A bit's length is kept in 2^-8 clocks: after the ten bits of a byte at most 0.02 clock off."""
+"""A bit's length has units of 2^-8 clocks: at most 0.02 clocks off after the ten bits of a byte."""
 CLOCKS_PER_BIT_MIN = 4
 CLOCKS_PER_BIT_MAX = 65535
 

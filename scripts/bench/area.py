@@ -117,7 +117,7 @@ def rows(
         texts[part] = to_rtlil(PARTS[part](config, words), without=("probe",))
 
     found = []
-    # Each thread waits for a Yosys of its own.
+    # Each thread runs its own Yosys.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         areas = pool.map(lambda where: measure(texts[where[1]], where[0]), wanted)
         for (family, part), area in zip(wanted, areas, strict=True):
@@ -146,7 +146,7 @@ def recorded(file: Path) -> dict[tuple[Any, ...], dict[str, int]]:
         raise UserError(f"{file}: cannot be read: {error.strerror}; name a recorded file") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(
-            f"{file}: is not what `mgd bench area --json` writes; record it anew"
+            f"{file}: was not written by `mgd bench area --json`; record it again"
         ) from None
 
 
@@ -226,8 +226,8 @@ def area(
     if failed:
         click.echo(
             f"error: grown by more than {TOLERANCE:.0%} and {TOLERATED_CELLS} cells, by a block, "
-            f"or not in {check_file}: {', '.join(failed)}; if that is meant, record all parts anew "
-            f"with `mgd bench area --json {check_file}`",
+            f"or not in {check_file}: {', '.join(failed)}; if that is meant, record all parts "
+            f"again with `mgd bench area --json {check_file}`",
             err=True,
         )
         ctx.exit(1)

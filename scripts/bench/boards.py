@@ -140,7 +140,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "--:|" * (len(HEAD) - 2)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
     if any(row.get("earlier") for row in rows):
-        lines += ["", "† not built anew with the others; the core may have changed since."]
+        lines += ["", "† not rebuilt with the others; the core may have changed since."]
     return "\n".join(lines)
 
 

@@ -131,7 +131,7 @@ def measured(families: Iterable[str], seen: Callable[[str], None]) -> list[dict[
     """Rows of all cases; `seen` is called with each as soon as it is there, in order."""
     wanted = [(case, family) for family in families for case in CASES]
     rows = []
-    # Each thread waits for a Yosys of its own.
+    # Each thread runs its own Yosys.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for row in pool.map(lambda pair: synthesised(*pair), wanted):
             rows.append(row)

@@ -129,7 +129,7 @@ class Problem:
 
 
 class Peer(ABC):
-    """One way to train.  Making it is not timed, train() is."""
+    """One program that trains.  Its construction is not timed, train() is."""
 
     label: str
     seeds: int = 1

@@ -23,7 +23,7 @@ from mgd.scripts.common.recorded import RECORDED
 
 MANY_SEEDS = 64
 LEAST_SECONDS = 0.1
-"""A quick peer trains anew so often in a round that a timer's tick does not count."""
+"""A quick peer repeats its training in a round until a timer's tick does not count."""
 WARM_UP_STEPS = 200
 MOST_RUNS = 50
 
@@ -188,7 +188,7 @@ def peers(
     really trained.
 
     Only the steps are timed.  Not timed: loading data, preparing tensors, importing PyTorch,
-    compiling C++ (kept for the next time), and 400 steps to warm up.  Drawing signs is timed.
+    compiling C++ (cached for the next time), and 400 steps to warm up.  Drawing signs is timed.
 
     The FPGA's rows are the clocks per step, counted in simulation, times the clock of a recorded
     build: nothing was run on hardware.

@@ -72,7 +72,7 @@ def _checks(port: str, baud: int | None, task: Task | None) -> Iterator[Check]:
 
 @contextmanager
 def _opened(port: str, baud: int | None, task: Task | None) -> Iterator[Transport]:
-    """The way to the board; ends the simulation that it began."""
+    """The transport to the board; ends the simulation if it started one."""
     if port != "sim":
         transport = open_port(port, baud)
         try:

@@ -21,10 +21,10 @@ from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.folder import check_json, package_version, write_json
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, RunResult, run_training
+from mgd.host.runs.training import Checkpointer, RunResult, run_training
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
-from mgd.host.task.pipelining import keeping_period
+from mgd.host.task.pipelining import checkpoint_period
 from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
 
@@ -77,7 +77,7 @@ class _Soak:
         silence = self.random.choice((0.0, 0.002))
         events = self.random.choices(EVENTS, k=self.random.randint(0, EVENTS_MAX))
         self.due = sorted((self.random.randrange(FRAMES), event) for event in events)
-        period = keeping_period(task.spec)
+        period = checkpoint_period(task.spec)
         self.frames = 0
         self.disk_full = False
         self.round = Round(
@@ -154,8 +154,8 @@ class _Soak:
             save(path, start.at(now))
 
         session = BoardSession(transport, task.spec.network, "sim")
-        keeper = Keeper(self.round.every, keep)
-        result = run_training(session, task, keeper=keeper, progress=progress)
+        checkpointer = Checkpointer(self.round.every, keep)
+        result = run_training(session, task, checkpointer=checkpointer, progress=progress)
         self.round.link_errors = result.counters.link_errors
         self.round.link_repeats = result.counters.link_repeats
         self.round.board_losses = result.board_losses

@@ -18,8 +18,8 @@ from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.folder import check_folder, default_folder, make_folder, write_run
 from mgd.host.runs.live import LiveLog, Tee
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, RunResult, run_training
-from mgd.host.task.pipelining import check_keeping
+from mgd.host.runs.training import Checkpointer, RunResult, run_training
+from mgd.host.task.pipelining import check_checkpoints
 from mgd.host.task.task import Task
 from mgd.scripts.common.fix_option import fix_option
 from mgd.scripts.common.progress import make_reporter
@@ -126,7 +126,7 @@ def train(
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
     if every is not None:
-        check_keeping(task.spec, every)
+        check_checkpoints(task.spec, every)
         folder = make_folder(planned)
         checkpoint = Checkpoint.of(task, backend, every, None)
         return _kept(task, baud, folder, checkpoint, record)
@@ -170,7 +170,7 @@ def resume(
         checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
     )
     if checkpoint.every is not None:
-        check_keeping(task.spec, checkpoint.every)
+        check_checkpoints(task.spec, checkpoint.every)
     return _kept(task, baud, run, checkpoint, record)
 
 
@@ -186,12 +186,12 @@ def _kept(
         save(path, checkpoint.at(progress))
         checkpoint = checkpoint.at(progress)
 
-    keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
+    checkpointer = Checkpointer(checkpoint.every, keep) if checkpoint.every else None
     try:
         with LiveLog(folder, description(task, backend)) as live:
             with open_session(task, backend, baud, record) as session, make_reporter() as shown:
                 result = run_training(
-                    session, task, Tee(shown, live), keeper=keeper, progress=begin
+                    session, task, Tee(shown, live), checkpointer=checkpointer, progress=begin
                 )
             last = checkpoint.at(result.progress) if result.progress else None
             live.folder = write_run(folder, result, last, own=True)
@@ -200,7 +200,7 @@ def _kept(
             with suppress(OSError):
                 folder.rmdir()  # nothing was written yet
             raise
-        again = f"`mgd resume {folder}` goes on from step {checkpoint.progress.state.step:,}"
+        again = f"`mgd resume {folder}` continues from step {checkpoint.progress.state.step:,}"
         if isinstance(error, UserError):
             raise UserError(f"{error}; {again}") from None
         click.echo(f"interrupted; {again}", err=True)
@@ -277,7 +277,7 @@ def report(result: RunResult, folder: Path) -> str:
     if result.board_losses:
         lines.append(f"  board      lost the run {result.board_losses} times, loaded again")
     if result.progress is not None:
-        lines.append(f"  go on      mgd resume {folder}")
+        lines.append(f"  continue   mgd resume {folder}")
     if result.not_resumable is not None:
         lines.append(f"  final      {result.not_resumable}")
     lines.append(f"  written    {folder}")

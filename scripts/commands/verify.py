@@ -27,7 +27,7 @@ from mgd.scripts.common.fix_option import fix_option
 from mgd.scripts.common.schedule_option import schedule_option
 
 CHUNK_EVENTS = 100_000
-"""Probe events between two looks at the trace: bounds the file's size."""
+"""Probe events between two reads of the trace: bounds the file's size."""
 QUIET_SECONDS = 10
 """The board writes its trace out when it falls idle; this long without news is the end."""
 

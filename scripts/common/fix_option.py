@@ -21,6 +21,6 @@ fix_option = click.option(
     "fixed",
     metavar="NAMES",
     callback=_names,
-    help="Settings that are wiring in the core, as method,difference; 'all'; '' for none.  "
+    help="Settings that are constants in the core, as method,difference; 'all'; '' for none.  "
     "It has the task's values of them, no others, and takes fewer cells.  [default: the task's]",
 )

@@ -294,7 +294,7 @@ def test_no_room_for_our_own_files(tools, design, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(flow, "write_sources", refuse)
-    with pytest.raises(UserError, match="No space left on device; builds are kept there"):
+    with pytest.raises(UserError, match="No space left on device; builds are cached there"):
         build(design, Options(), silent)
     assert left_over(tmp_path) == []
 

@@ -15,7 +15,7 @@ from mgd.host.link.board_link import Link
 from mgd.host.link.faults import SILENCE_S, FaultyTransport, HostDiedError, Rates
 from mgd.host.link.transport import PortError, SerialTransport
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, Reporter, RunResult, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, RunResult, run_training
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.protocol.framing import Op, Space
@@ -130,7 +130,7 @@ def test_what_the_transport_does_to_bytes():
 
 @pytest.mark.parametrize("size", [0, 1, 7, 33])
 def test_a_host_that_dies_within_a_frame(board, task, expected, size):
-    """The next host's first flag ends what is left of it; the run goes on from its checkpoint."""
+    """The next host's first flag ends what is left of it; the run continues from its checkpoint."""
     kept: list[Progress] = []
     transport = faulty(board)
 
@@ -143,10 +143,11 @@ def test_a_host_that_dies_within_a_frame(board, task, expected, size):
         pytest.raises(HostDiedError),
         BoardSession(transport, task.spec.network, "sim") as session,
     ):
-        run_training(session, task, Dies(), keeper=Keeper(5, kept.append))
+        run_training(session, task, Dies(), checkpointer=Checkpointer(5, kept.append))
     assert kept[-1].state.step >= 10
     with BoardSession(board.port, task.spec.network, "sim") as session:
-        result = run_training(session, task, keeper=Keeper(5, kept.append), progress=kept[-1])
+        saves = Checkpointer(5, kept.append)
+        result = run_training(session, task, checkpointer=saves, progress=kept[-1])
     assert_same(result, expected)
 
 
@@ -163,7 +164,7 @@ def test_a_port_that_vanishes(board, task, expected):
         pytest.raises(PortError, match="is gone") as error,
         BoardSession(transport, task.spec.network, "sim") as session,
     ):
-        run_training(session, task, Unplugs(), keeper=Keeper(5, kept.append))
+        run_training(session, task, Unplugs(), checkpointer=Checkpointer(5, kept.append))
     assert "\n" not in str(error.value)
     with BoardSession(board.port, task.spec.network, "sim") as session:
         result = run_training(session, task, progress=kept[-1])

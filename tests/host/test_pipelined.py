@@ -20,11 +20,11 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, Reporter, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, run_training
 from mgd.host.session.base import BoardLostError, Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
-from mgd.host.task.pipelining import keeping_period
+from mgd.host.task.pipelining import checkpoint_period
 from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.timing import Timing, update_delay
@@ -223,7 +223,7 @@ def test_a_board_goes_on_from_whole_periods_only(task, sessions):
     board.load_samples(*slow.datasets())
     with pytest.raises(UserError, match="step 10 lies 2 steps into a period of tau_x = 4") as error:
         board.restore(slow.spec.settings, slow.spec.seed, state)
-    assert "go on from a multiple of tau_x, or with --backend golden" in str(error.value)
+    assert "continue from a multiple of tau_x, or with --backend golden" in str(error.value)
     assert "\n" not in str(error.value)
     golden.train(12)
     board.restore(slow.spec.settings, slow.spec.seed, golden.read_state())
@@ -260,7 +260,8 @@ def test_checkpoints_change_nothing(task):
     try:
         with BoardSession(board.port, wanted.spec.network, "sim") as session:
             reporter = Loses(board, 90)
-            result = run_training(session, wanted, reporter, keeper=Keeper(60, kept.append))
+            saves = Checkpointer(60, kept.append)
+            result = run_training(session, wanted, reporter, checkpointer=saves)
     finally:
         board.close()
     expected = run_training(GoldenSession(wanted.spec.network), wanted)
@@ -274,12 +275,12 @@ def test_checkpoints_change_nothing(task):
 
 def test_checkpoints_are_where_training_ends_anyhow(task):
     slow = task.with_overrides(tau_x=4, tau_p=3)
-    assert keeping_period(task.spec) == 30
-    assert keeping_period(slow.spec) == 60
-    assert keeping_period(task.with_overrides(schedule="sequential").spec) == 1
+    assert checkpoint_period(task.spec) == 30
+    assert checkpoint_period(slow.spec) == 60
+    assert checkpoint_period(task.with_overrides(schedule="sequential").spec) == 1
     session = GoldenSession(slow.spec.network)
     with pytest.raises(UserError, match="--checkpoint-every 30 with schedule = 'pip") as error:
-        run_training(session, slow, keeper=Keeper(30, lambda _: None))
+        run_training(session, slow, checkpointer=Checkpointer(30, lambda _: None))
     assert "multiple of 60 (eval_every = 30, tau_x = 4, tau_p = 3)" in str(error.value)
 
 

@@ -17,7 +17,7 @@ from mgd.golden_model.errors import UserError
 from mgd.host.runs import checkpoint as checkpoints
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.progress import CurvePoint, Progress
-from mgd.host.runs.training import Keeper, Reporter, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, run_training
 from mgd.host.session.base import BoardLostError
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
@@ -62,7 +62,7 @@ def assert_same_run(left: Path, right: Path) -> None:
 
 
 def test_kill_and_resume_on_a_board_that_went_on_training(task, tmp_path):
-    """kill -9 in a long interval: the board stays busy, and the run goes on elsewhere, too."""
+    """kill -9 in a long interval: the board stays busy, and the run continues elsewhere, too."""
     board = start_board(task, 2)
     run = tmp_path / "run"
     options = ("--steps", 1_000_000, "--checkpoint-every", 30, "--out", run)
@@ -169,7 +169,7 @@ def test_ctrl_c_saves(task, tmp_path):
 
 
 def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
-    """The port stays, the weights are gone: the run goes on from its last checkpoint."""
+    """The port stays, the weights are gone: the run continues from its last checkpoint."""
     board = start_board(task, 3)
     kept: list[Progress] = []
 
@@ -191,7 +191,8 @@ def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
     wanted, reporter = task.with_overrides(steps=400), Resets()
     try:
         with BoardSession(board.port, task.spec.network, "sim") as session:
-            result = run_training(session, wanted, reporter, keeper=Keeper(15, kept.append))
+            saves = Checkpointer(15, kept.append)
+            result = run_training(session, wanted, reporter, checkpointer=saves)
     finally:
         board.close()
     assert reporter.told.count("lost") == result.board_losses >= 1
@@ -224,7 +225,7 @@ def xor(**changes) -> Task:
 def test_checkpoints_are_kept_between_evaluations():
     kept: list[Progress] = []
     session = FakeSession(XOR.spec.network, full_at=1000)
-    result = run_training(session, xor(), keeper=Keeper(40, kept.append))
+    result = run_training(session, xor(), checkpointer=Checkpointer(40, kept.append))
     assert [p.state.step for p in kept] == [0, 40, 80, 120, 160, 200, 240]
     assert [p.step for p in result.curve] == [0, 100, 200, 250]
     assert [len(p.curve) for p in kept] == [0, 1, 1, 2, 2, 3, 3]
@@ -238,7 +239,7 @@ def test_checkpoints_are_kept_between_evaluations():
 def test_what_the_board_loses_is_loaded_again():
     kept: list[Progress] = []
     session = loses_at(100, 250)
-    result = run_training(session, xor(), keeper=Keeper(40, kept.append))
+    result = run_training(session, xor(), checkpointer=Checkpointer(40, kept.append))
     assert result.board_losses == 2
     assert [p.step for p in result.curve] == [0, 100, 200, 250]
     assert session.calls.count("recover") == 2
@@ -249,7 +250,7 @@ def test_what_the_board_loses_is_loaded_again():
 def test_a_board_that_loses_everything_again_and_again():
     session = loses_at(*[40] * 10)
     with pytest.raises(BoardLostError, match="gone"):
-        run_training(session, xor(), keeper=Keeper(40, lambda progress: None))
+        run_training(session, xor(), checkpointer=Checkpointer(40, lambda progress: None))
     assert session.calls.count("recover") == 3
 
 
@@ -352,7 +353,7 @@ def test_a_full_disk_ends_a_run_that_can_go_on(task, tmp_path, monkeypatch):
     result = CliRunner().invoke(train, [*arguments, "--checkpoint-every", "10"])
     assert isinstance(result.exception, UserError)
     assert "No space left" in str(result.exception)
-    assert f"`mgd resume {run}` goes on from step 10" in str(result.exception)
+    assert f"`mgd resume {run}` continues from step 10" in str(result.exception)
     done = mgd("resume", run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "whole"

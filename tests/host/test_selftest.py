@@ -276,7 +276,7 @@ def test_wrong_evaluation(run_self_test, session, name):
 def test_clocks_that_stand_still(run_self_test, session):
     clocks = (Space.REGISTERS, Register.CLOCKS)
     session.link.fault = lambda space, at, read: 5 if (space, at) == clocks else read
-    assert "CLOCKS does not go on" in run_self_test()["counters"].detail
+    assert "CLOCKS does not advance" in run_self_test()["counters"].detail
 
 
 @pytest.mark.parametrize("train_clocks", [0, 9000])

@@ -15,7 +15,7 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.host.link.faults import FaultyTransport, Rates
 from mgd.host.link.transport import SerialTransport
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, Reporter, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, run_training
 from mgd.host.session.base import Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
@@ -234,7 +234,7 @@ def test_a_board_that_is_reset_within_a_pass(task, boards):
 
     wanted, reporter = task.with_overrides(steps=120, eval_every=40), Resets()
     with BoardSession(board.port, task.spec.network, "sim") as session:
-        result = run_training(session, wanted, reporter, keeper=Keeper(7, kept.append))
+        result = run_training(session, wanted, reporter, checkpointer=Checkpointer(7, kept.append))
     expected = run_training(GoldenSession(task.spec.network), wanted)
     assert result.board_losses == reporter.losses == 1
     for found, right in zip(result.weights, expected.weights, strict=True):

@@ -12,8 +12,9 @@ from mgd.golden_model.costs import COSTS
 from mgd.golden_model.declaration import declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import BUILD, METHODS, PERTURBATIONS, REGISTER, Settings
+from mgd.golden_model.settings import BUILD, METHODS, REGISTER, Settings
 from mgd.host.task.task import Task
 from mgd.protocol.build_options import FIELDS, BuildOptions
 from mgd.protocol.capabilities import CHOICES, check_core, missing

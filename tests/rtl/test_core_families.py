@@ -68,7 +68,7 @@ def test_values(name, method, trainable, lanes, begin):
     m.submodules.generator = generator = SignGenerator(config)
     m.submodules.unit = unit = FAMILIES[name](config)
     unit.listen(m, generator)
-    model = golden.FAMILIES[name](NETWORK, settings.numbering(NETWORK), [SEED])
+    model = golden.PERTURBATIONS[name](NETWORK, settings.numbering(NETWORK), [SEED])
     model.skip(begin)
     random = np.random.default_rng(lanes)
 

@@ -1,4 +1,4 @@
-"""Settings that are wiring in a core: what the core says of them, and who refuses others."""
+"""Settings that are constants in a core: its identity record, and the refusals of others."""
 
 from __future__ import annotations
 

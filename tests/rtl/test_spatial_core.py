@@ -120,7 +120,7 @@ CASES: dict[str, tuple[dict, dict]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     # In logic a weight's product takes a clock more.
     "three_layers": {"product_dsp": False, "table_dsp": False, "share_dsp": False},
-    # All that may be wiring.
+    # All that may be constants.
     "all_fixed": {"fixed": FIXED},
     "single_fixed": {"fixed": tuple((name, 1) for name in ("tau_x", "tau_p", "tau_theta"))},
     "pipelined_one_layer": {"fixed": (("tau_x", 1), ("tau_p", 1))},

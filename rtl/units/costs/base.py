@@ -21,8 +21,8 @@ RESULT_IN = 3
 
 
 def result_layout(network: Network, cost: Shape | None = None) -> data.StructLayout:
-    """cost: 2^-cost_frac units, of the shape given or of an exact cost's; category: the class;
-    second: which pass it was."""
+    """cost: 2^-cost_frac units, of the given shape or of an exact cost's; category: the class;
+    second: it is the second pass's."""
     return data.StructLayout(
         {
             "cost": unsigned(network.cost_bits) if cost is None else cost,
