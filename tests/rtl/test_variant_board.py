@@ -127,5 +127,5 @@ def _trains_in_pieces(session: BoardSession, task: Task) -> None:
             for got, right in zip(session.read_weights(), trainer.weights, strict=True):
                 np.testing.assert_array_equal(got, right[0])
     kept = "difference = 'highpass'" if task.spec.settings.continuous else "accumulate = 'nodes'"
-    with pytest.raises(UserError, match=f"{kept}: a run cannot go on from"):
+    with pytest.raises(UserError, match=f"{kept}: a run cannot continue from"):
         session.read_state()
