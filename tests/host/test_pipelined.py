@@ -30,7 +30,7 @@ from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.timing import Timing, update_delay
 from mgd.scripts.cli import main
 from mgd.scripts.commands.build import build_label, task_design
-from mgd.scripts.commands.train import what
+from mgd.scripts.commands.train import description
 from mgd.scripts.common.run_view import RunView
 from tests.support.simulation import XOR_TOML as XOR
 from tests.support.simulation import built, mgd, refused, start_board
@@ -339,7 +339,7 @@ def test_a_run_says_it_and_goes_on(tmp_path):
 
 
 def test_sequential_runs_look_as_before():
-    view = RunView(what(Task.load("xor"), "sim"))
+    view = RunView(description(Task.load("xor"), "sim"))
     assert view.title().endswith("2 lanes, seed 1")
     del view.what["schedule"]  # of a log that an earlier version wrote
     assert view.title().endswith("2 lanes, seed 1")
