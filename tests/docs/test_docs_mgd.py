@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.seeds import initial_weights
 from mgd.host.runs.training import run_training
 from mgd.host.session.golden import GoldenSession
@@ -45,6 +45,6 @@ def test_every_row_of_the_table_is_a_method():
 
 
 def test_periods_that_are_told():
-    assert FAMILIES["walsh"].period(9) == 16
-    assert FAMILIES["sine"].period(9) == 32
+    assert PERTURBATIONS["walsh"].period(9) == 16
+    assert PERTURBATIONS["sine"].period(9) == 32
     assert task_with(METHODS["codes"]).spec.network.parameters == 9
