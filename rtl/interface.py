@@ -22,8 +22,8 @@ COMMAND_SHAPE = data.StructLayout({"code": Register.COMMAND.bits})
 
 SETTINGS_LAYOUT = data.StructLayout(core_fields())
 """Run-time registers (golden_model.settings.Settings).  Change them only while the core is idle,
-except step_target.  The core reads the seed and sign_layer only in INIT and CODES.  A time constant
-that is changed holds for the period under way too; it must not be below the current phase."""
+except step_target.  The core reads the seed and sign_layer only in INIT and CODES.  A changed
+time constant also applies to the current period; it must not be below the current phase."""
 
 
 def packed_fields(layout: data.StructLayout, **fields: int) -> int:

@@ -14,7 +14,9 @@ from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.cost_difference import difference_kind
 from mgd.rtl.folded.lane import Lane
 from mgd.rtl.folded.lane_perturbation import LanePerturbation, lane_perturbation
+from mgd.rtl.folded.node_steps import NodeStepControl
 from mgd.rtl.folded.options import Option, all_of, options_of
+from mgd.rtl.folded.outer_lane import OuterLane
 from mgd.rtl.folded.probe import probe_layout, watch
 from mgd.rtl.folded.saturation_counters import SaturationCounters
 from mgd.rtl.folded.signs import SignGenerator
@@ -103,10 +105,10 @@ class FoldedCore(wiring.Component):
         return {}
 
     def _step_control(self) -> StepControl:
-        return StepControl(self.config)
+        return (NodeStepControl if self.config.variant.by_node else StepControl)(self.config)
 
     def _lane(self, number: int) -> Lane:
-        return Lane(self.config)
+        return (OuterLane if self.config.variant.by_node else Lane)(self.config)
 
     def _measure(self, m: Module, control: StepControl, cost) -> None:
         """The cost unit's results to the step control."""

@@ -21,8 +21,8 @@ NONE = Imperfections()
 class ImperfectConfig(CoreConfig):
     """As CoreConfig; the imperfections are those that the golden model has for `seed`.
 
-    Raises UserError where they do not suit the network, or the core is a variant that they do not
-    work with.
+    Raises UserError where they do not suit the network, or do not work with a build option of the
+    core.
     """
 
     imperfections: Imperfections = NONE
@@ -47,7 +47,7 @@ class ImperfectConfig(CoreConfig):
 
     @property
     def measures_badly(self) -> bool:
-        """Whether a training cost is another one than the exact one."""
+        """Whether the measured training cost may differ from the exact one."""
         return bool(self.imperfections.cost_noise) or self.hardware.dropped_bits > 0
 
     @property

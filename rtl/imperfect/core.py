@@ -22,7 +22,7 @@ from mgd.rtl.lib.delay import delayed
 
 class ImperfectCore(FoldedCore):
     """Equals golden_model.trainer.Trainer with these imperfections, for a run with this seed, if
-    the noise that it is given is that of ImperfectHardware.
+    its noise inputs are those of ImperfectHardware.
 
     It takes the clocks of FoldedCore, and has its ports and, where there is noise, these:
 

@@ -11,7 +11,7 @@ from typing import Any
 from mgd.golden_model.rules import Rule, as_toml
 
 PERTURBATIONS = ("random", "sequential", "walsh", "square")
-"""Those that imperfections were verified with."""
+"""Perturbations that imperfections were verified with."""
 OPTIONS = ("perturbation", "scope", "trainable", "sample_order")
 """Build options that imperfections were verified with."""
 

@@ -27,13 +27,13 @@ def request_layout(config: CoreConfig) -> data.StructLayout:
 class SampleOrder(Unit):
     """The order of kind "epoch" or "random".
 
-    Stands between a core that asks for samples, `i`, and the memory that has them, `o`: a
-    training sample's request leaves with the address of its record, which is `stride` words long.
-    `load` takes `data`, the number of protocol.run_codes for `part`; with SAMPLE_WINDOW, the last
-    of them, the first place is looked for.  From then on one is looked for when the one before was
-    taken.  It takes 50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first
-    place of an epoch, and for each permuted place, of which there are fewer than two on average, 42
-    and as many more as the number of samples has bits.
+    It is between a core that requests samples, `i`, and their memory, `o`: a training sample's
+    request leaves with the address of its record, which is `stride` words long.  `load` takes
+    `data`, the number of protocol.run_codes for `part`; SAMPLE_WINDOW, the last of them, starts
+    the search for the first place.  After that a search starts when the place before was used.
+    It takes 50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first place of
+    an epoch, and for each permuted place, of which there are fewer than two on average, 42 plus the
+    number of bits of the sample count.
 
     Cost: all arithmetic is serial, a bit a clock, with one adder of ADDRESS_BITS.
     """
@@ -59,7 +59,7 @@ class SampleOrder(Unit):
         ready, begin = Signal(), Signal()
         last = s.place == s.count - 1
         # total ← 2·total + (factor where x has a 1), x from its highest bit on: total + x·factor
-        # after PLACE_BITS turns.
+        # after PLACE_BITS rounds.
         total, x, factor = Signal(ADDRESS_BITS), Signal(PLACE_BITS), Signal(ADDRESS_BITS)
         turn = Signal(range(KEYS * WORD_BITS))
 

@@ -1,4 +1,4 @@
-"""The on-chip sample memory and the reader that turns it into a stream of records."""
+"""The on-chip sample memory, and the reader that sends its records as a stream."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def bank_rows(rows: int) -> list[int]:
 
 
 def queue_depth(latency: int) -> int:
-    """Words of block RAM under way at a word a clock: from the address to the clock behind that in
-    which the word is taken."""
+    """Words of block RAM in flight at a word a clock: from the address to the clock after the one
+    in which the word is consumed."""
     return latency + 2
 
 
@@ -74,7 +74,7 @@ class SampleMemory(Unit):
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
     first.  host_read_data is valid `latency` clocks after the address, while no
-    request is under way.  A write is taken in the clock in which host_write and host_ready are
+    request is under way.  A write is accepted in the clock in which host_write and host_ready are
     high, and may come at any time: it takes a clock from a record that is being read.
 
     depth: 16-bit words, even.  storage: "block" RAM, the iCE40 UltraPlus' "spram", or
@@ -146,11 +146,11 @@ class SampleMemory(Unit):
         evaluate = Signal()
         """The current record is an evaluation sample."""
         trained = Signal()
-        """A training sample was read to its end, a clock ago."""
+        """The last word of a training sample was read, a clock ago."""
         round_again = Signal()
         """It was the last one."""
         ended = Signal()
-        """A training sample was read to its end."""
+        """The last word of a training sample was read."""
         # Words on their way out of the memory, the latest one in bit 0.
         valid, half = Signal(self.latency), Signal(self.latency)
         reading, reads, advance, writes, write = Signal(), Signal(), Signal(), Signal(), Signal()

@@ -65,9 +65,9 @@ class Control(wiring.Component):
 
     Three clocks to the acknowledge of a write, to read three more than the sample memory's
     `sample_latency`, to access a weight or an accumulator four more than the core takes.
-    While the core is busy only the identity, the registers that are read, STEP_TARGET and, for
-    writing, the samples are there; everything else answers BUSY.  A sample that is written then
-    waits until the memory takes it.
+    While the core is busy the host may only access the identity, the registers that are read and
+    STEP_TARGET, and write samples; everything else answers BUSY.  A write of samples then waits
+    until the memory accepts it.
     """
 
     def __init__(
@@ -295,7 +295,7 @@ class Control(wiring.Component):
         e = self.evaluation.payload
         correct = Signal(EVAL_COUNT_BITS)
         m.d.comb += self.evaluation.ready.eq(1)
-        # A clock late: nothing is evaluated as soon as that.
+        # Registered: the first result of an evaluation comes much later.
         begins = delayed(m, self.command.valid & self.command.ready, 1)
         counts = delayed(m, self.evaluation.valid & e.correct, 1)
         with m.If(begins):

@@ -55,10 +55,10 @@ class FrameReceiver(wiring.Component):
         waiting = Signal()
         """A checked frame waits until the other half is released."""
         wrong = Signal()
-        """A frame that was forgotten ended a clock ago: the counter is wide, maybe far away."""
+        """A discarded frame ended a clock ago.  Registered: the counter is wide and far away."""
         flag, escape, taken, right = Signal(), Signal(), Signal(), Signal()
         known = Signal()
-        """`flag` and `escape` are of the byte that is offered: much follows from them."""
+        """`flag` and `escape` belong to the offered byte.  Registered: the logic behind is deep."""
         byte = Signal(8)
 
         m.d.comb += [

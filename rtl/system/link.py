@@ -179,6 +179,7 @@ class Link(wiring.Component):
     ) -> None:
         """The reply's header, or a word that was read."""
         none_left = Signal()
+        # Registered, as `last_left` is.
         m.d.sync += none_left.eq(r.words_left == 0)
         # A reply's header is sent before the second half of the request's is checked.
         header_out, word_out, good = Signal(), Signal(), Signal()

@@ -1,4 +1,4 @@
-"""Hinge: golden_model.costs.hinge, how far the label's output is from beating all others by 1."""
+"""Hinge: golden_model.costs.hinge, 1 plus the margin by which the largest other output leads."""
 
 from __future__ import annotations
 
