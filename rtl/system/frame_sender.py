@@ -72,6 +72,7 @@ class FrameSender(wiring.Component):
                             m.d.sync += tail.eq(0)
                             m.next = "FLAG"
             with m.State("FLAG"):
+                # The CRC of the next frame begins here: nothing enters it before the flag has left.
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(FLAG), crc.start.eq(1)]
                 with m.If(self.o.ready):
                     m.next = "TAKE"

@@ -43,6 +43,7 @@ WITHOUT = {
     "SumControl": CONTROL,
     "Phases": CONTROL,
     "SampleBuffers": CONTROL,
+    "NodeSums": "walks the lanes' sums: addresses, no numbers",
     "NonzeroInputs": CONTROL,
     "WeightAccess": CONTROL,
     "SaturationCounters": "counts for a report",
