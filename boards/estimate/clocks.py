@@ -8,7 +8,7 @@ import numpy as np
 
 from mgd.golden_model.settings import Settings
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.step_clocks import step_clocks, sum_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks, sum_clocks
 
 
 def average_clocks(

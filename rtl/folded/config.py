@@ -19,7 +19,7 @@ from mgd.rtl.units.activation import has_table
 from mgd.rtl.units.activations import KINDS, Tabulated
 
 NONZERO_WORD = 8
-"""Inputs that rtl.folded.nonzero_inputs looks at in a clock."""
+"""Inputs that rtl.folded.program.nonzero_inputs looks at in a clock."""
 
 
 def change_bits(network: Network) -> int:
@@ -179,16 +179,16 @@ class CoreConfig(FoldedLayout):
 
     @property
     def gate_words(self) -> int:
-        """Bits of rtl.folded.input_gate: two sets of one for each hidden node; 0 where there is no
-        gate."""
+        """Bits of rtl.folded.lanes.input_gate: two sets of one for each hidden node; 0 where there
+        is no gate."""
         if not self.variant.gate_zeros:
             return 0
         return 2 << (max(self.hidden_nodes, 2) - 1).bit_length()
 
     @property
     def nonzero_words(self) -> int:
-        """Words of rtl.folded.nonzero_inputs, of NONZERO_WORD bits: room for four samples; 0 where
-        it is not built."""
+        """Words of rtl.folded.program.nonzero_inputs, of NONZERO_WORD bits: room for four samples;
+        0 where it is not built."""
         if not self.variant.skip_zeros:
             return 0
         return 4 << (self.network.layers[0] // NONZERO_WORD).bit_length()

@@ -3,9 +3,10 @@
 The core asks each option that it is built with for its parts, at the hooks of Option; one without
 options has no gate of any of them.  To add one: a subclass here, and its name in OPTIONS.  An
 option that replaces a unit instead brings one with the same ports:
-rtl.folded.cost_difference.ContinuousDifference, rtl.folded.layer_select.OneLayerAtATime,
-rtl.folded.update_control.ScatteredUpdateControl, rtl.folded.loop_engine.VisitEngine,
-rtl.folded.lane_perturbation.FamilyPerturbation.
+rtl.folded.control.cost_difference.ContinuousDifference,
+rtl.folded.control.layer_select.OneLayerAtATime,
+rtl.folded.lanes.update_control.ScatteredUpdateControl, rtl.folded.program.loop_engine.VisitEngine,
+rtl.folded.lanes.lane_perturbation.FamilyPerturbation.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from amaranth.lib.wiring import connect
 
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.input_gate import InputGate
-from mgd.rtl.folded.node_steps import NodeStepControl
-from mgd.rtl.folded.node_sums import NodeSums
-from mgd.rtl.folded.nonzero_inputs import NonzeroInputs
-from mgd.rtl.folded.outer_lane import OuterLane
+from mgd.rtl.folded.control.node_steps import NodeStepControl
+from mgd.rtl.folded.lanes.input_gate import InputGate
+from mgd.rtl.folded.lanes.node_sums import NodeSums
+from mgd.rtl.folded.lanes.outer_lane import OuterLane
+from mgd.rtl.folded.program.nonzero_inputs import NonzeroInputs
 from mgd.rtl.folded.units import Units
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.memory.sample_order import SampleOrder

@@ -1,4 +1,4 @@
-"""rtl.folded.program: the rows of a step in every mode, and what its checker refuses."""
+"""rtl.folded.program.rows: the rows of a step in every mode, and what its checker refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from mgd.golden_model.network import Network
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.program import WEIGHT_MODES, Mode, Program, Source, Sweep
+from mgd.rtl.folded.program.rows import WEIGHT_MODES, Mode, Program, Source, Sweep
 
 LAYERS = [(64, 32, 10), (2, 2, 1), (1, 1, 1), (12, 5), (4, 3, 1, 5), (7, 13, 3)]
 THREE = CoreConfig(Network((7, 5, 3, 4)), 2)

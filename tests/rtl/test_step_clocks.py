@@ -1,4 +1,5 @@
-"""rtl.folded.step_clocks against the clocks that a core takes, in Amaranth's own simulator."""
+"""rtl.folded.program.step_clocks against the clocks that a core takes, in Amaranth's own
+simulator."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from mgd.protocol.record import Samples, sample_records
 from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
-from mgd.rtl.folded.step_clocks import step_clocks, steps_overlap, sum_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks, steps_overlap, sum_clocks
 from mgd.rtl.memory.samples import SampleMemory
 
 WATCHDOG_CLOCKS = 60_000

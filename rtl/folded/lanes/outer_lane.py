@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In
 
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC, ROUND_BITS, SHIFT_MIN
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 from mgd.rtl.lib.arithmetic import add_or_subtract, saturated
 from mgd.rtl.lib.delay import delayed
 

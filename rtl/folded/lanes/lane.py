@@ -17,7 +17,12 @@ from amaranth.lib.wiring import In, Out
 from mgd.golden_model.network import ACT_BITS, SHIFT_MIN
 from mgd.golden_model.update.memory import WeightMemory
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.update_rule import applied_change, decay_clocks, decayed, remaining_gradient
+from mgd.rtl.folded.lanes.update_rule import (
+    applied_change,
+    decay_clocks,
+    decayed,
+    remaining_gradient,
+)
 from mgd.rtl.lib.arithmetic import add_or_subtract, add_with_carry, saturated, saturated_register
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.mac16 import accumulated
@@ -205,7 +210,7 @@ class Lane(Unit):
                 m.d.sync += output.eq(chained)
         return m
 
-    # -- what rtl.folded.outer_lane adds to ------------------------------------------------------
+    # -- what rtl.folded.lanes.outer_lane adds to -------------------------------------------------
 
     def _change(self):
         """Without accumulators: what the weight changes by, and whether it is subtracted."""
@@ -253,7 +258,7 @@ class Lane(Unit):
 
     def _accumulate(self, m: Module, weight):
         """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.  (With momentum
-        or decay: rtl.folded.update_rule.)
+        or decay: rtl.folded.lanes.update_rule.)
 
         Returns the change q and the weight it belongs to, two or more clocks later.
         """

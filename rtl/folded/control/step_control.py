@@ -14,10 +14,10 @@ from mgd.golden_model.network import ROUND_BITS
 from mgd.protocol.fixed_settings import constant_fields
 from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.cost_difference import CostDifference, difference_kind
-from mgd.rtl.folded.layer_select import LayerSelect, layer_select
-from mgd.rtl.folded.phases import Phases
-from mgd.rtl.folded.sample_buffers import SampleBuffers
+from mgd.rtl.folded.control.cost_difference import CostDifference, difference_kind
+from mgd.rtl.folded.control.layer_select import LayerSelect, layer_select
+from mgd.rtl.folded.control.phases import Phases
+from mgd.rtl.folded.control.sample_buffers import SampleBuffers
 from mgd.rtl.interface import (
     CLOCK_BITS,
     COMMAND_SHAPE,
@@ -65,7 +65,7 @@ class StepControl(wiring.Component):
     core has one.
 
     The sample buffers, the phases of the time constants and the difference of the costs are units
-    in it: rtl.folded.sample_buffers, .phases, .cost_difference.
+    in it: rtl.folded.control.sample_buffers, .phases, .cost_difference.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -204,7 +204,7 @@ class StepControl(wiring.Component):
     def _difference(self) -> CostDifference:
         return difference_kind(self.config)(self.config)
 
-    # -- what rtl.folded.node_steps replaces ----------------------------------------------------
+    # -- what rtl.folded.control.node_steps replaces ----------------------------------------------
 
     def _ports(self) -> dict[str, wiring.Member]:
         """More ports."""

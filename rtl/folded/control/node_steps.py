@@ -6,8 +6,8 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.rtl.folded.step_clocks import steps_overlap
-from mgd.rtl.folded.step_control import StepControl
+from mgd.rtl.folded.control.step_control import StepControl
+from mgd.rtl.folded.program.step_clocks import steps_overlap
 
 
 class NodeStepControl(StepControl):
@@ -15,9 +15,9 @@ class NodeStepControl(StepControl):
     written.  It begins when the last step's ΔC is in all sums, that is, while `sums_busy` is low.
 
     `recall`: the step has the sample and the weights of the step before, and so its first layer's
-    sums. Where rtl.folded.step_clocks.steps_overlap allows it a step begins as soon as the tokens
-    of the one before have been issued, at most one cost behind. A FLUSH leaves sums that are not
-    to change weights yet as they are.
+    sums. Where rtl.folded.program.step_clocks.steps_overlap allows it a step begins as soon as the
+    tokens of the one before have been issued, at most one cost behind. A FLUSH leaves sums that
+    are not to change weights yet as they are.
     """
 
     def _ports(self) -> dict[str, wiring.Member]:

@@ -2,10 +2,10 @@
 
 A *row* describes one sweep over the weights of one layer: its loops' bounds, its addresses, where
 its inputs come from, which passes its sums serve, and which row comes next.  The loop engine
-(rtl.folded.loop_engine) holds the rows as a ROM and runs them; it knows rows, not layers.  What a
-step is for, a Mode, picks the rows: `entry` says where each mode begins, Row.after where it goes
-from there.  Program.of writes the rows for a network and proves with Program.check that they do
-what a step needs.
+(rtl.folded.program.loop_engine) holds the rows as a ROM and runs them; it knows rows, not layers.
+What a step is for, a Mode, picks the rows: `entry` says where each mode begins, Row.after where it
+goes from there.  Program.of writes the rows for a network and proves with Program.check that they
+do what a step needs.
 
 To add a kind of row:
 
@@ -25,7 +25,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 
 FIRST_PASS, SECOND_PASS, BOTH_PASSES = 1, 2, 3
 """Masks of passes: bit 0 is the first one (C⁺ or C0), bit 1 the second (C⁻ or C)."""

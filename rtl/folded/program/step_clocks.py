@@ -1,8 +1,8 @@
 """How many clocks a training step takes, without building or simulating anything.
 
-The loop engine's rules (rtl.folded.loop_engine), applied to the core's program and to the clocks in
-which tokens are issued, sums leave the lanes and costs are ready.  Equal to what the core counts;
-tests/rtl/test_step_clocks.py compares.
+The loop engine's rules (rtl.folded.program.loop_engine), applied to the core's program and to the
+clocks in which tokens are issued, sums leave the lanes and costs are ready.  Equal to what the
+core counts; tests/rtl/test_step_clocks.py compares.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from mgd.golden_model.network import ROUND_BITS
 from mgd.golden_model.settings import Settings
 from mgd.rtl.folded.collector import Collector
 from mgd.rtl.folded.config import NONZERO_WORD, CoreConfig
-from mgd.rtl.folded.node_sums import NodeSums
-from mgd.rtl.folded.nonzero_inputs import NonzeroInputs
-from mgd.rtl.folded.program import FIRST_PASS, SECOND_PASS, Mode, Program, Source
-from mgd.rtl.folded.token_timing import TokenTiming
+from mgd.rtl.folded.lanes.node_sums import NodeSums
+from mgd.rtl.folded.program.nonzero_inputs import NonzeroInputs
+from mgd.rtl.folded.program.rows import FIRST_PASS, SECOND_PASS, Mode, Program, Source
+from mgd.rtl.folded.program.token_timing import TokenTiming
 from mgd.rtl.units.activation import Activation
 from mgd.rtl.units.costs import RESULT_IN, cost_kind
 from mgd.rtl.units.highpass import HighPass
@@ -161,8 +161,8 @@ class Sweeps:
 
 
 class Visits:
-    """The clocks in which rtl.folded.nonzero_inputs has the first layer's visits ready, and in
-    which they are taken.
+    """The clocks in which rtl.folded.program.nonzero_inputs has the first layer's visits ready,
+    and in which they are taken.
 
     visited: a flag for each input; None: all of them.
     """

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.program import Mode, Program, Row, Source, Sweep
+from mgd.rtl.folded.program.rows import Mode, Program, Row, Source, Sweep
 
 
 def token_layout(config: CoreConfig) -> data.StructLayout:
@@ -43,7 +43,7 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
 
 
 class LoopEngine(wiring.Component):
-    """Issues the tokens of one step: those of rtl.folded.program.Row.visits, row after row.
+    """Issues the tokens of one step: those of rtl.folded.program.rows.Row.visits, row after row.
 
     `start` begins; `busy` falls a clock after the last token's.  passes (bit 0 first, bit 1 second)
     and flush (one sweep per layer, no results) are stable while busy, and choose the program's
@@ -158,7 +158,7 @@ class LoopEngine(wiring.Component):
             ]
         return m
 
-    # -- the inner loop, which rtl.folded.visit_engine replaces ---------------------------------
+    # -- the inner loop, which rtl.folded.program.visit_engine replaces ---------------------------
 
     def _ports(self) -> dict[str, wiring.Member]:
         """More ports."""

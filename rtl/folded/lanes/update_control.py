@@ -7,8 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.loop_engine import token_layout
-from mgd.rtl.folded.token_timing import TokenTiming
+from mgd.rtl.folded.program.loop_engine import token_layout
+from mgd.rtl.folded.program.token_timing import TokenTiming
 from mgd.rtl.lib.delay import delayed
 
 
@@ -30,7 +30,7 @@ class UpdateControl(wiring.Component):
     a clock later.  `drained`: no token is on its way to the memories.
 
     Updates are written to one word after the other, from the first one on, since lead sweeps visit
-    all words in order (rtl.folded.program): a counter, which `start` clears, is their address.
+    all words in order (rtl.folded.program.rows): a counter, which `start` clears, is their address.
     """
 
     def __init__(self, config: CoreConfig) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 from mgd.rtl.folded.signs import SignGenerator
 from mgd.rtl.units.activation import Activation
 
