@@ -25,6 +25,8 @@ class Asked:
 
     file: TaskFile
     overrides: Overrides
+    regression: bool = False
+    """Whether the data are numbers to approach (host.data.reading.is_regression)."""
 
     @property
     def method(self) -> str:

@@ -42,7 +42,9 @@ def sample_words(task: Task) -> int:
     """
     # A test set that is the training set (xor) is written twice all the same.
     record, resident = task.core_layout().record_stride, task.spec.settings.resident
-    counts = [len(samples) for samples in task.datasets()]
+    prepared = task.prepared
+    # What is evaluated takes turns behind the training samples.
+    counts = [len(prepared.train), max(len(prepared.test), len(prepared.validation or ()))]
     if resident:
         counts = [min(count, resident) for count in counts]
     return sum(-(-count * record // 2) * 2 for count in counts)

@@ -34,10 +34,11 @@ from mgd.golden_model.trainer import SignSource, Trainer
 from mgd.golden_model.update.adam import Adam, log2_of
 from mgd.golden_model.update.error_feedback import ErrorFeedback
 from mgd.golden_model.update.highpass import HighPass
-from mgd.host.data.datasets import default_format, split
-from mgd.host.data.encoding import Scaling, class_numbers, class_order
+from mgd.host.data.datasets import default_format
+from mgd.host.data.encoding import Scaling
 from mgd.host.data.generators import EASY_IMAGES, LETTERS, nist7x7
-from mgd.host.data.tables import Table
+from mgd.host.data.labels import class_numbers, class_order
+from mgd.host.data.splits import split
 from tests.support.paths import ROOT
 
 TEXT = (ROOT / "docs" / "numerics.md").read_text(encoding="utf-8")
@@ -332,8 +333,7 @@ def _(b):
     labels, features = [], []
     for case in b["labels"]:
         names, given = class_order(case["labels"]), case["labels"]
-        table = Table("here", np.zeros((len(given), 1)), given, given, ["column 0"])
-        numbers = class_numbers(table, names, Network((1, len(names))))
+        numbers = class_numbers(given, names, Network((1, len(names))), "here", str)
         labels.append({"labels": given, "classes": names, "numbers": numbers})
     for case in b["features"]:
         given = {key: case[key] for key in ("sample_bits", "sample_signed", "train", "test")}
