@@ -56,3 +56,22 @@ class Progress:
     """How often the board lost the run and was loaded again."""
     best: Best | None = None
     """Where the best weights are kept, those so far."""
+
+
+ACCURACY, R2 = "accuracy", "r2"
+"""What a curve shows: CurvePoint.test_accuracy is one or the other."""
+
+
+def score_text(score: str, value: float) -> str:
+    """91.00 %, or 0.910 of R²."""
+    return f"{value:.4f}" if score == R2 else f"{100 * value:.2f} %"
+
+
+def score_name(score: str) -> str:
+    """In text."""
+    return "R²" if score == R2 else "accuracy"
+
+
+def target_text(score: str, value: float) -> str:
+    """Of a target: 90 %, or 0.9 of R²."""
+    return f"{value:g}" if score == R2 else f"{100 * value:g} %"

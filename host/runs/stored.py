@@ -89,10 +89,13 @@ def read_run(folder: Path) -> StoredRun:
 
 
 def _point(row: dict[str, str]) -> CurvePoint:
+    # Columns are named by the samples that were watched, and by accuracy or R².
+    score = next(key for key in row if key.endswith(("_accuracy", "_r2")))
+    cost = next(key for key in row if key.endswith("_cost") and key != "train_cost")
     return CurvePoint(
         step=int(row["step"]),
         train_cost=float(row["train_cost"]) if row["train_cost"] else None,
-        test_accuracy=float(row["test_accuracy"]),
-        test_cost=float(row["test_cost"]),
+        test_accuracy=float(row[score]),
+        test_cost=float(row[cost]),
         clocks=int(row["clocks"]),
     )

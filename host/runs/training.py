@@ -20,7 +20,7 @@ from mgd.host.data.predict import outputs_of
 from mgd.host.data.preparation import Preparation
 from mgd.host.data.targets import Fit
 from mgd.host.runs.loop import TrainingLoop, interruptible
-from mgd.host.runs.progress import CurvePoint, Progress
+from mgd.host.runs.progress import ACCURACY, R2, CurvePoint, Progress
 from mgd.host.session.base import BoardLostError, Counters, Evaluation, Session
 from mgd.host.session.state import State
 from mgd.host.task.pipelining import check_keeping
@@ -78,6 +78,11 @@ class RunResult:
     """From where the run can go on; None where it came to its end, or cannot."""
     not_resumable: str | None = None
     """Why an interrupted run cannot go on."""
+
+    @property
+    def score(self) -> str:
+        """ACCURACY, or R2 of a regression."""
+        return R2 if self.network.regression else ACCURACY
 
     @property
     def accuracy(self) -> float:
