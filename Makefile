@@ -25,7 +25,7 @@ test-all: .venv/.dev lint area
 
 # All but the tests of gateware, for another version of Python.
 test-host: .venv/.dev
-	$(BIN)/pytest $(SPREAD) $(addprefix tests/,golden_model host api scripts docs)
+	$(BIN)/pytest $(SPREAD) $(addprefix tests/,golden_model protocol host api scripts docs)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

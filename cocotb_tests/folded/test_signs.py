@@ -89,7 +89,8 @@ class Sweeps:
                     dut.valid.value = 1
                     dut.first.value, dut.last.value = j == 0, j == len(tokens) - 1
                     if cfg.variant.skip_zeros:
-                        dut.now.value, dut.before.value = (int(k is not None) for k in places)
+                        dut.uses_current.value = int(places[0] is not None)
+                        dut.uses_previous.value = int(places[1] is not None)
                     dut.group.value = cfg.first_group[layer] + group
                     dut.slot.value, dut.previous_slot.value = slot, previous_slot
                     dut.save.value = save
@@ -119,7 +120,7 @@ class Sweeps:
 
     def scramble(self) -> None:
         """Nothing may be looked at without `valid`."""
-        names = ("now", "before") if self.config.variant.skip_zeros else ()
+        names = ("uses_current", "uses_previous") if self.config.variant.skip_zeros else ()
         for name in names:
             getattr(self.dut, name).value = self.random.getrandbits(1)
         for name in ("first", "last", "save", "group", "slot", "previous_slot"):
@@ -213,13 +214,13 @@ async def equals_sign_source(dut):
         # draw before was overwritten by the one to come.)
         all_minus = (1 << config.lanes) - 1
         for clocks in (1, 4):
-            dut.minus.value = 1
+            dut.all_minus.value = 1
             for _ in range(clocks):
                 await FallingEdge(dut.clk)
                 await ReadOnly()
                 assert int(dut.previous_signs.value) == all_minus
                 await FallingEdge(dut.clk)
-            dut.minus.value = 0
+            dut.all_minus.value = 0
             await sweeps.sweep(
                 following, following, save=0, slot=slot, previous_slot=slot, idle=idle
             )

@@ -325,9 +325,9 @@ async def unpacks(dut):
             await FallingEdge(dut.clk)
         dut.record__valid.value = 0
         if random.random() < 0.5:
-            dut.taken.value = 1
+            dut.sample_consumed.value = 1
             await FallingEdge(dut.clk)
-            dut.taken.value = 0
+            dut.sample_consumed.value = 0
             await ReadOnly()
             assert not int(dut.loaded.value)
             assert int(dut.label.value) == label

@@ -134,7 +134,7 @@ class Batch:
         folder: where waves and log are to stay.
         """
         parts: dict[int, int] = {}
-        components = []
+        components: list[wiring.Component] = []
         for row in rows:
             if id(row.component) not in parts:
                 parts[id(row.component)] = len(components)

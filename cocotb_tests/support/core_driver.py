@@ -45,7 +45,7 @@ class CoreDriver:
         self.dut, self.config, self.rng, self.idle = dut, config, rng, idle
         self.records = [packed_record(config, c, y) for c, y in zip(codes, labels, strict=True)]
         self.lockstep: Lockstep | None = None
-        self.evaluations: list[tuple[int, int, int]] = []
+        self.evaluations: list[tuple[int, ...]] = []
         self.next_train = self.next_evaluate = 0
         self.settings: dict[str, int] = {}
 

@@ -24,6 +24,7 @@ class Slot:
 
     def __init__(self, dut, name: str) -> None:
         self._dut, self._name = dut, name
+        self._log = dut._log
 
     def __getattr__(self, port: str):
         return getattr(self._dut, f"{self._name}__{port}")

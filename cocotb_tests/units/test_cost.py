@@ -18,7 +18,7 @@ from mgd.golden_model.costs import COSTS, classify
 from mgd.golden_model.network import ACT_MAX, ACT_MIN, ONE
 from mgd.golden_model.tables import TABLE_FRAC
 from mgd.rtl.interface import packed_fields
-from mgd.rtl.units.costs import SOON, UNITS, cost_kind, cost_unit
+from mgd.rtl.units.costs import RESULT_IN, UNITS, cost_kind, cost_unit
 
 ENTROPY = {"cost": "cross_entropy"}
 NARROW = {"layers": (3, 2), "pre_frac": 8, "cost_frac": 16, "weight_bits": 8}
@@ -152,17 +152,17 @@ async def equals_golden_cost(dut):
     for second in (1, 0):
         await send(dut, "i", packed([0] * net.outputs, second), rng=random)
         # send() returns one clock after the last output was taken.
-        soon, latency = [], 1
+        announced, latency = [], 1
         while True:
             await ReadOnly()
-            if int(dut.soon.value):
-                soon.append(latency)
+            if int(dut.result_in_3.value):
+                announced.append(latency)
             if int(dut.o__valid.value):
                 break
             latency += 1
             assert latency < 1000
             await FallingEdge(dut.clk)
-        assert soon == ([latency - SOON] if second else [])
+        assert announced == ([latency - RESULT_IN] if second else [])
         await FallingEdge(dut.clk)
         if second:
             await receive(dut, "o", 1, rng=random)

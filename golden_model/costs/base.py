@@ -113,9 +113,7 @@ def at_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return labels[..., None] == np.arange(values.shape[-1])
 
 
-def broadcast_labels(
-    labels: np.ndarray, outputs: np.ndarray, network: CostNetwork
-) -> np.ndarray:
+def broadcast_labels(labels: np.ndarray, outputs: np.ndarray, network: CostNetwork) -> np.ndarray:
     """Labels, or target values, of the same leading axes as `outputs` (..., nodes)."""
     return np.broadcast_to(labels, outputs.shape if network.regression else outputs.shape[:-1])
 

@@ -84,7 +84,7 @@ def read_csv(path: Path, options: Options) -> Table:
     header = _is_header([row for _, row in first], options)
     names = _names(path, cells if header else [None] * len(cells))
     labels = label_columns(path, names, options, header)
-    _check_width(lines, len(names), line, [row for row in first[1:]])
+    _check_width(lines, len(names), line, first[1:])
     try:
         frame = pd.read_csv(
             io.StringIO(_EMPTY_START.sub("", lines.text), newline=""),
@@ -110,9 +110,7 @@ def read_csv(path: Path, options: Options) -> Table:
         raise UserError(f"{path}: has a header but no samples; add a line per sample")
     if frame.isna().any(axis=None) or (frame == "").any(axis=None):
         _check_width(lines, len(names), line, lines)  # a short line looks like empty cells
-    return table_of(
-        str(path), frame, labels, options, _Numbered(lines, header), named=header
-    )
+    return table_of(str(path), frame, labels, options, _Numbered(lines, header), named=header)
 
 
 def table_of(

@@ -12,8 +12,8 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACT_FRAC, Network
 from mgd.golden_model.seeds import permutation
 from mgd.host.data import idx
-from mgd.host.data.conversion import LARGE, converted
 from mgd.host.data.content import CSV, NPZ, PARQUET, TEXT_SUFFIXES, format_of
+from mgd.host.data.conversion import LARGE, converted
 from mgd.host.data.generators import GENERATORS
 from mgd.host.data.packed import PackedSamples
 from mgd.host.data.prepared import Prepared

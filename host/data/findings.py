@@ -90,9 +90,7 @@ def used_codes(
     return _shortened(notes, "columns")
 
 
-def sample_counts(
-    names: Names, train: np.ndarray, validation: np.ndarray, test: np.ndarray, outputs: int
-) -> list[str]:
+def sample_counts(names: Names, train: np.ndarray, test: np.ndarray, outputs: int) -> list[str]:
     """Notes of classes that are hardly there, of a tiny test part and of outputs without class."""
     notes = []
     if len(test) < TINY_TEST:
@@ -139,7 +137,7 @@ def repeated_samples(train: np.ndarray, test: np.ndarray) -> list[str]:
 
 def constant_columns(names: Names, constant: np.ndarray) -> list[str]:
     """A note of columns that never change."""
-    never = [shown(names[n]) for n in np.flatnonzero(constant)]
+    never = [shown(names[int(n)]) for n in np.flatnonzero(constant)]
     if not never:
         return []
     listed = ", ".join(never[:NAMED]) + (", …" if len(never) > NAMED else "")

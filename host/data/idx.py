@@ -41,8 +41,7 @@ def find(folder: Path) -> dict[str, Path]:
         sets = sorted({other.removesuffix(".gz") for other in matches})
         if not sets:
             raise UserError(
-                f"{folder}: has neither {usual} nor {usual}.gz; put the set's four IDX files "
-                "there"
+                f"{folder}: has neither {usual} nor {usual}.gz; put the set's four IDX files there"
             )
         if len(sets) > 1 and usual not in sets:
             raise UserError(

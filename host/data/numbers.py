@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mgd.golden_model.errors import UserError
+from mgd.host.data.labels import canonical
 from mgd.host.data.table import Options, Table, shown
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ def to_numbers(table: Table, column: str, options: Options) -> np.ndarray:
 
 def to_texts(cells: pd.Series) -> np.ndarray:
     """(samples,) text of a text column, '' where it is missing."""
+    from pandas.api.types import is_numeric_dtype
+
     text = cells.astype(str).str.strip()
+    if is_numeric_dtype(cells):
+        text = text.map(canonical)  # an empty cell makes 1.0 of every 1 in the column
     return np.where(text.str.lower().isin(MISSING_TEXT), "", text).astype(object)
 
 

@@ -172,11 +172,13 @@ class Preparation:
     def of(cls, values: dict[str, Any]) -> Preparation:
         """From to_json()."""
         columns = [
-            Column(c["name"], None if c["categories"] is None else tuple(c["categories"]), c["fill"])
+            Column(
+                c["name"], None if c["categories"] is None else tuple(c["categories"]), c["fill"]
+            )
             for c in values["columns"]
         ]
         known = {field.name for field in fields(Options)}
-        options = {
+        options: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in values["options"].items()
             if key in known
@@ -209,7 +211,7 @@ def complete(table: Table, missing: np.ndarray) -> tuple[np.ndarray, str | None]
 
     missing: (samples, columns).  Raises UserError where none is left.
     """
-    whole = ~missing.any(axis=1)
+    whole = np.asarray(~missing.any(axis=1))
     if not whole.any():
         raise UserError(
             f"{table.name}: every sample has a missing cell; set missing = 'mean', or ignore the "
@@ -268,9 +270,7 @@ class Cells:
         from sklearn.impute import SimpleImputer
 
         columns, cells = [], []
-        for column, values, missing in zip(
-            self.columns, self.cells, self.missing.T, strict=True
-        ):
+        for column, values, missing in zip(self.columns, self.cells, self.missing.T, strict=True):
             number = column.categories is None
             known = values[train][~missing[train]]
             if not len(known):

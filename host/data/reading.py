@@ -112,4 +112,3 @@ def _same_columns(table: Table, test: Table) -> Table:
             )
         inputs = test.inputs[names]
     return replace(test, inputs=inputs)
-

@@ -77,7 +77,9 @@ def parts_of(
     else:
         whole = [order[groups[order] == number] for number in np.unique(groups)]
         tests = allotted([len(own) for own in whole], test)
-        tests = [min(len(w) - 1, max(1, t)) if test else 0 for w, t in zip(whole, tests, strict=True)]
+        tests = [
+            min(len(w) - 1, max(1, t)) if test else 0 for w, t in zip(whole, tests, strict=True)
+        ]
     if test and not sum(tests):
         raise UserError(
             f"{where}: {samples} sample{'s' if samples > 1 else ''} of {len(whole)} classes cannot "

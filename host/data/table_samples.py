@@ -37,9 +37,7 @@ def table_samples(data: DataSection, network: Network, folder: Path) -> Prepared
         cells, answers = cells.rows(kept), answers[kept]
         notes += [note] if note else []
     classes = not network.regression
-    suspicious = findings.suspicious_columns(
-        cells, answers if classes else answers[:, 0], classes
-    )
+    suspicious = findings.suspicious_columns(cells, answers if classes else answers[:, 0], classes)
     inputs = sum(len(column.inputs) for column in cells.columns)
     if inputs != network.layers[0]:
         raise UserError(_wrong_width(table, cells, network.layers[0], suspicious))
@@ -85,7 +83,7 @@ def table_samples(data: DataSection, network: Network, folder: Path) -> Prepared
     notes += findings.repeated_samples(parted["train"][0], parted["test"][0])
     if classes:
         notes += findings.sample_counts(
-            names, *(s.labels for s in samples.values()), outputs=network.outputs
+            names, samples["train"].labels, samples["test"].labels, network.outputs
         )
     else:
         notes += _about_regression(data, table, answers, limited, len(samples["test"]))

@@ -77,9 +77,7 @@ def _summary(run: StoredRun) -> str:
         target = f"the target of {wanted} was not reached"
     else:
         wanted = target_text(values.get("score", ACCURACY), values["target"])
-        target = (
-            f"the target of {wanted} was reached at step {values['target_reached_at_step']:,}"
-        )
+        target = f"the target of {wanted} was reached at step {values['target_reached_at_step']:,}"
     if values["interrupted"]:
         target += "; it was interrupted"
     text = (

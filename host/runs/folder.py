@@ -147,6 +147,7 @@ def summary(result: RunResult) -> dict[str, Any]:
         "wall_seconds": round(result.wall_seconds, 3),
         "config_digest": result.config_digest,
         "version": package_version(),
+        "core": {"kind": result.core.kind, "fixed": list(result.core.fixed)},
         "network": asdict(result.network),
         "settings": asdict(result.settings),
         "class_names": list(result.class_names),

@@ -13,13 +13,14 @@ import numpy as np
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
+from mgd.golden_model.run_spec import CoreSpec
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.host.data.encoding import Scaling
-from mgd.host.data.predict import outputs_of
 from mgd.host.data.preparation import Preparation
 from mgd.host.data.targets import Fit
 from mgd.host.runs.loop import TrainingLoop, interruptible
+from mgd.host.runs.predict import outputs_of
 from mgd.host.runs.progress import ACCURACY, R2, CurvePoint, Progress
 from mgd.host.session.base import BoardLostError, Counters, Evaluation, Session
 from mgd.host.session.state import State
@@ -72,6 +73,7 @@ class RunResult:
     """host.data.prepared.Prepared.counts()."""
     preparation: Preparation | None = None
     """From the columns of a table to codes."""
+    core: CoreSpec = field(default_factory=CoreSpec)
     board_losses: int = 0
     """How often the board lost the run and was loaded again."""
     progress: Progress | None = None
@@ -134,10 +136,13 @@ def fit_of(task: Task, weights: list[np.ndarray], on: str) -> Fit:
     """
     prepared, network = task.prepared, task.spec.network
     samples = prepared.test if on == "test" else prepared.validation
-    assert samples is not None and prepared.targets is not None
-    assert prepared.preparation is not None and prepared.preparation.targets is not None
+    assert samples is not None
+    assert prepared.targets is not None
+    assert prepared.preparation is not None
+    scaling = prepared.preparation.targets
+    assert scaling is not None
     outputs = outputs_of(weights, samples.codes, network, task.spec.settings.input_shift)
-    return Fit.of(prepared.preparation.targets.decode(outputs), prepared.targets[on])
+    return Fit.of(scaling.decode(outputs), prepared.targets[on])
 
 
 def _r2(task: Task, on: str, weights: list[np.ndarray]) -> float:
@@ -297,6 +302,7 @@ class _Run:
             fit=fit,
             samples=prepared.counts(),
             preparation=prepared.preparation,
+            core=spec.core,
             board_losses=self.losses,
             progress=now if stopped and self.final is None else None,
             not_resumable=str(self.final) if stopped and self.final else None,

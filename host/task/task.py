@@ -30,7 +30,6 @@ from mgd.protocol.fixed_settings import Fixed, fixed_settings
 from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.record import Samples
 
-
 PREPARATION = 2
 """Of tables; a new number where the same file becomes other samples."""
 ERROR_COSTS = ("mse", "l1")

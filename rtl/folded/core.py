@@ -185,7 +185,7 @@ class FoldedCore(wiring.Component):
         connect(m, loader.record, flipped(self.record))
         connect(m, u.memory.inputs, loader.o)
         m.d.comb += [
-            loader.taken.eq(control.sample_consumed),
+            loader.sample_consumed.eq(control.sample_consumed),
             loader.input_shift.eq(u.settings.input_shift),
             control.loading.eq(loader.busy | loader.start),
             control.loaded.eq(loader.loaded),
@@ -240,7 +240,7 @@ class FoldedCore(wiring.Component):
             signs.previous_slot.eq(control.previous_slot),
             signs.save.eq(delayed(m, saves, late)),
             # The host's update terms are added as they are.
-            signs.minus.eq(u.access.access),
+            signs.all_minus.eq(u.access.access),
             signs.next_random.eq(control.next_random),
             control.signs_ready.eq(signs.ready),
             control.random.eq(signs.random),
@@ -350,7 +350,7 @@ class FoldedCore(wiring.Component):
             z.ready.eq(1),
             y.ready.eq(1),
             cost.label.eq(u.control.label),
-            u.control.result_in_3.eq(cost.soon),
+            u.control.result_in_3.eq(cost.result_in_3),
         ]
         # Some costs read the outputs' pre-activations, the others their activations.
         source = z if net.reads_sums else y

@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS, SHIFT_MIN
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.update_rule import decay_clocks, decayed, given_off, left_over
+from mgd.rtl.folded.update_rule import applied_change, decay_clocks, decayed, remaining_gradient
 from mgd.rtl.lib.arithmetic import add_or_subtract, add_with_carry, saturated, saturated_register
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.mac16 import accumulated
@@ -263,10 +263,10 @@ class Lane(wiring.Component):
         change = Signal(signed(cfg.change_bits))
         m.d.comb += whole.eq((accumulated << -SHIFT_MIN) >> self.shift_right)
         kept = Signal(signed(net.gradient_bits))
-        left = left_over(m, cfg, accumulated, self.residual_mask)
+        left = remaining_gradient(m, cfg, accumulated, self.residual_mask)
         with m.If(applies):
             m.d.sync += [
-                change.eq(saturated(given_off(cfg, whole), cfg.change_bits)[0]),
+                change.eq(saturated(applied_change(cfg, whole), cfg.change_bits)[0]),
                 kept.eq(left),
             ]
         with m.Else():

@@ -134,8 +134,8 @@ class SkippedZeros(Option):
             nonzero.uses_current.eq(~control.flush),
             nonzero.uses_previous.eq(control.update),
             nonzero.all.eq(control.update & control.change & u.settings.accumulates),
-            u.signs.now.eq(delayed(m, token.current, at.signs)),
-            u.signs.before.eq(delayed(m, token.previous, at.signs)),
+            u.signs.uses_current.eq(delayed(m, token.current, at.signs)),
+            u.signs.uses_previous.eq(delayed(m, token.previous, at.signs)),
         ]
 
     def allows_update(self, m: Module, u: Units):

@@ -1,8 +1,8 @@
 """Perturbation signs for P lanes from one shared register, replayed instead of stored.
 
-All lanes look at one 61-bit window of the sign sequence.  Lane p needs the sequence p·D
+All lanes read one 61-bit window of the sign sequence.  Lane p needs the sequence p·spacing()
 positions further on, and that bit is the parity of the window under a constant mask, because
-the sequence is linear.  A small memory keeps the window of each group of neurons at the start
+the sequence is linear.  A small memory holds the window of each group of neurons at the start
 of this draw and of the previous one; a sweep over the inputs moves it on by one bit a clock.
 """
 
@@ -159,15 +159,16 @@ class SignGenerator(wiring.Component):
     any gaps, and carry the same group, slots and save; a group has two tokens or more.  No token
     comes in the clock behind a group's last one.
 
-    With skip_zeros tokens of the first layer, too, say with `now` and `before` whether they take a
-    sign of this draw and of the previous one: the next such token of the group has the next sign.
-    Theirs are saved at their first token: the window leaps over all inputs at once.
+    With skip_zeros a token also has `uses_current` and `uses_previous`: whether it takes a sign of
+    this draw and of the previous one; the next such token of the group has the next sign.  The
+    first layer's windows are saved at a group's first token: they leap over all inputs at once.
 
     Raising `start` for one clock loads the windows of all groups from `seed`, in 122 clocks per
     group and 122 more; `ready` is low meanwhile.  The groups of layers before `first_layer` keep
-    what slot 0 holds: theirs go to slot 1, which nobody reads before it is saved to.
+    what slot 0 holds: theirs go to slot 1, which is not read before it is saved to.
 
-    `minus`: in the next clock `previous_signs` are all 1, for −1.0; while there are no tokens.
+    `all_minus`, only while there are no tokens: in the next clock `previous_signs` are all 1, for
+    −1.0.
 
     `next_random` for one clock brings the next byte to `random`, ROUND_BITS + 1 clocks later.
 
@@ -183,7 +184,7 @@ class SignGenerator(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self.group_count = sum(config.groups)
-        lit = {"now": In(1), "before": In(1)} if config.variant.skip_zeros else {}
+        uses = {"uses_current": In(1), "uses_previous": In(1)} if config.variant.skip_zeros else {}
         super().__init__(
             {
                 "start": In(1),
@@ -198,12 +199,12 @@ class SignGenerator(wiring.Component):
                 "slot": In(1),
                 "previous_slot": In(1),
                 "save": In(1),
-                "minus": In(1),
+                "all_minus": In(1),
                 "signs": Out(config.lanes),
                 "previous_signs": Out(config.lanes),
                 "random": Out(ROUND_BITS),
                 "next_random": In(1),
-                **lit,
+                **uses,
             }
         )
 
@@ -285,8 +286,8 @@ class SignGenerator(wiring.Component):
             moves_previous, moves_current = ~self.nodes, ~self.nodes
             if self.config.variant.skip_zeros:
                 # A token that takes no sign leaves the window for the next one.
-                moves_previous &= previous_token_flag(m, valids[3], self.before, 3)
-                moves_current &= previous_token_flag(m, valids[4], self.now, 4)
+                moves_previous &= previous_token_flag(m, valids[3], self.uses_previous, 3)
+                moves_current &= previous_token_flag(m, valids[4], self.uses_current, 4)
             loads, moves = firsts[4], loading | (valids[4] & moves_current)
             previous = Signal(STATE_BITS)
             with m.If(valids[3] & (firsts[3] | moves_previous)):
@@ -295,7 +296,7 @@ class SignGenerator(wiring.Component):
                 )
             m.d.sync += signs_held.eq(Cat(*parities(m, previous, masks)) ^ flips)
             m.d.sync += self.signs.eq(Cat(*parities(m, window, masks)))
-        with m.If(self.minus):
+        with m.If(self.all_minus):
             m.d.sync += signs_held.eq(all_minus ^ flips)
         with m.If(loads | moves):
             m.d.sync += window.eq(Mux(loads, read_data, moved))

@@ -15,7 +15,7 @@ from mgd.rtl.folded.nonzero_inputs import NonzeroInputs
 from mgd.rtl.folded.program import FIRST_PASS, SECOND_PASS, Mode, Program, Source
 from mgd.rtl.folded.token_timing import TokenTiming
 from mgd.rtl.units.activation import Activation
-from mgd.rtl.units.costs import SOON, cost_kind
+from mgd.rtl.units.costs import RESULT_IN, cost_kind
 from mgd.rtl.units.highpass import HighPass
 
 
@@ -73,7 +73,7 @@ def step_clocks(
     if len(started) == 2:
         started[1] = max(started[1], started[0] + unit.spacing(*built))
     # The next step begins in the clock after `result_in_3`.
-    clocks = started[-1] + unit.latency(*built) - SOON + 1
+    clocks = started[-1] + unit.latency(*built) - RESULT_IN + 1
     clocks += HighPass.LATENCY if continuous else 0
     return clocks * (len(variant.layers(network)) if variant.by_layer else 1)
 

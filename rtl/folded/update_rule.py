@@ -1,8 +1,8 @@
-"""What a lane does beyond plain descent when weights change: momentum and weight decay.
+"""Momentum and weight decay in a lane, beside the plain descent step.
 
 golden_model.update.error_feedback.ErrorFeedback in gates, with k = momentum_exp and λ = decay_exp
-as wiring.  A core for neither has no gate of this, and one for decay takes decay_clocks() more to
-a new weight.
+as build constants.  A core for neither has no gate of this, and one for decay takes decay_clocks()
+more to a new weight.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def decayed(m: Module, config: CoreConfig, gradient, weight, applies, shift_righ
     net, by = config.network, config.variant.decay_exp
     if not by:
         return gradient
-    left = shift_right[: (net.shift_max - SHIFT_MIN).bit_length()]
+    shift = shift_right[: (net.shift_max - SHIFT_MIN).bit_length()]
     # ⌊W·2^(S−λ+1)⌋, whose lowest bit rounds.
     twice = Signal(signed(net.gradient_bits + 1))
     with m.If(applies):
-        m.d.sync += twice.eq((weight << left) >> (by - SHIFT_MIN - 1))
+        m.d.sync += twice.eq((weight << shift) >> (by - SHIFT_MIN - 1))
     with m.Else():
         m.d.sync += twice.eq(0)
     total = Signal(signed(net.gradient_bits))
@@ -39,13 +39,13 @@ def decayed(m: Module, config: CoreConfig, gradient, weight, applies, shift_righ
     return total
 
 
-def given_off(config: CoreConfig, whole):
+def applied_change(config: CoreConfig, whole):
     """q = ⌊G·2^-(S+k)⌋ of `whole` = ⌊G·2^-S⌋."""
     k = config.variant.momentum_exp
     return whole[k:].as_signed() if k else whole
 
 
-def left_over(m: Module, config: CoreConfig, gradient, residual_mask):
+def remaining_gradient(m: Module, config: CoreConfig, gradient, residual_mask):
     """G − q·2^S.  residual_mask: 1 for each bit of G below 2^S.
 
     For k > 0, where S >= 0, q·2^S is ⌊G·2^-k⌋ without the bits below 2^S.
@@ -53,6 +53,6 @@ def left_over(m: Module, config: CoreConfig, gradient, residual_mask):
     k = config.variant.momentum_exp
     if not k:
         return gradient & residual_mask
-    taken = Signal(signed(config.network.gradient_bits))
-    m.d.comb += taken.eq((gradient >> k) & ~residual_mask)
-    return add_or_subtract(gradient, taken, Const(1))
+    applied = Signal(signed(config.network.gradient_bits))
+    m.d.comb += applied.eq((gradient >> k) & ~residual_mask)
+    return add_or_subtract(gradient, applied, Const(1))

@@ -137,9 +137,9 @@ class RunView:
         if self.points:
             curves = Table.grid(padding=(0, 1))
             score, watched = self.what.get("score", ACCURACY), self.what.get("watched", "test")
-            form = "{:.1%}" if score == ACCURACY else "{:.3f}"
+            first_form = "{:.1%}" if score == ACCURACY else "{:.3f}"
             for name, values, form in (
-                (score_name(score), [p.test_accuracy for p in self.points], form),
+                (score_name(score), [p.test_accuracy for p in self.points], first_form),
                 ("cost", [p.test_cost for p in self.points], "{:.4g}"),
             ):
                 ends = [form.format(values[k]).replace("%", " %") for k in (0, -1)]

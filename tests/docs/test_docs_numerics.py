@@ -34,6 +34,7 @@ from mgd.golden_model.trainer import SignSource, Trainer
 from mgd.golden_model.update.adam import Adam, log2_of
 from mgd.golden_model.update.error_feedback import ErrorFeedback
 from mgd.golden_model.update.highpass import HighPass
+from mgd.golden_model.update.per_node import NodeSums, node_error
 from mgd.host.data.datasets import default_format
 from mgd.host.data.encoding import Scaling
 from mgd.host.data.generators import EASY_IMAGES, LETTERS, nist7x7
@@ -499,6 +500,57 @@ def _(b):
         shifts = [settings.shift_at(t, net) for t in trainer.ends]
         rows.append({**chosen, "ends": trainer.ends, "shifts": shifts})
     return {"shift_max": b["shift_max"], "steps": b["steps"], "rows": rows}
+
+
+@vector("node-errors")
+def _(b):
+    return {
+        "errors": [
+            [total, shift, byte, node_error(array([total]), shift, array([byte]))[0]]
+            for total, shift, byte, _ in b["errors"]
+        ],
+        "changes": [
+            [e, x, bits, byte, formats.stochastic_round(e * x, 28 - (bits - 4), byte, ROUND_BITS)]
+            for e, x, bits, byte, _ in b["changes"]
+        ],
+    }
+
+
+@vector("run-node-sums")
+def _(b):
+    net = Network(**{**b["network"], "layers": tuple(b["network"]["layers"])})
+    settings, seed = Settings(**b["settings"]), b["start"]["seed"]
+    order = seeds.permutation(len(b["samples"]["labels"]), seed)
+    start = seeds.initial_weights(net, seed, b["start"]["gain"])
+    codes, labels = array(b["samples"]["codes"]), array(b["samples"]["labels"])
+    trainer = Trainer(net, settings, codes, labels, [w[None] for w in start], [seed], order[None])
+    rule, steps = trainer.memory.rule, []
+    assert isinstance(rule, NodeSums)
+    for _ in range(settings.tau_theta):
+        before = [total[0].copy() for total in rule.sums]
+        step, trace = trainer.step(), trainer.trace
+        signs = [values[0, :, 0] for values in trace.draw]
+        # A change empties the sums.
+        sums = [total + step.delta[0] * s for total, s in zip(before, signs, strict=True)]
+        steps.append({"t": step.number, "signs": signs, "D": step.delta[0], "E": sums})
+    steps[-1] |= {
+        "random": trace.random[0],
+        "x": [x[0] for x in trace.layer_inputs],
+        "e": [e[0] for e in trace.update_terms],
+        "weights": [w[0].copy() for w in trainer.weights],
+    }
+    trainer.train(b["end"]["step"])
+    return {
+        **{key: b[key] for key in ("network", "settings", "samples")},
+        "start": {"seed": seed, "gain": b["start"]["gain"], "order": order, "weights": start},
+        "steps": steps,
+        "end": {
+            "step": trainer.step_number,
+            "weights": [w[0] for w in trainer.weights],
+            "cost_sum": trainer.cost_sum[0],
+            "weight_saturations": trainer.weight_saturations[0],
+        },
+    }
 
 
 @vector("step-rules")

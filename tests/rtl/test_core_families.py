@@ -92,11 +92,11 @@ def test_values(name, method, trainable, lanes, begin):
         for sweep in range(SWEEPS):
             before, new = now, sweep % 3 != 2
             now = model.draw() if new else now
-            ctx.set(unit.keep, 1)
-            ctx.set(unit.take, int(new))
+            ctx.set(unit.keep_draw, 1)
+            ctx.set(unit.new_draw, int(new))
             await ctx.tick()
-            ctx.set(unit.keep, 0)
-            ctx.set(unit.take, 0)
+            ctx.set(unit.keep_draw, 0)
+            ctx.set(unit.new_draw, 0)
             due: dict[tuple[int, str], list] = {}
             # Twice, as for two passes; the update rides on the first.
             queue = [(1, word, token) for word, token in enumerate(tokens(config))]

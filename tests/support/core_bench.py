@@ -207,7 +207,7 @@ class CoreBench:
         ctx.set(core.sample_request.ready, not self._words)
         taken = self._words and ctx.get(core.record.ready)
         asked = not self._words and ctx.get(core.sample_request.valid)
-        evaluate = ctx.get(core.sample_request.payload.evaluate)
+        evaluate = asked and ctx.get(core.sample_request.payload.evaluate)
         if asked and not evaluate and self.config.variant.ordered:
             address = ctx.get(core.sample_request.payload.address)
             self._current, within = divmod(address, self.config.record_stride)

@@ -18,8 +18,8 @@ class Family(wiring.Component):
     """Common ports.  Tokens and times are those of rtl.folded.signs.SignGenerator.
 
     `load` takes `data`, the number of protocol.run_codes, and is followed by `ready` when the
-    family has made of it what it needs.  `take`: the next draw begins with the sweep to come;
-    `keep`: what was this draw is then the previous one.  `active` is low where a lane's quantity
+    family's own state is complete.  `new_draw`: the next draw begins with the sweep to come;
+    `keep_draw`: this draw is then the previous one.  `active` is low where a lane's quantity
     has the value 0; its sign means nothing there.
     """
 
@@ -36,8 +36,8 @@ class Family(wiring.Component):
                 "load": In(1),
                 "ready": Out(1, init=1),
                 "nodes": In(1),
-                "keep": In(1),
-                "take": In(1),
+                "keep_draw": In(1),
+                "new_draw": In(1),
                 "valid": In(1),
                 "group": In(range(max(len(config.group_table), 2))),
                 "input": In(range(max(config.network.layers[:-1]) + 1)),

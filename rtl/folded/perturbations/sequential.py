@@ -36,12 +36,12 @@ class Sequential(Family):
                 upcoming.eq(self.data[:PAIR_BITS]),
                 stride.eq(self.data[PAIR_BITS:]),
             ]
-        with m.If(self.take):
+        with m.If(self.new_draw):
             m.d.sync += [
                 current.eq(upcoming),
                 upcoming.eq(Mux(advanced >= count, advanced - count, advanced)),
             ]
-        with m.If(self.keep):
+        with m.If(self.keep_draw):
             m.d.sync += previous.eq(current)
 
         # Clock 1: how far the quantity is behind the token's in lane 0.

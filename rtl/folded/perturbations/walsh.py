@@ -39,9 +39,9 @@ class Walsh(Family):
                 factor.eq(self.data[:PAIR_BITS]),
                 upcoming.eq(self.data[PAIR_BITS:]),
             ]
-        with m.If(self.take):
+        with m.If(self.new_draw):
             m.d.sync += [current.eq(upcoming), upcoming.eq(upcoming + 1)]
-        with m.If(self.keep):
+        with m.If(self.keep_draw):
             m.d.sync += previous.eq(current)
 
         starts, offsets = self._walk(m, factor)

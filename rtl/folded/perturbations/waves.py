@@ -36,9 +36,9 @@ class Waves(Family):
         super().__init__(
             config,
             bits=In(config.lanes),
-            asks=Out(1),
-            asks_first=Out(1),
-            asks_group=Out(range(max(len(config.group_table), 2))),
+            reads=Out(1),
+            read_first=Out(1),
+            read_group=Out(range(max(len(config.group_table), 2))),
             **ports,
         )
 
@@ -46,9 +46,9 @@ class Waves(Family):
         m.d.comb += self.bits.eq(signs.signs)
         with m.If(~self.ready):
             m.d.comb += [
-                signs.valid.eq(self.asks),
-                signs.first.eq(self.asks_first),
-                signs.group.eq(self.asks_group),
+                signs.valid.eq(self.reads),
+                signs.first.eq(self.read_first),
+                signs.group.eq(self.read_group),
                 signs.nodes.eq(0),
                 signs.slot.eq(0),
             ]
@@ -68,9 +68,9 @@ class Waves(Family):
             return Mux(nodes, value << (bits - counts[1]), value << (bits - counts[0]))[:bits]
 
         advances = Signal()
-        with m.If(self.take):
+        with m.If(self.new_draw):
             m.d.sync += advances.eq(1)
-        with m.Elif(self.keep):
+        with m.Elif(self.keep_draw):
             m.d.sync += advances.eq(0)
 
         loading, writes, word, lane, start = self._walk(m, counts, aligned)
@@ -150,15 +150,15 @@ class Waves(Family):
 
         m.d.comb += [
             self.ready.eq(~loading),
-            self.asks.eq(loading & (clock < count)),
-            self.asks_first.eq((clock == 0) & (self.nodes | (position == 0))),
-            self.asks_group.eq(group),
+            self.reads.eq(loading & (clock < count)),
+            self.read_first.eq((clock == 0) & (self.nodes | (position == 0))),
+            self.read_group.eq(group),
             writes.eq(loading & (clock == count + (self.SIGNS_LATENCY + 4))),
         ]
         # Below a node's phase, which is shorter, are bits of an earlier collection: nothing is ever
         # added to these, so they carry nothing into the phase.
         m.d.sync += start.eq(collected + advance)
-        with m.If(delayed(m, self.asks, self.SIGNS_LATENCY)):
+        with m.If(delayed(m, self.reads, self.SIGNS_LATENCY)):
             m.d.sync += collected.eq(Cat(collected[1:], self.bits.bit_select(lane, 1)))
         with m.If(loading):
             m.d.sync += clock.eq(clock + 1)

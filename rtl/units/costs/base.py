@@ -15,8 +15,19 @@ from mgd.golden_model.formats import round_half_up
 from mgd.golden_model.network import ACT_BITS, Network, signed_bits
 from mgd.rtl.lib.delay import delayed
 
-SOON = 3
-"""Clocks from `soon` to the result."""
+RESULT_IN = 3
+"""Clocks from `result_in_3` to the result."""
+
+
+def label_shape(network: Network) -> Shape | range:
+    """A sample's label; the targets of all outputs side by side, the first in the lowest bits,
+    where it has these instead."""
+    return unsigned(network.label_bits) if network.regression else range(network.classes)
+
+
+def is_correct(network: Network, category, label):
+    """Whether a class is the label.  Of samples with target values none is correct."""
+    return Const(0, 1) if network.regression else category == label
 
 
 def result_layout(network: Network, cost: Shape | None = None) -> data.StructLayout:
@@ -35,10 +46,10 @@ class Cost(wiring.Component):
     """Common ports of the cost units.
 
     i: the outputs of one pass in the order of their numbers, {value, node, second, last};
-    o: {cost, category, second} once per pass.  `soon` is high for one clock, SOON clocks before
-    the result of a second pass is offered.  `label` is stable from the first value to `soon`,
-    or to the result of a first pass.  `dsp`: whether the multiplier may be a DSP block;
-    `registered`: it is followed by a register more, if it is one.
+    o: {cost, category, second} once per pass.  `result_in_3` is high for one clock,
+    RESULT_IN clocks before the result of a second pass is offered.  `label` is stable from the
+    first value to `result_in_3`, or to the result of a first pass.  `dsp`: the multiplier may be a
+    DSP block; `registered`: that is followed by a register more.
     `shared_tables`, of the cross-entropy alone: there is no multiplier, but a
     rtl.lib.piecewise.SharedTables is asked at `table_position`, from the clock after the last
     output to the clock before the result.
@@ -64,7 +75,7 @@ class Cost(wiring.Component):
         bits = network.pre_bits if network.reads_sums else ACT_BITS
         super().__init__(
             {
-                "label": In(range(network.classes)),
+                "label": In(label_shape(network)),
                 "i": In(
                     stream.Signature(
                         data.StructLayout(
@@ -78,7 +89,7 @@ class Cost(wiring.Component):
                     )
                 ),
                 "o": Out(stream.Signature(result_layout(network))),
-                "soon": Out(1),
+                "result_in_3": Out(1),
                 **(tables if shared_tables else {}),
             }
         )
@@ -171,8 +182,9 @@ class StreamedCost(Cost):
                 stage = Signal(current.shape(), name=f"stage_{number}")
                 m.d.sync += stage.eq(stages[-1])
                 stages.append(stage)
+        announced = stages[self.LATENCY - RESULT_IN]
         m.d.comb += [
-            self.soon.eq(stages[self.LATENCY - SOON].ends & stages[self.LATENCY - SOON].second),
+            self.result_in_3.eq(announced.ends & announced.second),
             self.o.valid.eq(stages[-1].ends),
             self.o.payload.cost.eq(self.cost_of(m, enable, stages)),
             self.o.payload.category.eq(stages[-1].category),
@@ -190,7 +202,7 @@ class ParallelCost(wiring.Component):
         super().__init__(
             {
                 "values": In(data.ArrayLayout(signed(value_bits(network)), network.outputs)),
-                "label": In(range(network.classes)),
+                "label": In(label_shape(network)),
                 "cost": Out(unsigned(network.cost_bits)),
                 "category": Out(range(network.classes)),
             }

@@ -12,7 +12,7 @@ from mgd.rtl.lib.adder_tree import add_tree, tree_latency
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.piecewise import LATENCY as TABLE_LATENCY
 from mgd.rtl.lib.piecewise import TABLE, interpolate
-from mgd.rtl.units.costs.base import SOON, Cost, ParallelCost, largest, value_bits
+from mgd.rtl.units.costs.base import RESULT_IN, Cost, ParallelCost, largest, value_bits
 from mgd.rtl.units.costs.smoothing import distance_sum_bits, smoothing, smoothing_latency
 
 
@@ -149,7 +149,7 @@ class CrossEntropy(Cost):
         with m.If(leaves):
             m.d.sync += done.eq(0)
         m.d.comb += [
-            self.soon.eq(delayed(m, passes.last_read, clocks - SOON) & passes.second),
+            self.result_in_3.eq(delayed(m, passes.last_read, clocks - RESULT_IN) & passes.second),
             self.o.valid.eq(done),
             self.o.payload.cost.eq(cost),
             self.o.payload.category.eq(passes.category),
