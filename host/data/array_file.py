@@ -99,11 +99,6 @@ def _present(arrays: dict[str, Any], name: str) -> str | None:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(
-                    f"{path}: holds a single array (.npy), whatever its name says; save inputs and "
-                    "labels with numpy.savez(path, x=inputs, y=labels)"
-                )
             return {name: _array(path, name, archive[name]) for name in archive.files}
     except UserError:
         raise
@@ -114,9 +109,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 f"{path}: is no NPZ file; write it with numpy.savez, or name a text table .csv"
             ) from None
         raise unreadable(path, error) from None
-    except AttributeError:  # a single array is no context manager
-        read_content(path)
-        raise UserError(f"{path}: is no NPZ file; write it with numpy.savez") from None
+    except (AttributeError, TypeError):  # a single array is no context manager
+        raise UserError(
+            f"{path}: holds a single array (.npy), whatever its name says; save inputs and labels "
+            "with numpy.savez(path, x=inputs, y=labels)"
+        ) from None
     except ValueError as error:
         if "pickle" in str(error) and path.read_bytes()[:1] in (b"P", b"\x93"):
             raise UserError(

@@ -31,7 +31,7 @@ def table_samples(data: DataSection, network: Network, folder: Path) -> Prepared
         )
     options, notes = options_of(data), list(table.notes)
     cells = Cells.of(table, options)
-    names, answers = _answers(table, options, network)
+    names, answers = answers_of(table, options, network)
     if options.missing == "drop":
         kept, note = complete(table, cells.missing)
         cells, answers = cells.rows(kept), answers[kept]
@@ -102,7 +102,7 @@ def table_samples(data: DataSection, network: Network, folder: Path) -> Prepared
 # -- inside ---------------------------------------------------------------------------------
 
 
-def _answers(table: Table, options: Options, network: Network) -> tuple[list[str], np.ndarray]:
+def answers_of(table: Table, options: Options, network: Network) -> tuple[list[str], np.ndarray]:
     """(names of the classes or targets, class numbers (samples,) or targets (samples, outputs))."""
     columns = list(map(str, table.labels.columns))
     if network.regression:
