@@ -68,8 +68,8 @@ def default_format(
 ) -> tuple[int, bool, int]:
     """(sample_bits, sample_signed, input_shift) with the source's own where None is given.
 
-    Tables default to 8-bit signed codes, images to 8-bit unsigned ones, shifted so that the codes
-    span [−1, 1) or [0, 1).
+    Tables default to 8-bit signed codes that span [−2, 2): with the default scaling most values
+    are within −1 to 1 then.  Images default to 8-bit unsigned codes that span [0, 1).
     """
     generator = GENERATORS.get(source)
     if generator is not None:
@@ -81,7 +81,8 @@ def default_format(
     bits = TABLE_SAMPLE_BITS if bits is None else bits
     signed = not source.endswith(FOLDER) if signed is None else signed
     if shift is None:
-        shift = min(max(ACT_FRAC - bits + int(signed), 0), ACT_FRAC)
+        span = ACT_FRAC + int(not source.endswith(FOLDER))
+        shift = min(max(span - bits + int(signed), 0), ACT_FRAC)
     return bits, signed, shift
 
 

@@ -39,8 +39,8 @@ class Scaling:
         how: "minmax": from the smallest to the largest value.  "standardize": 2.5 standard
         deviations around the mean.  "robust": as wide around the median, by the quartiles.
         None: "standardize", but "robust" for a column whose few far values would spread the others
-        over a small part of the codes.  Columns of one or two values always take "minmax", and so
-        do columns whose quartiles are equal instead of "robust".
+        over a small part of the codes.  A column of two values takes half of the codes between
+        them, one whose quartiles are equal takes "minmax" instead of "robust".
         """
         from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
@@ -49,6 +49,8 @@ class Scaling:
         if how == "minmax":
             return cls(low, high)
         several = np.array([len(np.unique(column)) > 2 for column in x.T], dtype=bool)
+        half = np.where(several, 0.0, high / 2 - low / 2)
+        low, high = low - half, high + half
         if not several.any():
             return cls(low, high)
         with np.errstate(over="ignore", invalid="ignore"):

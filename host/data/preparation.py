@@ -298,7 +298,9 @@ def scaling_of(columns: Sequence[Column], x: np.ndarray, how: str | None) -> Sca
     for column in columns:
         end = first + len(column.inputs)
         if column.categories is not None:
-            low[first:end], high[first:end] = (0.0 if end == first + 1 else -1.0), 1.0
+            # As the values of any column, between −1 and 1: two of them, or 0 and 1.
+            both = len(column.categories) == 2
+            low[first:end], high[first:end] = (-0.5, 1.5) if both else (-2.0, 2.0)
         first = end
     return Scaling(low, high)
 

@@ -72,7 +72,12 @@ record_option = click.option(
 )
 @click.option("--passes", type=int, metavar="K", help="Stream: passes over a resident sample.")
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
-@click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
+@click.option(
+    "--target",
+    type=float,
+    metavar="ACC",
+    help="Stop at this accuracy, 0 to 1, on the validation samples (without any: the test samples).",
+)
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
 @every_option
 @click.option(

@@ -346,7 +346,7 @@ def _(b):
     for bits, signed in ((None, None), (8, False), (16, True), (1, True)):
         width, two_complement, shift = default_format("a.csv", bits, signed, None)
         assert (width, two_complement) == (bits or 8, signed is not False)
-        assert shift == min(max(14 - width + two_complement, 0), 14)
+        assert shift == min(max(15 - width + two_complement, 0), 14)
     return {"labels": labels, "features": features}
 
 

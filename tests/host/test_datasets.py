@@ -136,8 +136,9 @@ def test_split_needs_two_samples():
 
 def test_formats():
     assert default_format("digits", None, None, None) == (5, False, 10)
-    assert default_format("a.csv", None, None, None) == (8, True, 7)
-    assert default_format("a.csv", 8, False, None) == (8, False, 6)
+    assert default_format("a.csv", None, None, None) == (8, True, 8)
+    assert default_format("a.csv", 8, False, None) == (8, False, 7)
+    assert default_format("set/", None, None, None) == (8, False, 6)
     assert default_format("a.csv", 16, True, None) == (16, True, 0)
 
 

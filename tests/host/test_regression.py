@@ -10,9 +10,8 @@ import pytest
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.formats import ACT_MAX, ACT_MIN, ONE
 from mgd.golden_model.network import Network
-from mgd.golden_model.reference.network import float_inputs, float_weights, gradient
 from mgd.golden_model.reference.network import cost as reference_cost
-from mgd.golden_model.reference.network import forward
+from mgd.golden_model.reference.network import float_inputs, float_weights, forward, gradient
 from mgd.golden_model.seeds import initial_weights
 from mgd.host.data.targets import BOUNDED, Fit, TargetScaling
 from mgd.host.runs.predict import outputs_of

@@ -117,7 +117,9 @@ def test_the_same_preparation_as_in_training(folder, tmp_path):
 
     prepared = Task.load(folder / "plants.toml").prepared
     spec = stored.spec
-    outputs = outputs_of(stored.weights, prepared.test.codes, spec.network, spec.settings.input_shift)
+    outputs = outputs_of(
+        stored.weights, prepared.test.codes, spec.network, spec.settings.input_shift
+    )
     share = (classify(outputs, spec.network) == prepared.test.labels).mean()
     assert share == stored.values["accuracy"]
 
