@@ -76,7 +76,8 @@ record_option = click.option(
     "--target",
     type=float,
     metavar="ACC",
-    help="Stop at this accuracy, 0 to 1, on the validation samples (without any: the test samples).",
+    help="Stop at this accuracy, 0 to 1, on the validation samples, or the test samples "
+    "where there are none.",
 )
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
 @every_option

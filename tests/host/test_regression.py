@@ -97,7 +97,7 @@ def test_a_target_is_a_goal_of_r2(folder):
         (ONE_TARGET + '\ntask = "regression"', 'layers = [3, 6, 2]\ncost = "cross_entropy"',
          ["cost = 'cross_entropy'", "cost = 'mse'"]),
         (TWO_TARGETS, "layers = [3, 6, 1]", ["2 target columns", "end layers with 2"]),
-        (ONE_TARGET + '\ntask = "regression"', "layers = [3, 6, 2]", ["1 target column,", "with 1"]),
+        (ONE_TARGET + '\ntask = "regression"', "layers = [3, 6, 2]", ["1 target column", "with 1"]),
         (TWO_TARGETS, 'layers = [3, 6, 2]\ncost = "hinge"', ["2 label columns", "'regression'"]),
         (ONE_TARGET + "\nstratify = true", "layers = [3, 6, 1]", ["stratify = true"]),
     ],
@@ -148,7 +148,7 @@ def test_fit():
     assert Fit.of(truth, truth) == Fit(1.0, (0.0, 0.0))
     means = np.broadcast_to(truth.mean(axis=0), truth.shape)
     assert Fit.of(means, truth).r2 == 0.0
-    assert Fit.of(truth + [1, 2], truth).rmse == (1.0, 2.0)
+    assert Fit.of(truth + np.array([1, 2]), truth).rmse == (1.0, 2.0)
 
 
 def test_records_have_a_word_for_each_target():

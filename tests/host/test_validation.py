@@ -1,4 +1,4 @@
-"""The validation part: it decides when to stop and which weights are kept; the test part does not."""
+"""The validation part decides when to stop and which weights are kept; the test part does not."""
 
 from __future__ import annotations
 
