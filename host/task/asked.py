@@ -112,14 +112,14 @@ class Asked:
 
 
 def table_rate(layers: Sequence[int]) -> int:
-    """What a task with a table adds to the default eta_exp: −2 for up to 16 inputs, then 1 more for
+    """What a task with a table adds to the default eta_exp: −1 for up to 32 inputs, then 1 more for
     each doubling, up to 3.
 
     The slope of the cost by the first layer's weights grows with the inputs' number, so that the
     largest rate at which training is stable falls with it.  Measured by `mgd bench tables`.
     """
     inputs = max(1, layers[0]) if layers else 1
-    return min(max((inputs - 1).bit_length() - 6, -2), 3)
+    return min(max((inputs - 1).bit_length() - 6, -1), 3)
 
 
 def _needs_accumulators(values: Mapping[str, Any]) -> bool:

@@ -222,7 +222,7 @@ def test_examples_are_commented_and_complete():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "rate"), [(1, 7), (16, 7), (17, 8), (64, 9), (65, 10), (784, 12), (4000, 12)]
+    ("inputs", "rate"), [(1, 8), (32, 8), (33, 9), (64, 9), (65, 10), (784, 12), (4000, 12)]
 )
 def test_rate_of_a_table_follows_its_inputs(tmp_path, inputs, rate):
     text = XOR.replace('"xor"', '"a.csv"').replace("[2, 2, 1]", f"[{inputs}, 2, 1]")
