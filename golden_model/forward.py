@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mgd.golden_model.activations import activate
-from mgd.golden_model.costs import classify
+from mgd.golden_model.costs import broadcast_labels, classify
 from mgd.golden_model.formats import round_half_up
 from mgd.golden_model.imperfections import ImperfectHardware
 from mgd.golden_model.layers import layers_of
@@ -87,8 +87,14 @@ def evaluate(
     network: Network,
     hardware: ImperfectHardware | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(correct samples, sum of costs) over the samples; one number per leading index."""
+    """(correct samples, sum of costs) over the samples; one number per leading index.
+
+    Of samples with target values none is correct.
+    """
     outputs = predict(weights, x, network, hardware)
-    correct = (classify(outputs, network) == labels).sum(axis=-1)
-    cost = network.cost_kind.exact(outputs, np.broadcast_to(labels, outputs.shape[:-1]), network)
+    if network.regression:
+        correct = np.zeros(outputs.shape[:-2], dtype=np.int64)
+    else:
+        correct = (classify(outputs, network) == labels).sum(axis=-1)
+    cost = network.cost_kind.exact(outputs, broadcast_labels(labels, outputs, network), network)
     return correct, cost.sum(axis=-1)

@@ -82,6 +82,9 @@ class Network:
     for."""
     smoothing_exp: int = declare(0, Whole(0, 16), later=True)
     """Label smoothing ε = 2^-smoothing_exp of cross-entropy; 0: none."""
+    targets: str = declare("class", Choice(("class", "value")), later=True)
+    """class: a sample has a label, from which the targets of all outputs follow.  value: it has a
+    target for each output, in activation format (regression)."""
 
     def __post_init__(self) -> None:
         rules.check_declared(self)
@@ -123,8 +126,19 @@ class Network:
         return max(2, self.outputs)
 
     @property
+    def regression(self) -> bool:
+        """Whether samples have target values instead of a label."""
+        return self.targets == "value"
+
+    @property
     def label_bits(self) -> int:
-        return (self.classes - 1).bit_length()
+        """Bits of a label, or of all target values of a sample."""
+        return ACT_BITS * self.outputs if self.regression else (self.classes - 1).bit_length()
+
+    @property
+    def label_words(self) -> int:
+        """16-bit words of a sample record before the codes: the label, or a word per target."""
+        return self.outputs if self.regression else 1
 
     # -- formats ----------------------------------------------------------------------------
 
@@ -245,8 +259,8 @@ class Network:
 
     @property
     def sample_words(self) -> int:
-        """16-bit words per sample record: the label, then the packed codes."""
-        return 1 + -(-self.layers[0] // self.codes_per_word)
+        """16-bit words per sample record: the label or the targets, then the packed codes."""
+        return self.label_words + -(-self.layers[0] // self.codes_per_word)
 
     @property
     def code_min(self) -> int:

@@ -130,6 +130,12 @@ NETWORK = (
         for name in ("target_low", "target_high")
     ),
     Rule(
+        "targets-of-another-cost",
+        lambda n: n.regression and n.cost not in ("mse", "l1"),
+        "a regression with cost = {n.cost!r}: that cost compares classes, not numbers",
+        "use cost = 'mse' or 'l1', or task = 'classification' in [data]",
+    ),
+    Rule(
         "targets-order",
         lambda n: (
             n.target_low >= n.target_high

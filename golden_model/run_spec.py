@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mgd.golden_model import rules
-from mgd.golden_model.declaration import Real, Whole, declarations, declare, digest_fields
+from mgd.golden_model.declaration import Choice, Real, Whole, declarations, declare, digest_fields
 from mgd.golden_model.limits import LANES_MAX, SEED_MAX, STEPS_MAX
 from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
@@ -44,9 +44,13 @@ class RunSpec:
     None: delta_exp was given."""
     steps: int = declare(60_000, Whole(1, STEPS_MAX))
     target: float | None = declare(None, Real(0, 1))
-    """Training stops at the first evaluation with at least this test accuracy; None: never."""
+    """Training stops at the first evaluation with at least this accuracy on the validation part, or
+    the test part where there is none (of a regression: this R²); None: never."""
     eval_every: int = declare(1_000, Whole(1, STEPS_MAX))
     """Steps between two evaluations."""
+    keep: str = declare("best", Choice(("best", "last")), later=True)
+    """Where there is a validation part: whether the run's weights are those of the evaluation that
+    was best on it, or the last ones."""
     init_gain: float = declare(1.0, Real(0, 8))
     """Factor on the initial weights."""
     seed: int = declare(1, Whole(0, SEED_MAX), per_method=False)

@@ -133,7 +133,7 @@ class Trainer:
         self._draw: list[np.ndarray | None] = []
         """The draw, matched to the sample."""
         self._x = np.zeros((seeds_count, self._first_layer.parameters[1]), dtype=np.int64)
-        self._label = np.zeros(seeds_count, dtype=np.int64)
+        self._label = np.zeros((seeds_count, *self.labels.shape[1:]), dtype=np.int64)
         self._baseline = np.zeros(seeds_count, dtype=np.int64)
         self._random_byte = np.zeros(seeds_count, dtype=np.int64)
         self._weights_changed = True
@@ -291,7 +291,7 @@ class Trainer:
         if self.order is not None:
             index = self.order[self._seed_numbers, index]
         x = np.broadcast_to(self._inputs(index), (seeds, self.codes.shape[1]))
-        self._label = np.broadcast_to(self.labels[index], seeds)
+        self._label = np.broadcast_to(self.labels[index], (seeds, *self.labels.shape[1:]))
         self._x = self._first_layer.inputs(x)
 
     def _match_draw(self) -> None:

@@ -22,6 +22,10 @@ COMMANDS = {
         "Follow a run that is under way, or show one that ended.",
     ),
     "report": ("mgd.scripts.commands.report:report", "Write a run as one HTML file."),
+    "predict": (
+        "mgd.scripts.commands.predict:predict",
+        "Apply a run's network to the samples of a file.",
+    ),
     "verify": (
         "mgd.scripts.commands.verify:verify",
         "Compare the core with the golden model, bit for bit.",

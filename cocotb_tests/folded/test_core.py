@@ -9,7 +9,7 @@ import pytest
 from cocotb_tests.support.batch import Row
 from cocotb_tests.support.core_driver import CoreDriver
 from cocotb_tests.support.runner import params, rng
-from mgd.golden_model.network import Network
+from mgd.golden_model.network import ACT_MIN, Network
 from mgd.golden_model.seeds import initial_weights, words
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
@@ -23,12 +23,16 @@ SAMPLES = 5
 
 
 def random_codes(network: Network, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Any codes and labels: training need not succeed to be equal."""
+    """Any codes, and labels or targets: training need not succeed to be equal."""
     count = SAMPLES * (network.layers[0] + 1)
     raw = (words(count, seed, "data") >> np.uint64(33)).astype(np.int64)
     raw = raw.reshape(SAMPLES, -1)
     span = network.code_max - network.code_min + 1
-    return raw[:, 1:] % span + network.code_min, raw[:, 0] % network.classes
+    codes = raw[:, 1:] % span + network.code_min
+    if not network.regression:
+        return codes, raw[:, 0] % network.classes
+    targets = words(SAMPLES * network.outputs, seed, "codes") >> np.uint64(48)
+    return codes, targets.astype(np.int64).reshape(SAMPLES, -1) + ACT_MIN
 
 
 async def run_one(dut, driver: CoreDriver, settings: Settings, seed: int, steps: int) -> None:
@@ -110,6 +114,13 @@ RESIDUAL = [
 ACCUMULATING = {"accumulators": True, "tau_theta_max": 16}
 
 CASES = {
+    "4-5-2_targets": (
+        {"layers": (4, 5, 2), "output": "identity", "targets": "value"},
+        2,
+        DIRECT,
+        0.2,
+    ),
+    "3-1_target_l1": ({"layers": (3, 1), "cost": "l1", "targets": "value"}, 1, DIRECT[:2], 0.0),
     "3-4_2_lanes": ({"layers": (3, 4), "cost": "cross_entropy", **ACCUMULATING}, 2, RESIDUAL, 0.0),
     "3-1_1_lane": ({"layers": (3, 1)}, 1, DIRECT, 0.0),
     "2-2-1_2_lanes": (

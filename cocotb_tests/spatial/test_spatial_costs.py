@@ -14,7 +14,7 @@ from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array
-from cocotb_tests.units.test_cost import cases
+from cocotb_tests.units.test_cost import cases, packed_label
 from mgd.golden_model.costs import classify
 from mgd.golden_model.network import ACT_MAX, ACT_MIN, ONE
 from mgd.rtl.units.costs import UNITS, parallel_cost, parallel_kind, value_bits
@@ -45,6 +45,9 @@ CASES: dict[str, tuple[dict[str, Any], bool, int]] = {
     "smoothed_10": ({"layers": (32, 10), **ENTROPY, "smoothing_exp": 5}, True, 15),
     "l1_1": ({"layers": (3, 1), "cost": "l1", "target_low": ACT_MIN}, True, 4),
     "l1_5": ({"layers": (4, 5), "cost": "l1", "cost_frac": 16}, True, 5),
+    "mse_targets_1": ({"layers": (3, 1), "targets": "value"}, True, 4),
+    "mse_targets_3": ({"layers": (4, 3), "targets": "value"}, False, 4),
+    "l1_targets_5": ({"layers": (4, 5), "targets": "value", "cost": "l1"}, True, 5),
     "hinge_1": ({"layers": (3, 1), "cost": "hinge"}, True, 2),
     "hinge_2": ({"layers": (3, 2), "cost": "hinge", "pre_frac": 8, "cost_frac": 16}, True, 3),
     "hinge_5": ({"layers": (4, 5), "cost": "hinge", "weight_bits": 18}, True, 5),
@@ -81,7 +84,7 @@ async def costs_in_a_row(dut, name: str) -> None:
     for clock in range(len(found) + latency):
         if clock < len(found):
             values, label = found[clock]
-            dut.values.value, dut.label.value = packed_array(values, bits), label
+            dut.values.value, dut.label.value = packed_array(values, bits), packed_label(label)
             y = np.array(values)
             cost = int(model(y, np.array(label), net))
             expected.append((cost, int(classify(y, net))))

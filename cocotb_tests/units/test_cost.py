@@ -15,7 +15,7 @@ from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import network_of, payload_layout, spread
 from mgd.golden_model.costs import COSTS, classify
-from mgd.golden_model.network import ACT_MAX, ACT_MIN, ONE
+from mgd.golden_model.network import ACT_BITS, ACT_MAX, ACT_MIN, ONE
 from mgd.golden_model.tables import TABLE_FRAC
 from mgd.rtl.interface import packed_fields
 from mgd.rtl.units.costs import RESULT_IN, UNITS, cost_kind, cost_unit
@@ -39,6 +39,9 @@ CASES: dict[str, dict[str, Any]] = {
     "smoothed_3": {"layers": (5, 3), "cost_frac": 13, **ENTROPY, "smoothing_exp": 16},
     "l1_1": {"layers": (3, 1), "cost": "l1", "target_low": ACT_MIN, "target_high": ACT_MAX},
     "l1_5": {"layers": (4, 5), "cost": "l1", "target_low": 0, "cost_frac": 16},
+    "mse_targets_1": {"layers": (3, 1), "targets": "value"},
+    "mse_targets_3": {"layers": (4, 3), "targets": "value", "cost_frac": 16},
+    "l1_targets_5": {"layers": (4, 5), "targets": "value", "cost": "l1"},
     "hinge_1": {"layers": (3, 1), "cost": "hinge"},
     "hinge_2": {**NARROW, "cost": "hinge"},
     "hinge_5": {"layers": (4, 5), "cost": "hinge", "weight_bits": 18},
@@ -70,8 +73,27 @@ def test_cost(name, dsp, registered):
     return Row(unit, equals_golden_cost, {"network": network, **given})
 
 
-def cases(net, random) -> list[tuple[list[int], int]]:
+def packed_label(label: int | tuple[int, ...]) -> int:
+    """A label, or target values side by side, the first in the lowest bits."""
+    if isinstance(label, int):
+        return label
+    return sum((value & (1 << ACT_BITS) - 1) << ACT_BITS * k for k, value in enumerate(label))
+
+
+def target_cases(net, random) -> list[tuple[list[int], tuple[int, ...]]]:
+    """Outputs and targets: both ends, equal ones, any."""
+    n, ends = net.outputs, (ACT_MIN, ACT_MAX, 0, -1, ONE)
+    found = [([a] * n, (b,) * n) for a in ends for b in ends]
+    for _ in range(60):
+        values, wanted = ([spread(random, ACT_MIN, ACT_MAX) for _ in range(n)] for _ in range(2))
+        found.append((values, tuple(wanted)))
+    return found
+
+
+def cases(net, random) -> list[tuple[list[int], Any]]:
     """Outputs and a label: ends, ties, near ties, far and near values."""
+    if net.regression:
+        return target_cases(net, random)
     n = net.outputs
     if not net.reads_sums:
         low, high, unit = ACT_MIN, ACT_MAX, ONE
@@ -133,7 +155,7 @@ async def equals_golden_cost(dut):
         for number, (values, label) in enumerate(found):
             other = found[(number * 7 + 1) % len(found)][0]
             passes = [(values, 0), (other, 1)]
-            dut.label.value = label
+            dut.label.value = packed_label(label)
             sender = cocotb.start_soon(
                 send(
                     dut,

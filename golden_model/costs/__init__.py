@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from mgd.golden_model.costs.base import Cost, classify, targets
+from mgd.golden_model.costs.base import Cost, broadcast_labels, classify, targets
 
-__all__ = ["COSTS", "KINDS", "Cost", "classify", "targets"]
+__all__ = ["COSTS", "KINDS", "Cost", "broadcast_labels", "classify", "targets"]
 
 
 def _kinds() -> dict[str, Cost]:

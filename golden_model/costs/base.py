@@ -42,10 +42,14 @@ class CostNetwork(Protocol):
     @property
     def reads_sums(self) -> bool: ...
 
+    @property
+    def regression(self) -> bool: ...
+
 
 class Cost(ABC):
     """outputs (..., nodes): activations, or where `reads_sums` pre-activations of the last layer.
-    labels: (...)."""
+    labels: (...), or target values (..., nodes) in activation format of a network that has these.
+    """
 
     name: str
     """In task files."""
@@ -83,8 +87,10 @@ def targets(labels: np.ndarray, network: CostNetwork) -> np.ndarray:
     """The target outputs, shape labels.shape + (outputs,), activation format.
 
     target_high at the node whose number is the label, target_low elsewhere; a single node
-    has target_high for label 1.
+    has target_high for label 1.  Where samples have target values, `labels` are these already.
     """
+    if network.regression:
+        return labels
     first = 1 if network.outputs == 1 else 0
     nodes = np.arange(first, first + network.outputs)
     return np.where(labels[..., None] == nodes, network.target_high, network.target_low)
@@ -97,12 +103,19 @@ def real_targets(labels: np.ndarray, network: CostNetwork) -> np.ndarray:
 
 def worst_error(network: CostNetwork) -> int:
     """Largest |y − T|, activation format."""
+    if network.regression:
+        return ACT_MAX - ACT_MIN
     return max(network.target_high - ACT_MIN, ACT_MAX - network.target_low)
 
 
 def at_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which of `values` (..., nodes) is the label's node."""
     return labels[..., None] == np.arange(values.shape[-1])
+
+
+def broadcast_labels(labels: np.ndarray, outputs: np.ndarray, network: CostNetwork) -> np.ndarray:
+    """Labels, or target values, of the same leading axes as `outputs` (..., nodes)."""
+    return np.broadcast_to(labels, outputs.shape if network.regression else outputs.shape[:-1])
 
 
 def classify(outputs: np.ndarray, network: CostNetwork) -> np.ndarray:

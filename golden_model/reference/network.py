@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mgd.golden_model.activations import LEAK_EXP
+from mgd.golden_model.costs import broadcast_labels
 from mgd.golden_model.network import ACT_FRAC, ONE, Network
 
 
@@ -94,7 +95,7 @@ def forward(
 
 def cost(outputs: np.ndarray, labels: np.ndarray, network: Network) -> np.ndarray:
     """The network's cost of outputs (..., outputs) and labels: (...), in its unit."""
-    labels = np.broadcast_to(labels, outputs.shape[:-1])
+    labels = broadcast_labels(labels, outputs, network)
     return network.cost_kind.real(outputs, labels, network)
 
 
@@ -114,7 +115,7 @@ def node_gradient(
 ) -> tuple[Pass, list[np.ndarray]]:
     """The forward pass and ∂C/∂z per layer, (..., nodes), by backpropagation."""
     result = forward(weights, x, network)
-    labels = np.broadcast_to(labels, result.outputs.shape[:-1])
+    labels = broadcast_labels(labels, result.outputs, network)
     error = network.cost_kind.slope(result.outputs, labels, network)
     if not network.reads_sums:
         error = error * slope(network.output, result.pre_activations[-1])
@@ -141,7 +142,10 @@ def evaluate(
     weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs); labels: (samples,).
     """
     outputs = forward([w[..., None, :, :] for w in weights], x, network).outputs
-    correct = (classify(outputs, network) == labels).mean(axis=-1)
+    if network.regression:
+        correct = np.zeros(outputs.shape[:-2])
+    else:
+        correct = (classify(outputs, network) == labels).mean(axis=-1)
     return correct, cost(outputs, labels, network).mean(axis=-1)
 
 

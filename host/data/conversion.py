@@ -14,14 +14,14 @@ import numpy as np
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
-from mgd.host.data.encoding import Scaling
 from mgd.host.data.packed import PackedSamples, RecordFormat
+from mgd.host.data.preparation import Preparation
 from mgd.host.data.prepared import Prepared
 from mgd.protocol.record import Samples, sample_records
 
 LARGE = 4 << 20
 """Bytes of a data file from which on it is worth it."""
-VERSION = 1
+VERSION = 2
 """Of what is kept; a new number where the conversion changes."""
 ROWS = 4096
 """Converted at once."""
@@ -70,7 +70,10 @@ def converted(key: str, network: Network, make: Callable[[], Prepared]) -> Prepa
 
 
 def _write(folder: Path, prepared: Prepared, network: Network) -> None:
-    for name, samples in (("train", prepared.train), ("test", prepared.test)):
+    sets = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    for name, samples in sets.items():
+        if samples is None:
+            continue
         shape = len(samples), network.sample_words
         file = np.lib.format.open_memmap(
             folder / f"{name}.npy", mode="w+", dtype=np.uint16, shape=shape
@@ -80,23 +83,31 @@ def _write(folder: Path, prepared: Prepared, network: Network) -> None:
             rows = Samples(samples.codes[part], samples.labels[part])
             file[part] = sample_records(rows, network)
         file.flush()
-    scaling = prepared.scaling
+    preparation = prepared.preparation
     about = {
         "class_names": prepared.class_names,
         "notes": prepared.notes,
-        "low": None if scaling is None else [float(x) for x in scaling.low],
-        "high": None if scaling is None else [float(x) for x in scaling.high],
+        "validation": prepared.validation is not None,
+        "preparation": None if preparation is None else preparation.to_json(),
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _read(folder: Path, form: RecordFormat) -> Prepared:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    train, test = (
-        PackedSamples.of(np.load(folder / f"{name}.npy", mmap_mode="r"), form)
-        for name in ("train", "test")
+    names = ("train", "test", "validation") if about["validation"] else ("train", "test")
+    sets = {
+        name: PackedSamples.of(np.load(folder / f"{name}.npy", mmap_mode="r"), form)
+        for name in names
+    }
+    kept = about["preparation"]
+    preparation = None if kept is None else Preparation.of(kept)
+    return Prepared(
+        sets["train"],
+        sets["test"],
+        tuple(about["class_names"]),
+        None if preparation is None else preparation.scaling,
+        tuple(about["notes"]),
+        sets.get("validation"),
+        preparation,
     )
-    scaling = None
-    if about["low"] is not None:
-        scaling = Scaling(np.array(about["low"]), np.array(about["high"]))
-    return Prepared(train, test, tuple(about["class_names"]), scaling, tuple(about["notes"]))

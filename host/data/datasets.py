@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,21 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACT_FRAC, Network
 from mgd.golden_model.seeds import permutation
 from mgd.host.data import idx
+from mgd.host.data.content import CSV, NPZ, PARQUET, TEXT_SUFFIXES, format_of
 from mgd.host.data.conversion import LARGE, converted
-from mgd.host.data.encoding import Scaling, class_numbers, class_order
 from mgd.host.data.generators import GENERATORS
 from mgd.host.data.packed import PackedSamples
 from mgd.host.data.prepared import Prepared
-from mgd.host.data.tables import Table, read_csv, read_npz
+from mgd.host.data.splits import parts_of, split
 from mgd.host.task.errors import near
 from mgd.host.task.file import DataSection
 from mgd.protocol.record import Samples
 
 SOURCES = tuple(GENERATORS)
 """Names of the built-in sources."""
-SUFFIXES = (".csv", ".npz")
 FOLDER = "/"
 """What the path of a folder with IDX files ends with."""
-TEST_FRACTION = 0.2
+TABLES = (CSV, NPZ, PARQUET)
 TABLE_SAMPLE_BITS = 8
 """Of tables and of pixels."""
 
@@ -34,15 +34,33 @@ TABLE_SAMPLE_BITS = 8
 def check_options(data: DataSection) -> None:
     """Raise UserError for an unknown source or an option that this source does not have."""
     kind = _kind(data.source)
-    for name, value, allowed in (
-        ("variant", data.variant, kind == "nist7x7"),
-        ("label_column", data.label_column, kind == ".csv"),
-        ("test_fraction", data.test_fraction, kind not in ("xor", "parity4", FOLDER)),
+    table, named = kind in TABLES, kind in (CSV, PARQUET)
+    fixed = kind in ("xor", "parity4")
+    for name, allowed in (
+        ("variant", kind == "nist7x7"),
+        ("label_column", named),
+        ("test_fraction", not fixed and kind != FOLDER),
+        ("validation_fraction", not fixed),
+        ("categorical", named),
+        *((name, table) for name in ("task", "test_source", "stratify", "ignore", "scaling")),
+        ("missing", table),
+        *((name, kind == CSV) for name in ("decimal", "thousands", "encoding")),
     ):
+        value = getattr(data, name)
         if value is not None and not allowed:
             raise UserError(
                 f"[data] {name} = {value!r}: source = {data.source!r} has no such option; remove it"
             )
+    if data.decimal is not None and data.decimal == data.thousands:
+        raise UserError(
+            f"[data] decimal = {data.decimal!r} and thousands = {data.thousands!r}: one sign "
+            "cannot be both; correct one"
+        )
+    if data.test_source is not None and format_of(data.test_source) is None:
+        raise UserError(
+            f"[data] test_source = {data.test_source!r}: is no table's name; it must be the path "
+            f"of a {', '.join((*TEXT_SUFFIXES, '.npz'))} or .parquet file"
+        )
 
 
 def default_format(
@@ -50,8 +68,8 @@ def default_format(
 ) -> tuple[int, bool, int]:
     """(sample_bits, sample_signed, input_shift) with the source's own where None is given.
 
-    Tables default to 8-bit signed codes, images to 8-bit unsigned ones, shifted so that the codes
-    span [−1, 1) or [0, 1).
+    Tables default to 8-bit signed codes that span [−2, 2): with the default scaling most values
+    are within −1 to 1 then.  Images default to 8-bit unsigned codes that span [0, 1).
     """
     generator = GENERATORS.get(source)
     if generator is not None:
@@ -63,7 +81,8 @@ def default_format(
     bits = TABLE_SAMPLE_BITS if bits is None else bits
     signed = not source.endswith(FOLDER) if signed is None else signed
     if shift is None:
-        shift = min(max(ACT_FRAC - bits + int(signed), 0), ACT_FRAC)
+        span = ACT_FRAC + int(not source.endswith(FOLDER))
+        shift = min(max(span - bits + int(signed), 0), ACT_FRAC)
     return bits, signed, shift
 
 
@@ -80,21 +99,37 @@ def prepare(
         prepared = _built_in(data, network, origin)
     else:
         prepared = _from_path(data, network, folder)
-    test = prepared.test if data.test_samples is None else _some(prepared.test, data, origin)
+    if data.test_samples is not None:
+        prepared = _with_some(prepared, data, origin)
+    if prepared.validation is None and data.validation_fraction:
+        prepared = _with_validation(prepared, data, origin)
     order = permutation(len(prepared.train), order_seed, "order")
-    train = _picked(prepared.train, order)
-    return Prepared(train, test, prepared.class_names, prepared.scaling, prepared.notes)
+    return replace(prepared, train=_picked(prepared.train, order))
 
 
-def _some(test: Samples, data: DataSection, origin: str) -> Samples:
+def _with_validation(prepared: Prepared, data: DataSection, origin: str) -> Prepared:
+    """A validation part of the training samples, where the source makes none."""
+    train = prepared.train
+    parts = parts_of(
+        len(train), np.asarray(train.labels), 0.0, data.validation_fraction, data.seed, origin
+    )
+    return replace(
+        prepared, train=_picked(train, parts.train), validation=_picked(train, parts.validation)
+    )
+
+
+def _with_some(prepared: Prepared, data: DataSection, origin: str) -> Prepared:
     """data.test_samples of the test set, in its order."""
     assert data.test_samples is not None
+    test = prepared.test
     if data.test_samples > len(test):
         raise UserError(
             f"{origin}: [data] test_samples = {data.test_samples}, but the test set has only "
             f"{len(test)}; lower it or leave it out"
         )
-    return _picked(test, np.sort(permutation(len(test), data.seed, "split")[: data.test_samples]))
+    rows = np.sort(permutation(len(test), data.seed, "split")[: data.test_samples])
+    targets = prepared.targets and {**prepared.targets, "test": prepared.targets["test"][rows]}
+    return replace(prepared, test=_picked(test, rows), targets=targets)
 
 
 def _picked(samples: Samples, numbers: np.ndarray) -> Samples:
@@ -108,14 +143,14 @@ def _kind(source: str) -> str:
         return source
     if source.endswith(FOLDER):
         return FOLDER
-    suffix = Path(source).suffix.lower()
-    if suffix not in SUFFIXES:
+    found = format_of(source)
+    if found is None:
         raise UserError(
             f"[data] source = {source!r}: unknown{near(source, SOURCES)}; it must be one of "
-            f"{', '.join(SOURCES)}, the path of a .csv or .npz file, or a folder of IDX files with "
-            "a / at its end"
+            f"{', '.join(SOURCES)}, the path of a .csv, .npz or .parquet file, or a folder of IDX "
+            "files with a / at its end"
         )
-    return suffix
+    return found
 
 
 def _built_in(data: DataSection, network: Network, origin: str) -> Prepared:
@@ -166,15 +201,17 @@ def source_digest(path: Path, source: str) -> str:
 
 def _from_path(data: DataSection, network: Network, folder: Path) -> Prepared:
     """From a file or a folder; converted once where that takes long."""
-    path, read = folder / data.source, _from_file
+    path, read = folder / data.source, _from_table
     if _kind(data.source) == FOLDER:
         read = _from_folder
         size = sum(file.stat().st_size for file in idx.find(path).values())
     else:
         size = path.stat().st_size if path.is_file() else 0
-    if size < LARGE:
+    if size < LARGE or network.regression:
         return read(data, network, folder)
     key = {**data.model_dump(exclude={"test_samples"}), "source": source_digest(path, data.source)}
+    if data.test_source is not None:
+        key["test_source"] = source_digest(folder / data.test_source, data.test_source)
     return converted(str(sorted(key.items())), network, lambda: read(data, network, folder))
 
 
@@ -194,108 +231,27 @@ def _from_folder(data: DataSection, network: Network, folder: Path) -> Prepared:
             f"{str(network.sample_signed).lower()}: a pixel has 8 bits and no sign; use "
             "sample_bits = 8 or less, sample_signed = false"
         )
-    classes = int(max(arrays["labels"].max(), arrays["test labels"].max())) + 1
+    both = [arrays[name] for name in ("labels", "test labels")]
+    first = int(min(labels.min() for labels in both))
+    names = [str(label) for label in range(first, int(max(labels.max() for labels in both)) + 1)]
+    notes: tuple[str, ...] = ()
+    if first:
+        notes = (f"labels begin with {first}, which is class number 0, as there is no label 0",)
+    classes = len(names)
     if classes > network.classes:
         raise UserError(
-            f"{path}: has labels up to {classes - 1}, but [network] layers ends with "
+            f"{path}: has labels up to {names[-1]}, but [network] layers ends with "
             f"{network.outputs}; end layers with {classes}"
         )
     shift = 8 - network.sample_bits
     train, test = (
-        Samples(arrays[f"{name}images"] >> shift, arrays[f"{name}labels"].astype(np.int64))
+        Samples(arrays[f"{name}images"] >> shift, arrays[f"{name}labels"].astype(np.int64) - first)
         for name in ("", "test ")
     )
-    return Prepared(train, test, tuple(map(str, range(classes))), None, ())
+    return Prepared(train, test, tuple(names), None, notes)
 
 
-def _from_file(data: DataSection, network: Network, folder: Path) -> Prepared:
-    path = folder / data.source
-    if _kind(data.source) == ".csv":
-        column = -1 if data.label_column is None else data.label_column
-        table, test_table = read_csv(path, column), None
-    else:
-        table, test_table = read_npz(path)
-    if table.x.shape[1] != network.layers[0]:
-        raise UserError(
-            f"{table.name}: has {table.x.shape[1]} input columns, but [network] layers starts with "
-            f"{network.layers[0]}; start layers with {table.x.shape[1]} or mend the file"
-        )
-    names = class_order(table.labels)
-    if len(names) < 2:
-        raise UserError(
-            f"{table.name}: every label is {names[0]!r}; training needs two classes at least"
-        )
-    labels = class_numbers(table, names, network)
-    if test_table is None:
-        train, test = split(len(labels), data.test_fraction, data.seed, table.name)
-        train_x, train_y, test_x, test_y = (
-            table.x[train],
-            labels[train],
-            table.x[test],
-            labels[test],
-        )
-    else:
-        if data.test_fraction is not None:
-            raise UserError(
-                f"{table.name}: has a test set of its own, so [data] test_fraction = "
-                f"{data.test_fraction} has no meaning; remove it"
-            )
-        _check_test_labels(test_table, names)
-        train_x, train_y = table.x, labels
-        test_x, test_y = test_table.x, class_numbers(test_table, names, network)
-    scaling = Scaling.of(train_x)
-    wide = scaling.high / 2 - scaling.low / 2 > np.finfo(np.float64).max / 2
-    if wide.any():
-        column = int(np.argmax(wide))
-        raise UserError(
-            f"{table.name}: {table.columns[column]} spans {scaling.low[column]:g} to "
-            f"{scaling.high[column]:g}, too wide for a double; scale the column"
-        )
-    train_codes, _ = scaling.encode(train_x, network)
-    test_codes, outside = scaling.encode(test_x, network)
-    return Prepared(
-        Samples(train_codes, train_y),
-        Samples(test_codes, test_y),
-        tuple(names),
-        scaling,
-        _notes(table, scaling, names, network, outside),
-    )
+def _from_table(data: DataSection, network: Network, folder: Path) -> Prepared:
+    from mgd.host.data.table_samples import table_samples  # pandas is slow to import
 
-
-def split(
-    samples: int, fraction: float | None, seed: int, where: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """(training, test) sample numbers, each ascending: the first of a seeded permutation test."""
-    order = permutation(samples, seed, "split")
-    tests = max(1, round(samples * (TEST_FRACTION if fraction is None else fraction)))
-    if tests >= samples:
-        raise UserError(
-            f"{where}: {samples} sample{'s' if samples > 1 else ''} cannot be split into a "
-            f"training and a test set with {tests} for the test; add samples or lower "
-            "test_fraction"
-        )
-    return np.sort(order[tests:]), np.sort(order[:tests])
-
-
-def _check_test_labels(test: Table, names: list[str]) -> None:
-    unknown = [name for name in class_order(test.labels) if name not in names]
-    if unknown:
-        raise UserError(
-            f"{test.name}: y_test has the label {unknown[0]!r}, y has not; train on every class "
-            "that is tested"
-        )
-
-
-def _notes(
-    table: Table, scaling: Scaling, names: list[str], network: Network, outside: int
-) -> tuple[str, ...]:
-    notes = []
-    constant = [table.columns[n] for n in np.flatnonzero(scaling.constant)]
-    if constant:
-        shown = ", ".join(constant[:5]) + (", …" if len(constant) > 5 else "")
-        notes.append(f"{len(constant)} of {len(table.columns)} columns never change: {shown}")
-    if outside:
-        notes.append(f"{outside} test values lie outside the training range and were limited to it")
-    if len(names) < network.classes:
-        notes.append(f"{len(names)} labels for {network.classes} classes: some outputs are unused")
-    return tuple(notes)
+    return table_samples(data, network, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -18,7 +19,8 @@ FILES = {
     "test images": "t10k-images-idx3-ubyte",
     "test labels": "t10k-labels-idx1-ubyte",
 }
-"""What a folder holds, as they are or as .gz."""
+"""What a folder holds, as they are or as .gz.  Published sets also write train-images.idx3-ubyte,
+test for t10k, and a name before it all, as emnist-letters-train-images-idx3-ubyte."""
 BYTES = 8
 """The format's number for unsigned bytes, the only type that is read here."""
 
@@ -27,17 +29,26 @@ def find(folder: Path) -> dict[str, Path]:
     """The four files in a folder, by their names in FILES.  Raises UserError for one missing."""
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: no such folder; [data] source is looked up beside the task file, mend it"
+            f"{folder}: no such folder; [data] source is looked up beside the task file, correct it"
         )
-    found = {}
-    for name, stem in FILES.items():
-        paths = [folder / stem, folder / f"{stem}.gz"]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    found: dict[str, Path] = {}
+    for name, usual in FILES.items():
+        words = usual.replace("t10k", "(t10k|test)").replace("-", "[-._]")
+        pattern = re.compile(rf"(.*[-_])?{words}(\.gz)?")
+        matches = [other for other in names if pattern.fullmatch(other)]
+        # The same file packed and unpacked is one; the unpacked one is read.
+        sets = sorted({other.removesuffix(".gz") for other in matches})
+        if not sets:
             raise UserError(
-                f"{folder}: has neither {stem} nor {stem}.gz; put the set's four IDX files there"
+                f"{folder}: has neither {usual} nor {usual}.gz; put the set's four IDX files there"
             )
-        found[name] = path
+        if len(sets) > 1 and usual not in sets:
+            raise UserError(
+                f"{folder}: {sets[0]} and {sets[1]} are of two sets; keep one set in the folder"
+            )
+        stem = usual if usual in sets else sets[0]
+        found[name] = folder / (stem if stem in matches else f"{stem}.gz")
     return found
 
 
@@ -95,7 +106,8 @@ def _read(path: Path, raw: bool = False) -> bytes:
     """raw: as it is on the disk."""
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" and not raw else content
+        packed = path.suffix == ".gz" or content[:2] == b"\x1f\x8b"  # whatever its name says
+        return gzip.decompress(content) if packed and not raw else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: is no gzip file or is damaged ({error}); bring it back") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from mgd.golden_model.settings import PIPELINED
 from mgd.host.report import weight_pictures as pictures
 from mgd.host.report.png import data_uri
 from mgd.host.report.svg_plot import Curve, plot
+from mgd.host.runs.progress import ACCURACY, R2, score_name, score_text, target_text
 from mgd.host.runs.stored import StoredRun
 
 MARK = "mgd report"
@@ -28,7 +29,10 @@ PIXELS = 8
 def report_html(run: StoredRun, build: Mapping[str, Any] | None = None) -> str:
     """The page.  build: a report.json of mgd build, for the core that was trained."""
     values = run.values
-    title = f"{values['task']}: {100 * values['accuracy']:.2f} % after {values['steps']:,} steps"
+    score = values.get("score", ACCURACY)
+    found = score_text(score, values["accuracy"])
+    named = f"{score_name(score)} {found}" if score != ACCURACY else found
+    title = f"{values['task']}: {named} after {values['steps']:,} steps"
     sections = [
         _summary(run),
         _section("Curves", _curves(run)),
@@ -69,12 +73,11 @@ def _summary(run: StoredRun) -> str:
     if values["target"] is None:
         target = "no target was set"
     elif values["target_reached_at_step"] is None:
-        target = f"the target of {100 * values['target']:g} % was not reached"
+        wanted = target_text(values.get("score", ACCURACY), values["target"])
+        target = f"the target of {wanted} was not reached"
     else:
-        target = (
-            f"the target of {100 * values['target']:g} % was reached at step "
-            f"{values['target_reached_at_step']:,}"
-        )
+        wanted = target_text(values.get("score", ACCURACY), values["target"])
+        target = f"the target of {wanted} was reached at step {values['target_reached_at_step']:,}"
     if values["interrupted"]:
         target += "; it was interrupted"
     text = (
@@ -87,6 +90,8 @@ def _summary(run: StoredRun) -> str:
 
 def _curves(run: StoredRun) -> str:
     values, curve = run.values, run.curve
+    score, watched = values.get("score", ACCURACY), values.get("watched", "test")
+    name = score_name(score)
     unit = KINDS[values["network"]["cost"]].unit
     unit = unit and f" ({unit})"
     trained = [(p.step, p.train_cost) for p in curve if p.train_cost is not None]
@@ -94,10 +99,10 @@ def _curves(run: StoredRun) -> str:
     end = max(last.step, 1)
     cost = plot(
         f"Cost over training steps: from {first.test_cost:.4g} to {last.test_cost:.4g} on the "
-        "test samples",
+        f"{watched} samples",
         [
             Curve("training", trained, "cost"),
-            Curve("test", [(p.step, p.test_cost) for p in curve], "test"),
+            Curve(watched, [(p.step, p.test_cost) for p in curve], "test"),
         ],
         x_end=end,
         x_label="training step",
@@ -105,22 +110,25 @@ def _curves(run: StoredRun) -> str:
     )
     level = None if values["target"] is None else (values["target"], "target")
     accuracy = plot(
-        f"Test accuracy over training steps: from {100 * first.test_accuracy:.2f} % to "
-        f"{100 * last.test_accuracy:.2f} %",
-        [Curve("test", [(p.step, p.test_accuracy) for p in curve], "accuracy")],
+        f"{watched.capitalize()} {name} over training steps: from "
+        f"{score_text(score, first.test_accuracy)} to {score_text(score, last.test_accuracy)}",
+        [Curve(watched, [(p.step, p.test_accuracy) for p in curve], "accuracy")],
         x_end=end,
         y_end=1.0,
         x_label="training step",
-        y_label="test accuracy",
-        y_text=lambda y: f"{100 * y:.0f} %",
+        y_label=f"{watched} {name}",
+        y_text=lambda y: f"{y:.1f}" if score == R2 else f"{100 * y:.0f} %",
         level=level,
     )
-    dotted = "" if level is None else f"; dotted: the target, {100 * level[0]:g} %"
+    dotted = "" if level is None else f"; dotted: the target, {target_text(score, level[0])}"
+    share = f"Share of the {watched} samples classified right"
+    if score == R2:
+        share = f"R² on the {watched} samples"
     return (
         '<div class="columns">'
         f"<figure>{cost}<figcaption>Mean cost per step{unit}. Line: training, since the "
-        "evaluation before; dashed: test samples.</figcaption></figure>"
-        f"<figure>{accuracy}<figcaption>Share of the test samples classified right{dotted}."
+        f"evaluation before; dashed: {watched} samples.</figcaption></figure>"
+        f"<figure>{accuracy}<figcaption>{share}{dotted}."
         "</figcaption></figure></div>"
     )
 
@@ -287,6 +295,7 @@ def _settings(run: StoredRun) -> str:
 
 def _evaluations(run: StoredRun) -> str:
     curve = run.curve
+    score, watched = run.values.get("score", ACCURACY), run.values.get("watched", "test")
     count = min(ROWS, len(curve))
     chosen = sorted({round(k * (len(curve) - 1) / max(count - 1, 1)) for k in range(count)})
     rows = [
@@ -294,14 +303,14 @@ def _evaluations(run: StoredRun) -> str:
             f"{p.step:,}",
             _or_dash(p.train_cost, "{:.4f}"),
             f"{p.test_cost:.4f}",
-            f"{100 * p.test_accuracy:.2f} %",
+            score_text(score, p.test_accuracy),
         ]
         for p in (curve[k] for k in chosen)
     ]
     some = "" if len(chosen) == len(curve) else f"{len(chosen)} of {len(curve):,} evaluations; "
     return _numbers(
         f"{some}curve.csv in the run's folder holds all.",
-        ["step", "training cost", "test cost", "test accuracy"],
+        ["step", "training cost", f"{watched} cost", f"{watched} {score_name(score)}"],
         rows,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mgd.golden_model.errors import UserError
 from mgd.host.runs.atomic import write_file
-from mgd.host.runs.progress import CurvePoint, Progress
+from mgd.host.runs.progress import Best, CurvePoint, Progress
 from mgd.host.session.state import State
 from mgd.host.task.names import find_task, read_task
 from mgd.host.task.task import Task
@@ -88,6 +88,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "accumulators_layers": len(state.accumulators),
     }
     del fields["checkpoint"]["progress"]
+    best = fields["progress"].pop("best")
+    if best is not None:
+        fields["best"] = {"step": best.step, "accuracy": best.accuracy, "cost": best.cost}
     fields["progress"]["curve"] = [asdict(point) for point in progress.curve]
     fields["progress"]["state"] = {
         name: value for name, value in vars(state).items() if not isinstance(value, list)
@@ -97,6 +100,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         for name in ("weights", "accumulators")
         for number, array in enumerate(getattr(state, name), start=1)
     }
+    for number, array in enumerate(best.weights if best else (), start=1):
+        arrays[f"best_{number}"] = np.asarray(array, dtype=np.int64)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, fields=np.array(json.dumps(fields)), **arrays)
     body = buffer.getvalue()
@@ -140,8 +145,12 @@ def load(path: Path) -> Checkpoint:
             [saved[f"{name}_{k}"] for k in range(1, 1 + fields[f"{name}_layers"])]
             for name in ("weights", "accumulators")
         )
+        best = None
+        if "best" in fields:
+            numbers = range(1, 1 + fields["weights_layers"])
+            best = Best(**fields["best"], weights=[saved[f"best_{k}"] for k in numbers])
     progress = fields.pop("progress")
     curve = tuple(CurvePoint(**point) for point in progress.pop("curve"))
     state = State(weights=weights, accumulators=accumulators, **progress.pop("state"))
-    whole = Progress(state=state, curve=curve, **progress)
+    whole = Progress(state=state, curve=curve, best=best, **progress)
     return Checkpoint(**fields["checkpoint"], progress=whole)

@@ -123,6 +123,11 @@ def summary(result: RunResult) -> dict[str, Any]:
         "steps": result.steps,
         "accuracy": result.accuracy,
         "cost": result.cost,
+        "score": result.score,
+        "rmse": None if result.fit is None else list(result.fit.rmse),
+        "watched": result.watched,
+        "kept_step": result.kept_step,
+        "samples": {name: dict(counts) for name, counts in result.samples.items()},
         "target": result.target,
         "target_reached_at_step": result.target_reached_at_step,
         "interrupted": result.interrupted,
@@ -142,10 +147,12 @@ def summary(result: RunResult) -> dict[str, Any]:
         "wall_seconds": round(result.wall_seconds, 3),
         "config_digest": result.config_digest,
         "version": package_version(),
+        "core": {"kind": result.core.kind, "fixed": list(result.core.fixed)},
         "network": asdict(result.network),
         "settings": asdict(result.settings),
         "class_names": list(result.class_names),
         "notes": list(result.notes),
+        "preparation": None if result.preparation is None else result.preparation.to_json(),
         "machine": machine(),
     }
 
@@ -155,8 +162,9 @@ def weight_arrays(result: RunResult) -> dict[str, np.ndarray]:
 
     weights_<k> and values_<k>: layer k = 1, 2, … as integers and as numbers (integer /
     2^weight_frac), (nodes, fan_in + 1), the bias last.  layers, weight_bits, weight_frac: the
-    format.  input_low, input_high: for CSV and NPZ data, the values of the lowest and the highest
-    input code.
+    format.  input_low, input_high, of tables: for each input the values of the lowest and the
+    highest input code; input_names.  target_middle, target_unit, of a regression: the target is
+    middle + unit·output.
     """
     network = result.network
     arrays = {
@@ -171,6 +179,11 @@ def weight_arrays(result: RunResult) -> dict[str, np.ndarray]:
     if result.scaling is not None:
         arrays["input_low"] = result.scaling.low
         arrays["input_high"] = result.scaling.high
+    if result.preparation is not None:
+        arrays["input_names"] = np.array(result.preparation.inputs)
+        if result.preparation.targets is not None:
+            arrays["target_middle"] = result.preparation.targets.middle
+            arrays["target_unit"] = result.preparation.targets.unit
     return arrays
 
 
@@ -224,7 +237,8 @@ def _json(values: dict[str, Any]) -> bytes:
 def _write_csv(path: Path, result: RunResult) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", "train_cost", "test_accuracy", "test_cost", "clocks"])
+        watched = [f"{result.watched}_{name}" for name in (result.score, "cost")]
+        writer.writerow(["step", "train_cost", *watched, "clocks"])
         for p in result.curve:
             cost = "" if p.train_cost is None else f"{p.train_cost:.6g}"
             writer.writerow(

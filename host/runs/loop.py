@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mgd.host.runs.progress import CurvePoint
+import numpy as np
+
+from mgd.host.runs.progress import Best, CurvePoint
 from mgd.host.session.base import Session
 
 
@@ -35,17 +37,24 @@ class TrainingLoop:
         evaluated: Callable[[CurvePoint], Any] | None = None,
         pause_every: int | None = None,
         paused: Callable[[], None] | None = None,
+        on: str = "test",
+        score: Callable[[list[np.ndarray]], float] | None = None,
+        keep_best: bool = False,
+        best: Best | None = None,
     ) -> None:
         """step, cost_sum, curve: where the session is, the cost_sum of its counters at the last
         evaluation, and the points so far.  origin: steps are counted from there for `eval_every`.
         on_progress: hears step numbers on the way.  pause_every, paused: called between two steps
         after every so many, counted from 0, but not where training stops.
+        on: the set that is evaluated.  score: of weights, in place of the accuracy.  keep_best:
+        whether `best` follows, from the one given on.
         """
         self.session, self.last, self.target = session, last, target
         self.eval_every, self.origin = eval_every, origin
         self.step, self.cost_sum, self.curve = step, cost_sum, list(curve)
         self._on_progress, self._evaluated = on_progress, evaluated
         self._pause_every, self._paused = pause_every, paused
+        self._on, self._score, self._keep_best, self.best = on, score, keep_best, best
         self._evaluated_at, self._stopped = step, False
         if self.curve:
             self._evaluated_at = self.curve[-1].step
@@ -88,9 +97,17 @@ class TrainingLoop:
         self._evaluate(mean)
 
     def _evaluate(self, train_cost: float | None) -> None:
-        measured, clocks = self.session.evaluate("test"), self.session.counters().train_clocks
-        point = CurvePoint(self.step, train_cost, measured.accuracy, measured.cost, clocks)
+        measured, clocks = self.session.evaluate(self._on), self.session.counters().train_clocks
+        accuracy, weights = measured.accuracy, None
+        if self._score is not None:
+            weights = self.session.read_weights()
+            accuracy = self._score(weights)
+        point = CurvePoint(self.step, train_cost, accuracy, measured.cost, clocks)
         self.curve.append(point)
+        # Lucky initial weights do not count here either.
+        if self._keep_best and self.step and (self.best is None or self.best.beaten_by(point)):
+            found = self.session.read_weights() if weights is None else weights
+            self.best = Best(self.step, accuracy, measured.cost, [np.array(w) for w in found])
         self._evaluated_at = self.step
         if self._evaluated is not None:
             self._stopped = self._evaluated(point) is True

@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.network import Network
+from mgd.golden_model.run_spec import CoreSpec, RunSpec
+from mgd.golden_model.settings import Settings
+from mgd.host.data.preparation import Preparation
 from mgd.host.runs.folder import RUNS
 from mgd.host.runs.live import live_path
 from mgd.host.runs.progress import CurvePoint
@@ -36,6 +40,34 @@ class StoredRun:
     curve: list[CurvePoint]
     weights: list[np.ndarray]
     """Integers, per layer (nodes, fan_in + 1), the bias last."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """The network, the settings and the core of the run.  Raises UserError where this version
+        has no such core."""
+        network, settings = dict(self.values["network"]), dict(self.values["settings"])
+        network["layers"] = tuple(network["layers"])
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        core = self.values.get("core", {"kind": "folded", "fixed": []})
+        lanes = self.values["lanes"] or CoreSpec().lanes
+        try:
+            return RunSpec(
+                Network(**network),
+                Settings(**settings),
+                CoreSpec(core["kind"], lanes, tuple(core["fixed"])),
+                seed=self.values["seed"],
+            )
+        except TypeError as error:
+            raise UserError(
+                f"{self.folder}: was written by another version of this program ({error}); train "
+                "again"
+            ) from None
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """From the columns of a table to codes; None of a run whose data were no table."""
+        values = self.values.get("preparation")
+        return None if values is None else Preparation.of(values)
 
 
 def find_run(name: str | Path) -> Path:
@@ -89,10 +121,13 @@ def read_run(folder: Path) -> StoredRun:
 
 
 def _point(row: dict[str, str]) -> CurvePoint:
+    # Columns are named by the samples that were watched, and by accuracy or R².
+    score = next(key for key in row if key.endswith(("_accuracy", "_r2")))
+    cost = next(key for key in row if key.endswith("_cost") and key != "train_cost")
     return CurvePoint(
         step=int(row["step"]),
         train_cost=float(row["train_cost"]) if row["train_cost"] else None,
-        test_accuracy=float(row["test_accuracy"]),
-        test_cost=float(row["test_cost"]),
+        test_accuracy=float(row[score]),
+        test_cost=float(row[cost]),
         clocks=int(row["clocks"]),
     )

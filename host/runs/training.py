@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
+from mgd.golden_model.run_spec import CoreSpec
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.host.data.encoding import Scaling
+from mgd.host.data.preparation import Preparation
+from mgd.host.data.targets import Fit
 from mgd.host.runs.loop import TrainingLoop, interruptible
-from mgd.host.runs.progress import CurvePoint, Progress
-from mgd.host.session.base import BoardLostError, Counters, Session
+from mgd.host.runs.predict import outputs_of
+from mgd.host.runs.progress import ACCURACY, R2, CurvePoint, Progress
+from mgd.host.session.base import BoardLostError, Counters, Evaluation, Session
 from mgd.host.session.state import State
 from mgd.host.task.pipelining import check_checkpoints
 from mgd.host.task.task import Task
@@ -55,6 +61,19 @@ class RunResult:
     class_names: tuple[str, ...]
     scaling: Scaling | None
     notes: tuple[str, ...]
+    watched: str = "test"
+    """The samples that the curve is of: "validation" or "test"."""
+    kept_step: int | None = None
+    """The step whose weights these are, where it is not the last."""
+    test: Evaluation | None = None
+    """Of the weights on the test samples, at the end; None: the curve's last point is that."""
+    fit: Fit | None = None
+    """Of a regression: of the weights on the test samples."""
+    samples: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """host.data.prepared.Prepared.counts()."""
+    preparation: Preparation | None = None
+    """From the columns of a table to codes."""
+    core: CoreSpec = field(default_factory=CoreSpec)
     board_losses: int = 0
     """How often the board lost the run and was loaded again."""
     progress: Progress | None = None
@@ -63,14 +82,21 @@ class RunResult:
     """Why an interrupted run cannot continue."""
 
     @property
+    def score(self) -> str:
+        """ACCURACY, or R2 of a regression."""
+        return R2 if self.network.regression else ACCURACY
+
+    @property
     def accuracy(self) -> float:
-        """Test accuracy at the end."""
-        return self.curve[-1].test_accuracy
+        """Test accuracy at the end; R² of a regression."""
+        if self.fit is not None:
+            return self.fit.r2
+        return self.curve[-1].test_accuracy if self.test is None else self.test.accuracy
 
     @property
     def cost(self) -> float:
         """Mean test cost at the end."""
-        return self.curve[-1].test_cost
+        return self.curve[-1].test_cost if self.test is None else self.test.cost
 
     @property
     def wait_share(self) -> float | None:
@@ -90,6 +116,37 @@ class RunResult:
         """None where there are no clocks."""
         clocks = self.counters.train_clocks
         return clocks / self.steps if clocks and self.steps else None
+
+
+def watching(task: Task) -> dict[str, Any]:
+    """What a TrainingLoop of this task evaluates, by which score, and whether it keeps the best."""
+    prepared = task.prepared
+    watched = prepared.watched
+    score = None
+    if prepared.targets is not None:
+        score = partial(_r2, task, watched)
+    best = prepared.validation is not None and task.spec.keep == "best"
+    return {"on": watched, "score": score, "keep_best": best}
+
+
+def fit_of(task: Task, weights: list[np.ndarray], on: str) -> Fit:
+    """Of a regression: how well these weights predict the targets of "validation" or "test".
+
+    weights: integers.  The outputs are those of the golden model, and so of every core.
+    """
+    prepared, network = task.prepared, task.spec.network
+    samples = prepared.test if on == "test" else prepared.validation
+    assert samples is not None
+    assert prepared.targets is not None
+    assert prepared.preparation is not None
+    scaling = prepared.preparation.targets
+    assert scaling is not None
+    outputs = outputs_of(weights, samples.codes, network, task.spec.settings.input_shift)
+    return Fit.of(scaling.decode(outputs), prepared.targets[on])
+
+
+def _r2(task: Task, on: str, weights: list[np.ndarray]) -> float:
+    return fit_of(task, weights, on).r2
 
 
 class Reporter:
@@ -210,6 +267,13 @@ class _Run:
     def result(self, interrupted: bool) -> RunResult:
         task, session, prepared = self.task, self.session, self.task.prepared
         spec, loop, now = self.spec, self.loop, self.last
+        weights, kept_step = now.state.weights, None
+        if loop.best is not None and loop.best.step != loop.step:
+            weights, kept_step = loop.best.weights, loop.best.step
+            session.write_weights(weights)
+            session.start(self.settings, spec.seed)
+        test = None if prepared.validation is None else session.evaluate("test")
+        fit = None if prepared.targets is None else fit_of(task, weights, "test")
         stopped = interrupted and loop.reached is None and loop.step < loop.last
         return RunResult(
             task=task.name,
@@ -225,7 +289,7 @@ class _Run:
             counters=replace(
                 self.counters, link_errors=now.link_errors, link_repeats=now.link_repeats
             ),
-            weights=now.state.weights,
+            weights=weights,
             wall_seconds=now.wall_seconds,
             network=session.network,
             settings=self.settings,
@@ -233,6 +297,13 @@ class _Run:
             class_names=prepared.class_names,
             scaling=prepared.scaling,
             notes=prepared.notes,
+            watched=prepared.watched,
+            kept_step=kept_step,
+            test=test,
+            fit=fit,
+            samples=prepared.counts(),
+            preparation=prepared.preparation,
+            core=spec.core,
             board_losses=self.losses,
             progress=now if stopped and self.final is None else None,
             not_resumable=str(self.final) if stopped and self.final else None,
@@ -249,6 +320,8 @@ class _Run:
         session, prepared, state = self.session, self.task.prepared, self.saved.state
         first = state.take(self.settings)
         session.load_samples(prepared.train, prepared.test, self.settings, first)
+        if prepared.validation is not None:
+            session.add_samples("validation", prepared.validation)
         if state.step:
             session.restore(self.settings, self.spec.seed, state)
         else:
@@ -266,6 +339,8 @@ class _Run:
             evaluated=self.reporter.evaluated,
             pause_every=self.checkpointer.every if self.checkpointer else None,
             paused=self._keep,
+            **watching(self.task),
+            best=self.saved.best,
         )
 
     def _go(self, interrupted: threading.Event) -> None:
@@ -294,4 +369,5 @@ class _Run:
             link_errors=earlier.link_errors + counters.link_errors,
             link_repeats=earlier.link_repeats + counters.link_repeats,
             board_losses=self.losses,
+            best=self.loop.best,
         )

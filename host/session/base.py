@@ -84,6 +84,10 @@ class Session(ABC):
         writing again.
         """
 
+    def add_samples(self, name: str, samples: Samples) -> None:
+        """After load_samples: another set, for evaluate(name)."""
+        raise NotImplementedError
+
     @abstractmethod
     def write_weights(self, weights: list[np.ndarray]) -> None:
         """Per layer an integer array of shape (nodes, fan_in + 1), the bias last."""
@@ -122,7 +126,8 @@ class Session(ABC):
 
     @abstractmethod
     def evaluate(self, on: str = "test") -> Evaluation:
-        """Accuracy and cost on the "test" or "train" samples, weights as they are now."""
+        """Accuracy and cost on the "test" or "train" samples, or those of add_samples(), weights
+        as they are now."""
 
     @abstractmethod
     def counters(self) -> Counters:

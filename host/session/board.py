@@ -123,6 +123,9 @@ class BoardSession(Session):
         store.load(settings.window if settings else None, first)
         self._store = store
 
+    def add_samples(self, name: str, samples: Samples) -> None:
+        self._samples.add(name, samples)
+
     def write_weights(self, weights: list[np.ndarray]) -> None:
         core_memory.write_weights(self.link, self.layout, weights)
 

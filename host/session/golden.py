@@ -39,6 +39,9 @@ class GoldenSession(Session):
     ) -> None:
         self._samples = {"train": train, "test": test}
 
+    def add_samples(self, name: str, samples: Samples) -> None:
+        self._samples[name] = samples
+
     def write_weights(self, weights: list[np.ndarray]) -> None:
         self._weights = [np.array(w, dtype=np.int64) for w in weights]
 

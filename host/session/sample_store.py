@@ -62,6 +62,13 @@ class SampleStore:
         self._put([(0, np.concatenate([train, test]).reshape(-1))])
         self._behind = ("test", 0, count)
 
+    def add(self, name: str, samples: Samples) -> None:
+        """Another set, which parts() puts behind the training samples as it does the test set."""
+        self.sets[name] = samples
+        self._records[name] = _packed(samples, self.network)
+        if self._behind is not None and self._behind[0] == name:
+            self._behind = None
+
     def is_loaded(self, window: SampleWindow | None, first: int) -> bool:
         """Whether the memory already has the contents that load() would write."""
         ring = self.ring

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from mgd.golden_model.declaration import Declaration
 from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.run_spec import CoreSpec
 from mgd.golden_model.settings import METHODS
+from mgd.host.data.content import format_of
 from mgd.host.task.file import NETWORK, PER_METHOD, TRAINING, Overrides, TaskFile
 from mgd.host.task.keys import AUTO
 
@@ -25,6 +26,8 @@ class Asked:
 
     file: TaskFile
     overrides: Overrides
+    regression: bool = False
+    """Whether the data are numbers to approach (host.data.reading.is_regression)."""
 
     @property
     def method(self) -> str:
@@ -64,7 +67,9 @@ class Asked:
         """One of PER_METHOD as the user gave it, "auto" included."""
         method = method or self.method
         known = PER_METHOD[name]
-        default = AUTO if known.auto else known.by_method.get(method, known.default)
+        default: Any = AUTO if known.auto else known.by_method.get(method, known.default)
+        if name == "eta_exp" and format_of(self.file.data.source) is not None:
+            default += table_rate(self.file.network.layers)
         return _first(*(getattr(section, name) for section in self._sections(method)), default)
 
     def given(self, name: str, method: str) -> bool:
@@ -104,6 +109,17 @@ class Asked:
     def _sections(self, method: str) -> tuple[Any, ...]:
         training = self.file.training
         return self.overrides, getattr(training, method), training
+
+
+def table_rate(layers: Sequence[int]) -> int:
+    """What a task with a table adds to the default eta_exp: −1 for up to 32 inputs, then 1 more for
+    each doubling, up to 3.
+
+    The slope of the cost by the first layer's weights grows with the inputs' number, so that the
+    largest rate at which training is stable falls with it.  Measured by `mgd bench tables`.
+    """
+    inputs = max(1, layers[0]) if layers else 1
+    return min(max((inputs - 1).bit_length() - 6, -1), 3)
 
 
 def _needs_accumulators(values: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import Network
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
 from mgd.golden_model.settings import METHODS, PIPELINED, SEQUENTIAL, Settings
+from mgd.host.data.encoding import SCALINGS
 from mgd.host.task.errors import near
 from mgd.host.task.keys import key_type, section
 from mgd.protocol.core_kinds import KINDS
@@ -52,6 +53,26 @@ def _column(value: object) -> object:
     )
 
 
+def _columns(value: object) -> object:
+    if isinstance(value, list):
+        for each in value:
+            _column(each)
+        if not value:
+            raise ValueError("must name a column, such as ['id']")
+        return value
+    return _column(value)
+
+
+def _list_of_columns(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError("must be a list of column names or numbers, such as ['id'] or [0]")
+    return _columns(value)
+
+
+Columns = Annotated[list[int | str], BeforeValidator(_list_of_columns)]
+Sign = Annotated[str, Field(min_length=1, max_length=1)]
+
+
 class Section(BaseModel):
     """Keys that are not listed are refused; "3" is no number and true is no 1."""
 
@@ -65,8 +86,8 @@ class TaskSection(Section):
 
 class DataSection(Section):
     source: str
-    """A generator's name, or the path of a .csv or .npz file or, with a / at its end, of a folder
-    of IDX files, relative to the task file."""
+    """A generator's name, or the path of a table (CSV, NPZ, Parquet) or, with a / at its end, of a
+    folder of IDX files, relative to the task file."""
     variant: Literal["easy", "full"] | None = None
     """nist7x7 only."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -76,8 +97,32 @@ class DataSection(Section):
     seed: Seed = 0
     """Draws the split and generated noise.  Apart from the training seed, so that every
     training seed is judged on the same test set."""
-    label_column: Annotated[int | str, BeforeValidator(_column)] | None = None
-    """CSV only; the last column by default."""
+    label_column: Annotated[int | str | list[int | str], BeforeValidator(_columns)] | None = None
+    """CSV and Parquet; the last column by default.  A list: the targets of a regression."""
+    task: Literal["classification", "regression"] | None = None
+    """Tables only.  Whether labels are names of classes or numbers to approach; by default what
+    host.data.reading.is_regression finds."""
+    test_source: str | None = None
+    """Tables only: a file with the test samples."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Part of the samples that decides when to stop and which weights are kept; 0.1 of a table
+    with 100 samples or more, 0 of everything else."""
+    stratify: bool | None = None
+    """Tables only.  Whether every class has its part of the test and validation samples; true."""
+    ignore: Columns | None = None
+    """Tables only: columns that are no inputs."""
+    categorical: Columns | None = None
+    """CSV and Parquet: columns that are names although they look like numbers."""
+    scaling: Literal[SCALINGS] | None = None
+    """Tables only: host.data.encoding.Scaling.fit."""
+    missing: Literal["drop", "mean"] | None = None
+    """Tables only.  Samples with missing cells: left out, or filled with the column's mean."""
+    decimal: Sign | None = None
+    """CSV only: the decimal sign; a point by default."""
+    thousands: Sign | None = None
+    """CSV only: the sign between thousands; none by default."""
+    encoding: str | None = None
+    """CSV only: UTF-8 by default, or what a byte order mark says."""
 
 
 _NetworkKeys: Any = section(

@@ -78,7 +78,7 @@ def _network(asked: Asked, values: Mapping[str, Values]) -> Network:
     network = Network(
         layers=tuple(section.layers),
         hidden=asked.network("hidden"),
-        output=asked.network("output"),
+        output=_output(asked),
         cost=asked.network("cost"),
         smoothing_exp=asked.network("smoothing_exp"),
         weight_bits=asked.network("weight_bits"),
@@ -90,6 +90,7 @@ def _network(asked: Asked, values: Mapping[str, Values]) -> Network:
         target_high=round(section.target_high * ONE),
         accumulators=accumulators,
         tau_theta_max=widest if core.tau_theta_max is None else core.tau_theta_max,
+        targets="value" if asked.regression else "class",
     )
     shifts = [_largest_shift(network, each) for each in values.values()]
     network = replace(network, shift_max=min(32, max(0, *shifts) + SHIFT_HEADROOM))
@@ -99,6 +100,12 @@ def _network(asked: Asked, values: Mapping[str, Values]) -> Network:
         _settings(asked, method, values[method]).tau_theta_needed(network) for method in residual
     ]
     return replace(network, tau_theta_max=max(needed, default=1))
+
+
+def _output(asked: Asked) -> str:
+    """The output activation; by default that of a regression reaches every target."""
+    given = asked.file.network.output
+    return "identity" if given is None and asked.regression else asked.network("output")
 
 
 def _largest_shift(network: Network, values: Values) -> int:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mgd.golden_model import rules as model_rules
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.run_spec import RunSpec
+from mgd.host.data.content import format_of
 from mgd.host.data.datasets import SOURCES, check_options, prepare, source_digest
 from mgd.host.data.prepared import Prepared
 from mgd.host.task import rules
@@ -26,6 +27,11 @@ from mgd.protocol.core_kinds import layout_for
 from mgd.protocol.fixed_settings import Fixed, fixed_settings
 from mgd.protocol.layout.base import CoreLayout
 from mgd.protocol.record import Samples
+
+PREPARATION = 2
+"""Of tables; a new number where the same file becomes other samples."""
+ERROR_COSTS = ("mse", "l1")
+"""Those that a regression may have."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,19 @@ class Task:
     @cached_property
     def spec(self) -> RunSpec:
         """The run that file and overrides mean."""
-        return resolve(Asked(self.file, self.overrides))
+        return resolve(Asked(self.file, self.overrides, self._regression))
+
+    @cached_property
+    def _regression(self) -> bool:
+        data, network = self.file.data, self.file.network
+        if data.source in SOURCES or not network.layers:
+            return False
+        cost = Asked(self.file, self.overrides).network("cost")
+        if data.task is None and cost not in ERROR_COSTS:
+            return False  # pandas is slow to import
+        from mgd.host.data.reading import is_regression
+
+        return is_regression(data, self.folder, cost, network.layers[-1])
 
     def core_layout(self) -> CoreLayout:
         """The core that trains this task; rtl.core_kinds.config_for makes its gateware of it."""
@@ -127,12 +145,19 @@ class Task:
         digests are one experiment and may be averaged.
         """
         data = self.file.data.model_dump(exclude_none=True)
+        if format_of(self.file.data.source) is not None:
+            data["preparation"] = PREPARATION
         source = self.folder / self.file.data.source
         if self.file.data.source not in SOURCES:
             try:
                 data["source"] = source_digest(source, self.file.data.source)
             except (OSError, UserError):
                 data["source"] = source.name
+        if self.file.data.test_source is not None:
+            try:
+                data["test_source"] = source_digest(self.folder / data["test_source"], "")
+            except OSError:
+                pass  # it is named, at least
         parts = {"network": asdict(self.spec.network), "data": data, **self.spec.digest_fields()}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.run_spec import RunSpec
 from mgd.host.link.transport import Transport
 from mgd.host.session.base import Session
 from mgd.host.task.errors import near
 from mgd.host.task.task import Task
 from mgd.protocol.capabilities import check_core
+from mgd.protocol.core_kinds import layout_for
 
 BACKENDS = ("sim", "golden")
 REPLAY = "replay:"
@@ -41,8 +43,16 @@ def sample_words(task: Task) -> int:
     Of a task with a resident window that is the window, and as much for samples to evaluate.
     """
     # A test set that is the training set (xor) is written twice all the same.
-    record, resident = task.core_layout().record_stride, task.spec.settings.resident
-    counts = [len(samples) for samples in task.datasets()]
+    prepared = task.prepared
+    # What is evaluated takes turns behind the training samples.
+    evaluated = max(len(prepared.test), len(prepared.validation or ()))
+    return words_of(task.spec, len(prepared.train), evaluated)
+
+
+def words_of(spec: RunSpec, train: int, evaluated: int) -> int:
+    """16-bit words of sample memory for so many samples."""
+    record, resident = layout_for(spec).record_stride, spec.settings.resident
+    counts = [train, evaluated]
     if resident:
         counts = [min(count, resident) for count in counts]
     return sum(-(-count * record // 2) * 2 for count in counts)
@@ -77,6 +87,20 @@ def open_session(
     Raises UserError where the board cannot be built, opened or is another core, or where there
     is no link to record.
     """
+    if memory is None and backend == "sim":
+        memory = sample_words(task)
+    return open_core(task.spec, backend, baud, record, memory or 0, task.origin)
+
+
+def open_core(
+    spec: RunSpec,
+    backend: str,
+    baud: int | None,
+    record: Path | None,
+    memory: int,
+    origin: str,
+) -> Session:
+    """As open_session, for a run without its data.  origin: of the run, for messages."""
     if record is not None:
         if backend == "golden" or backend.startswith(REPLAY):
             raise UserError(
@@ -89,9 +113,12 @@ def open_session(
     if backend == "golden":
         from mgd.host.session.golden import GoldenSession
 
-        return GoldenSession(task.spec.network, task.spec.core.lanes)
-    for_core(task)
-    network = task.spec.network
+        return GoldenSession(spec.network, spec.core.lanes)
+    network = spec.network
+    try:
+        check_core(network, spec.settings)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from None
     if backend.startswith(REPLAY):
         from mgd.host.link.replay import ReplayTransport
         from mgd.host.session.attached import ReplayedSession
@@ -109,8 +136,7 @@ def open_session(
     from mgd.host.session.attached import SimulatedSession
     from mgd.rtl.core_kinds import config_for
 
-    words = sample_words(task) if memory is None else memory
-    board = simulated.start(config_for(task.core_layout()), words, notify=say)
+    board = simulated.start(config_for(layout_for(spec)), memory, notify=say)
     try:
         transport = _recorded(SerialTransport(board.port), record)
         return SimulatedSession(board, transport, network)

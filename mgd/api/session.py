@@ -17,8 +17,18 @@ from mgd.golden_model.reference.network import float_inputs, float_weights
 from mgd.golden_model.rules import check
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
+from mgd.host.data.targets import Fit
 from mgd.host.runs.loop import TrainingLoop, interruptible
+from mgd.host.runs.predict import (
+    Predictions,
+    codes_of,
+    outputs_of,
+    predictions,
+    table_of_frame,
+    table_to_predict,
+)
 from mgd.host.runs.progress import CurvePoint
+from mgd.host.runs.training import fit_of, watching
 from mgd.host.session.base import Counters, Evaluation, Session
 from mgd.host.task.task import Task
 from mgd.protocol.record import Samples
@@ -77,8 +87,13 @@ class TrainingSession:
         self.class_names = task.prepared.class_names
         """Name of each class number."""
         self._core = core
+        self._preparation = task.prepared.preparation
         self._data = {"train": task.prepared.train, "test": task.prepared.test}
         core.load_samples(self._data["train"], self._data["test"], task.spec.settings)
+        self._watching = watching(task)
+        if task.prepared.validation is not None:
+            self._data["validation"] = task.prepared.validation
+            core.add_samples("validation", task.prepared.validation)
         self._start(initial_weights(self.network, task.spec.seed, task.spec.init_gain))
 
     # -- before the training ----------------------------------------------------------------
@@ -116,7 +131,8 @@ class TrainingSession:
         test_labels: Any = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        """Replace the samples.  Without test samples the accuracy is that on the training ones.
+        """Replace the samples, those of a validation part included.  Without test samples the
+        accuracy is that on the training ones.
 
         x, test_x: (samples, inputs), real numbers within input_range, rounded to the nearest
         multiple of input_step.  labels, test_labels: (samples,), whole numbers from 0.
@@ -133,15 +149,16 @@ class TrainingSession:
         weights = self._core.read_weights()
         self._core.load_samples(train, test, self.settings)
         self._data = {"train": train, "test": test}
+        self._preparation, self._watching = None, {}
         self.class_names = names
         self._start(weights)
 
     def data(self, on: str = "train") -> tuple[np.ndarray, np.ndarray]:
-        """(x, labels) of the "train" or "test" samples as the core has them.
+        """(x, labels) of the "train", "test" or "validation" samples as the core has them.
 
         x: (samples, inputs) float64; labels: (samples,) int64.
         """
-        samples = self._data[_known(on)]
+        samples = self._data[self._known(on)]
         return float_inputs(samples.codes, self.settings.input_shift), samples.labels.copy()
 
     @property
@@ -191,14 +208,68 @@ class TrainingSession:
             origin=counters.step,
             cost_sum=counters.cost_sum,
             evaluated=callback,
+            **{**self._watching, "keep_best": False},
         )
         with interruptible() as interrupted:
             loop.run(interrupted)
         return loop.curve
 
     def evaluate(self, on: str = "test") -> Evaluation:
-        """Accuracy and mean cost on the "test" or "train" samples, with the weights of now."""
-        return self._core.evaluate(_known(on))
+        """Accuracy and mean cost on the "test", "train" or, where the task has it, "validation"
+        samples, with the weights of now.  Of a regression the accuracy is 0; see fit()."""
+        return self._core.evaluate(self._known(on))
+
+    def fit_of(self, on: str = "test") -> Fit:
+        """Of a regression: R² and RMSE (in the units of the file) on the "test" or "validation"
+        samples, with the weights of now."""
+        if self.task.prepared.targets is None or self._preparation is None or on == "train":
+            raise UserError(
+                f"fit_of({on!r}): only the test or validation samples of a regression task have "
+                "an R² and an RMSE; use evaluate() for an accuracy"
+            )
+        return fit_of(self.task, self._core.read_weights(), self._known(on))
+
+    # -- prediction -------------------------------------------------------------------------
+
+    def predict(self, x: Any) -> np.ndarray:
+        """What the weights of now say of samples: names of classes (samples,), or of a regression
+        numbers in the units of the training file, (samples,) or (samples, targets).
+
+        x: the path of a table, a pandas DataFrame, or an array (samples, columns) with the columns
+        of the training file, prepared as in training.  After load_data(), or where the task's data
+        are no table: real numbers (samples, inputs) as data() returns them.
+        """
+        return self._predictions(x).labels
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities (samples, classes) of samples as predict() takes them; the cost must be
+        cross-entropy."""
+        found = self._predictions(x).probabilities
+        if found is None:
+            raise UserError(
+                f"cost = {self.network.cost!r} gives no probabilities; use cost = 'cross_entropy'"
+            )
+        return found
+
+    def _predictions(self, x: Any) -> Predictions:
+        if self._preparation is None:
+            codes = to_codes("x", x, self.network, self.settings.input_shift)
+        else:
+            if isinstance(x, (str, Path)):
+                table = table_to_predict(Path(x), self._preparation)
+            else:
+                table = table_of_frame("x", x, self._preparation, self.network.layers[0])
+            codes, kept, _ = codes_of(table, self._preparation, self.network)
+            if len(kept) < len(table.inputs):
+                missing = sorted(set(range(len(table.inputs))) - set(kept.tolist()))
+                raise UserError(
+                    f"{table.name}: {table.where(missing[0])} has a missing cell, so it has no "
+                    "prediction; fill it in, or train with missing = 'mean'"
+                )
+        weights = self._core.read_weights()
+        outputs = outputs_of(weights, codes, self.network, self.settings.input_shift)
+        targets = None if self._preparation is None else self._preparation.targets
+        return predictions(outputs, self.network, self.class_names, targets)
 
     def counters(self) -> Counters:
         """The core's counters: steps, clocks, saturations, damaged frames."""
@@ -236,6 +307,13 @@ class TrainingSession:
 
     # -- inside -----------------------------------------------------------------------------
 
+    def _known(self, on: str) -> str:
+        if on not in self._data:
+            names = [f'"{name}"' for name in self._data]
+            there = f"{', '.join(names[:-1])} and {names[-1]}"
+            raise UserError(f"samples {on!r} are unknown: there are {there}")
+        return on
+
     def _samples(self, prefix: str, x: Any, labels: Any) -> Samples:
         codes = to_codes(f"{prefix}x", x, self.network, self.settings.input_shift)
         return Samples(codes, to_labels(f"{prefix}labels", labels, len(codes), self.network))
@@ -244,9 +322,3 @@ class TrainingSession:
         """Write weights (integers) and go to step 0."""
         self._core.write_weights(weights)
         self._core.start(self.settings, self.task.spec.seed)
-
-
-def _known(on: str) -> str:
-    if on not in ("train", "test"):
-        raise UserError(f'samples {on!r} are unknown: there are "train" and "test"')
-    return on

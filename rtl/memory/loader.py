@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS, Network
 from mgd.rtl.memory.samples import REQUEST, WORD_BITS
+from mgd.rtl.units.costs.base import label_shape
 
 
 class Loader(wiring.Component):
@@ -28,7 +29,7 @@ class Loader(wiring.Component):
                 "busy": Out(1),
                 "loaded": Out(1),
                 "sample_consumed": In(1),
-                "label": Out(range(network.classes)),
+                "label": Out(label_shape(network)),
                 "request": Out(stream.Signature(REQUEST)),
                 "record": In(stream.Signature(WORD_BITS)),
                 "o": Out(
@@ -92,7 +93,21 @@ class Loader(wiring.Component):
         with m.If(self.record.valid & self.record.ready):
             # A record's first word is the label.
             with m.If(~labelled):
-                m.d.sync += [labelled.eq(1), self.label.eq(self.record.payload)]
+                self._label(m, labelled)
             with m.Else():
                 m.d.sync += [word.eq(self.record.payload), slot.eq(0), full.eq(1)]
         return m
+
+    def _label(self, m: Module, labelled) -> None:
+        """Take a word of the label: the only one, or one of the target values, which enter at the
+        upper end so that the first is in the lowest bits when all are there."""
+        count = self.network.label_words
+        if count == 1:
+            m.d.sync += [labelled.eq(1), self.label.eq(self.record.payload)]
+            return
+        left = Signal(range(count), init=count - 1)
+        m.d.sync += [
+            self.label.eq(Cat(self.label[WORD_BITS:], self.record.payload)),
+            left.eq(Mux(left == 0, count - 1, left - 1)),
+            labelled.eq(left == 0),
+        ]

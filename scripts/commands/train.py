@@ -17,7 +17,7 @@ from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.folder import check_folder, default_folder, make_folder, write_run
 from mgd.host.runs.live import LiveLog, Tee
-from mgd.host.runs.progress import Progress
+from mgd.host.runs.progress import ACCURACY, R2, Progress, score_name, score_text, target_text
 from mgd.host.runs.training import Checkpointer, RunResult, run_training
 from mgd.host.task.pipelining import check_checkpoints
 from mgd.host.task.task import Task
@@ -26,6 +26,8 @@ from mgd.scripts.common.progress import make_reporter
 from mgd.scripts.common.schedule_option import schedule_option
 
 EXIT_INTERRUPTED = 130
+SHOWN = 12
+"""So many classes are named."""
 
 backend_help = (
     "The simulated board, the golden model in this process, a board's serial port, or a recording "
@@ -71,7 +73,13 @@ record_option = click.option(
 )
 @click.option("--passes", type=int, metavar="K", help="Stream: passes over a resident sample.")
 @click.option("--steps", type=int, metavar="N", help="Most training steps.")
-@click.option("--target", type=float, metavar="ACC", help="Stop at this test accuracy, 0 to 1.")
+@click.option(
+    "--target",
+    type=float,
+    metavar="ACC",
+    help="Stop at this accuracy, 0 to 1, on the validation samples, or the test samples "
+    "where there are none.",
+)
 @click.option("--seed", type=int, metavar="S", help="Seed of weights, signs and sample order.")
 @every_option
 @click.option(
@@ -223,6 +231,8 @@ def description(task: Task, backend: str) -> dict[str, Any]:
         "seed": spec.seed,
         "steps": spec.steps,
         "target": spec.target,
+        "score": R2 if spec.network.regression else ACCURACY,
+        "watched": task.prepared.watched,
     }
 
 
@@ -235,14 +245,43 @@ def _default(task: Task, backend: str) -> Path:
     return default_folder(task.name, task.spec.method, backend, task.spec.seed)
 
 
+def _fit(result: RunResult) -> list[str]:
+    """Of a regression: the error of each target, in its units."""
+    if result.fit is None:
+        return []
+    each = [f"{name} {rmse:.4g}" for name, rmse in zip(result.class_names, result.fit.rmse,
+                                                      strict=True)]  # fmt: skip
+    return [f"  RMSE       {', '.join(each[:SHOWN])}{', …' if len(each) > SHOWN else ''} (test)"]
+
+
+def _samples(result: RunResult) -> list[str]:
+    """How many samples, and of each class in the test part."""
+    if not result.samples:
+        return []
+    parts = [f"{counts['samples']:,} {name}" for name, counts in result.samples.items()]
+    each = [f"{n} {name}" for name, n in result.samples["test"].items() if name != "samples"]
+    line = f"  samples    {', '.join(parts)}"
+    if each:
+        line += f" ({', '.join(each[:SHOWN])}{', …' if len(each) > SHOWN else ''})"
+    if result.kept_step is None:
+        return [line]
+    return [
+        line,
+        f"  weights    those of step {result.kept_step:,}, the best on the {result.watched} "
+        "samples (keep = 'best')",
+    ]
+
+
 def report(result: RunResult, folder: Path) -> str:
     """The lines at the end of a run."""
     if result.target is None:
         target = "no target set"
-    elif result.target_reached_at_step is None:
-        target = f"target {100 * result.target:g} % not reached"
     else:
-        target = f"target {100 * result.target:g} % reached at {result.target_reached_at_step:,}"
+        at = result.target_reached_at_step
+        wanted = target_text(result.score, result.target)
+        target = f"target {wanted} {'not reached' if at is None else f'reached at {at:,}'}"
+        if result.watched != "test":
+            target += f" on the {result.watched} samples"
     if result.interrupted:
         target += ", interrupted"
     method = LEARNING[result.method].title
@@ -250,7 +289,10 @@ def report(result: RunResult, folder: Path) -> str:
     lines = [
         f"{result.task} ({result.network.describe()}) on backend {result.backend}, "
         f"{result.lanes} lanes, {method}, seed {result.seed}{_late(result)}",
-        f"  accuracy   {100 * result.accuracy:.2f} %, cost {result.cost:.4g} (test)",
+        f"  {score_name(result.score):<9}  {score_text(result.score, result.accuracy)}, "
+        f"cost {result.cost:.4g} (test)",
+        *_fit(result),
+        *_samples(result),
         f"  steps      {result.steps:,}, {target}",
         f"  time       {result.wall_seconds:.1f} s, "
         f"{result.steps / max(result.wall_seconds, 1e-9):,.0f} steps/s on this machine",

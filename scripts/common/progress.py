@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mgd.api.backends import say
-from mgd.host.runs.progress import CurvePoint
+from mgd.host.runs.progress import ACCURACY, R2, CurvePoint, score_name, score_text
 from mgd.host.runs.progress import Progress as RunProgress
 from mgd.host.runs.training import Reporter
 from mgd.host.session.base import BoardLostError, Session
@@ -26,6 +26,7 @@ class ShownReporter(Reporter):
         self.console = console
         self.steps = 0
         self._begin = time.perf_counter()
+        self._score = ACCURACY
         self._from = 0
         """The step at which this program began."""
 
@@ -34,6 +35,7 @@ class ShownReporter(Reporter):
             say(f"loading {samples:,} samples over the link")
 
     def started(self, task: Task, session: Session) -> None:
+        self._score = R2 if session.network.regression else ACCURACY
         spec = task.spec
         self.steps = spec.steps
         self._begin = time.perf_counter()
@@ -67,7 +69,8 @@ class ShownReporter(Reporter):
     def describe(self, point: CurvePoint) -> str:
         """cost, accuracy, steps/s and clocks/step at a point."""
         cost = point.test_cost if point.train_cost is None else point.train_cost
-        text = f"cost {cost:8.4f}  accuracy {100 * point.test_accuracy:6.2f} %"
+        shown = score_text(self._score, point.test_accuracy)
+        text = f"cost {cost:8.4f}  {score_name(self._score)} {shown:>8}"
         if point.step > self._from:
             rate = (point.step - self._from) / max(time.perf_counter() - self._begin, 1e-9)
             text += f"  {rate:,.0f} steps/s"

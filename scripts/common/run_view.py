@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mgd.golden_model.settings import SEQUENTIAL, schedule_of
-from mgd.host.runs.progress import CurvePoint
+from mgd.host.runs.progress import ACCURACY, CurvePoint, score_name, score_text
 from mgd.host.runs.stored import StoredRun
 from mgd.host.task.pipelining import schedule_text
 
@@ -50,6 +50,7 @@ class RunView:
         what["network"] = "-".join(map(str, layers))
         what["parameters"] = sum(w.size for w in run.weights)
         what |= {"steps": values["steps"], "target": values["target"]}
+        what |= {key: values[key] for key in ("score", "watched") if key in values}
         seconds = values["wall_seconds"]
         return cls(
             what, True, run.curve, values["steps"], seconds, ended=True, folder=str(run.folder)
@@ -97,9 +98,9 @@ class RunView:
             return f"step {self.step:>9,}"
         point = self.points[-1]
         cost = point.test_cost if point.train_cost is None else point.train_cost
-        text = (
-            f"step {point.step:>9,}  cost {cost:8.4f}  accuracy {100 * point.test_accuracy:6.2f} %"
-        )
+        score = self.what.get("score", ACCURACY)
+        shown = score_text(score, point.test_accuracy)
+        text = f"step {point.step:>9,}  cost {cost:8.4f}  {score_name(score)} {shown:>8}"
         if rate := self._rate():
             text += f"  {rate:,.0f} steps/s"
         if point.step and point.clocks:
@@ -135,12 +136,15 @@ class RunView:
         parts.append(bar)
         if self.points:
             curves = Table.grid(padding=(0, 1))
+            score, watched = self.what.get("score", ACCURACY), self.what.get("watched", "test")
+            first_form = "{:.1%}" if score == ACCURACY else "{:.3f}"
             for name, values, form in (
-                ("accuracy", [p.test_accuracy for p in self.points], "{:.1%}"),
+                (score_name(score), [p.test_accuracy for p in self.points], first_form),
                 ("cost", [p.test_cost for p in self.points], "{:.4g}"),
             ):
                 ends = [form.format(values[k]).replace("%", " %") for k in (0, -1)]
-                curves.add_row(f"{name} (test)", ends[0], sparkline(values, CURVE_WIDTH), ends[1])
+                title = f"{name} ({watched})"
+                curves.add_row(title, ends[0], sparkline(values, CURVE_WIDTH), ends[1])
             parts.append(curves)
         parts.append(Text(self.line()))
         return Group(*parts)

@@ -102,6 +102,8 @@ RECORDS = {
         "scripts/bench/fit.py",
         without=("boards/estimate/spatial.py", "boards/estimate/spatial_cells.py"),
     ),
+    "tables": _sources("golden_model", "host/task", "host/data", "host/runs")
+    + _scripts("bench", "tables.py"),
     "study angle": _STUDY + _scripts("study", "angle.py"),
     "study noise": _STUDY + _scripts("study", "noise.py"),
     "study steps": _STUDY + _CLOCKS + _scripts("study", "steps.py"),

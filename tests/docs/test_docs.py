@@ -105,7 +105,7 @@ def test_task_file_of_the_readme(tmp_path):
         + "".join(f"{k},{k % 7},{k % 5},{k % 3},{'xyz'[k % 3]}\n" for k in range(60))
     )
     text = block(README, "toml")
-    assert len(text.strip().splitlines()) == 5
+    assert len(text.strip().splitlines()) == 3
     task = Task.parse(text, "README.md", tmp_path)
     train, test = task.datasets()
     assert len(train) + len(test) == 60

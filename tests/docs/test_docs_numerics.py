@@ -35,10 +35,11 @@ from mgd.golden_model.update.adam import Adam, log2_of
 from mgd.golden_model.update.error_feedback import ErrorFeedback
 from mgd.golden_model.update.highpass import HighPass
 from mgd.golden_model.update.per_node import NodeSums, node_error
-from mgd.host.data.datasets import default_format, split
-from mgd.host.data.encoding import Scaling, class_numbers, class_order
+from mgd.host.data.datasets import default_format
+from mgd.host.data.encoding import Scaling
 from mgd.host.data.generators import EASY_IMAGES, LETTERS, nist7x7
-from mgd.host.data.tables import Table
+from mgd.host.data.labels import class_numbers, class_order
+from mgd.host.data.splits import split
 from tests.support.paths import ROOT
 
 TEXT = (ROOT / "docs" / "numerics.md").read_text(encoding="utf-8")
@@ -333,8 +334,7 @@ def _(b):
     labels, features = [], []
     for case in b["labels"]:
         names, given = class_order(case["labels"]), case["labels"]
-        table = Table("here", np.zeros((len(given), 1)), given, given, ["column 0"])
-        numbers = class_numbers(table, names, Network((1, len(names))))
+        numbers = class_numbers(given, names, Network((1, len(names))), "here", str)
         labels.append({"labels": given, "classes": names, "numbers": numbers})
     for case in b["features"]:
         given = {key: case[key] for key in ("sample_bits", "sample_signed", "train", "test")}
@@ -346,7 +346,7 @@ def _(b):
     for bits, signed in ((None, None), (8, False), (16, True), (1, True)):
         width, two_complement, shift = default_format("a.csv", bits, signed, None)
         assert (width, two_complement) == (bits or 8, signed is not False)
-        assert shift == min(max(14 - width + two_complement, 0), 14)
+        assert shift == min(max(15 - width + two_complement, 0), 14)
     return {"labels": labels, "features": features}
 
 

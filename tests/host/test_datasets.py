@@ -8,8 +8,9 @@ import pytest
 
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.seeds import permutation
-from mgd.host.data.datasets import default_format, split
+from mgd.host.data.datasets import default_format
 from mgd.host.data.generators import GENERATORS, LETTERS, letter_images
+from mgd.host.data.splits import split
 from mgd.host.task.task import Task
 
 HEAD = '[task]\nname = "mine"\n'
@@ -135,8 +136,9 @@ def test_split_needs_two_samples():
 
 def test_formats():
     assert default_format("digits", None, None, None) == (5, False, 10)
-    assert default_format("a.csv", None, None, None) == (8, True, 7)
-    assert default_format("a.csv", 8, False, None) == (8, False, 6)
+    assert default_format("a.csv", None, None, None) == (8, True, 8)
+    assert default_format("a.csv", 8, False, None) == (8, False, 7)
+    assert default_format("set/", None, None, None) == (8, False, 6)
     assert default_format("a.csv", 16, True, None) == (16, True, 0)
 
 
@@ -144,7 +146,8 @@ def test_formats():
 
 
 def test_csv_is_scaled_by_its_training_part(tmp_path):
-    task = csv_task(tmp_path, CSV)
+    minmax = 'test_fraction = 0.4\nscaling = "minmax"\nstratify = false'
+    task = csv_task(tmp_path, CSV, data=minmax)
     prepared = task.prepared
     train, test = task.datasets()
     assert prepared.class_names == ("cat", "dog")
@@ -235,7 +238,7 @@ def test_number_labels_sort_as_numbers(tmp_path):
         (CSV.replace("dog", "cat"), ["every label is 'cat'"]),
         (CSV.replace("0.25,12,7,dog", "0.25,12,7,emu"), ["line 5", "'emu'", "2 output nodes"]),
         (CSV.replace("a,b,c", "a,1,c"), ["line 1", "column 0", "a is no finite number"]),
-        ("0,0,0,a\n1e308,0,0,b\n-1e308,0,0,a\n" * 2, ["column 0", "too wide"]),
+        ("0,0,0,a\n1e308,0,0,b\n-1e308,0,0,a\n" * 9, ["column 0", "too wide"]),
     ],
 )
 def test_broken_csv_names_line_and_column(tmp_path, text, parts):
@@ -294,7 +297,8 @@ Y = np.array([0, 1, 0, 1, 0, 1])
 def test_npz_with_a_test_set(tmp_path):
     far = np.stack([X[0] + 100, X[1] - 100])
     np.savez(tmp_path / "t.npz", x=X, y=Y, x_test=far, y_test=Y[:2])
-    train, test = task_for(tmp_path, "t.npz", "[4, 2, 2]").datasets()
+    task = task_for(tmp_path, "t.npz", "[4, 2, 2]", 'scaling = "minmax"')
+    train, test = task.datasets()
     assert train.codes.shape == (6, 4)
     assert test.codes.shape == (2, 4)
     assert test.codes.tolist() == [[127] * 4, [-128] * 4], "limited to the training range"
@@ -306,22 +310,22 @@ def test_npz_with_a_test_set(tmp_path):
 def test_npz_without_one_is_split(tmp_path):
     np.savez(tmp_path / "t.npz", x=X, y=np.array(["a", "b"] * 3))
     task = task_for(tmp_path, "t.npz", "[4, 2, 2]")
-    assert [len(part) for part in task.datasets()] == [5, 1]
+    assert [len(part) for part in task.datasets()] == [4, 2], "of each class one"
     assert task.prepared.class_names == ("a", "b")
 
 
 def test_broken_npz(tmp_path):
     bad = X.copy()
     bad[3, 0, 1] = np.nan
-    assert "x row 3, column 1: nan" in npz_error(tmp_path, x=bad, y=Y)
+    assert "row 3, column 1: nan" in npz_error(tmp_path, x=bad, y=Y)
     assert "has no array 'y'" in npz_error(tmp_path, x=X)
     assert "pickled objects" in npz_error(tmp_path, x=X, y=np.array([{}] * 6, dtype=object))
     assert "x has 6 samples, y has 5" in npz_error(tmp_path, x=X, y=Y[:5])
-    assert "y has shape (6, 1)" in npz_error(tmp_path, x=X, y=Y[:, None])
+    assert "y has shape (6, 1, 1)" in npz_error(tmp_path, x=X, y=Y[:, None, None])
     assert "x is empty" in npz_error(tmp_path, x=X[:0], y=Y[:0])
     assert "belong together" in npz_error(tmp_path, x=X, y=Y, x_test=X)
     assert "label '7'" in npz_error(tmp_path, x=X, y=Y, x_test=X[:1], y_test=np.array([7]))
-    assert "y row 2: label '2'" in npz_error(tmp_path, x=X, y=np.array([0, 1, 2, 1, 0, 1]))
+    assert "row 2: label '2'" in npz_error(tmp_path, x=X, y=np.array([0, 1, 2, 1, 0, 1]))
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04cut short"])

@@ -299,3 +299,46 @@ def test_tasks_that_do_not_suit_the_set(folder, text, words):
         task(folder, text).datasets()
     assert all(word in str(error.value) for word in words), str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "renamed",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: name.replace("t10k", "test"),
+        lambda name: f"emnist-letters-{name.replace('t10k', 'test')}",
+        lambda name: name.replace("-ubyte", ".ubyte"),
+    ],
+)
+def test_names_that_published_sets_have(folder, renamed):
+    expected = task(folder).datasets()
+    for path in list(folder.iterdir()):
+        path.rename(folder / renamed(path.name))
+    for a, b in zip(expected, task(folder).datasets(), strict=True):
+        np.testing.assert_array_equal(a.codes, b.codes)
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_two_sets_in_a_folder_are_refused(folder):
+    for path in list(folder.iterdir()):
+        path.rename(folder / f"emnist-letters-{path.name}")
+    (folder / "emnist-digits-train-images-idx3-ubyte").write_bytes(b"")
+    with pytest.raises(UserError, match="are of two sets"):
+        task(folder).datasets()
+
+
+def test_a_packed_file_without_its_suffix(folder):
+    expected = task(folder).datasets()[0].codes
+    packed = folder / f"{idx.FILES['images']}.gz"
+    packed.rename(folder / idx.FILES["images"])
+    np.testing.assert_array_equal(task(folder).datasets()[0].codes, expected)
+
+
+def test_labels_from_one(folder, arrays):
+    """As EMNIST's letters have: three classes need three outputs, not four."""
+    for name in ("labels", "test labels"):
+        (folder / idx.FILES[name]).write_bytes(idx_bytes(arrays[name] + 1))
+    prepared = task(folder).prepared
+    assert prepared.class_names == ("1", "2", "3")
+    np.testing.assert_array_equal(np.unique(prepared.train.labels), [0, 1, 2])
+    assert any("labels begin with 1" in note for note in prepared.notes)

@@ -49,11 +49,17 @@ def test_run_json(result, tmp_path):
 def test_curve_csv(result, tmp_path):
     with (write_run(tmp_path / "run", result) / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["step", "train_cost", "test_accuracy", "test_cost", "clocks"]
+    assert list(rows[0]) == [
+        "step",
+        "train_cost",
+        "validation_accuracy",
+        "validation_cost",
+        "clocks",
+    ]
     assert [int(row["step"]) for row in rows] == [0, 100, 200, 300, 400]
     assert rows[0]["train_cost"] == ""
     assert float(rows[1]["train_cost"]) == 3.5
-    assert float(rows[1]["test_accuracy"]) == 0.25
+    assert float(rows[1]["validation_accuracy"]) == 0.25
     assert rows[4]["clocks"] == "2800"
 
 

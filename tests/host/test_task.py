@@ -224,3 +224,13 @@ def test_examples_are_commented_and_complete():
     text = (ROOT / "examples" / "digits.toml").read_text()
     assert set(tomllib.loads(text)) == {"task", "data", "network", "numbers", "training", "core"}
     assert text.count("#") > 20
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rate"), [(1, 8), (32, 8), (33, 9), (64, 9), (65, 10), (784, 12), (4000, 12)]
+)
+def test_rate_of_a_table_follows_its_inputs(tmp_path, inputs, rate):
+    text = XOR.replace('"xor"', '"a.csv"').replace("[2, 2, 1]", f"[{inputs}, 2, 1]")
+    for method, more in (("np", 0), ("wp", 4)):
+        task = Task.parse(text, "my.toml", tmp_path).with_overrides(method=method)
+        assert task.spec.settings.eta_exp == rate + more

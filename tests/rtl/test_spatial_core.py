@@ -24,7 +24,7 @@ from mgd.boards.simulated import board as simulated
 from mgd.boards.simulated.verilator import compiled
 from mgd.boards.tools import to_verilog
 from mgd.golden_model.errors import UserError
-from mgd.golden_model.network import Network
+from mgd.golden_model.network import ACT_MAX, ACT_MIN, Network
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.host.link.board_link import RefusedError
@@ -66,6 +66,7 @@ CLASSES = {
     "accumulators": True,
     "tau_theta_max": 7,
 }
+TARGETS = {"layers": (3, 3, 2), "output": "identity", "targets": "value", "sample_bits": 12}
 BITS = {"layers": (5, 3, 2), "cost": "cross_entropy", "sample_bits": 1}
 SIGNED = {"layers": (2, 3, 1), "sample_bits": 3, "sample_signed": True, "weight_bits": 12}
 OWN = -1
@@ -83,6 +84,7 @@ CASES: dict[str, tuple[dict, dict]] = {
         DEEP, {"method": "np", "difference": "antithetic", "eta_exp": 5, "input_shift": 12}
     ),
     "classes": (CLASSES, {"method": "np", "difference": "forward", **RESIDUAL}),
+    "targets": (TARGETS, {"method": "np", "difference": "antithetic", "eta_exp": 5}),
     "single_layer": (
         SINGLE, {"method": "wp", "difference": "forward", "eta_exp": 1, "input_shift": 14}
     ),
@@ -167,6 +169,8 @@ def board(config: SpatialConfig) -> Iterator[BoardSession]:
 def data(network: Network, random: np.random.Generator) -> tuple[Samples, Samples]:
     def samples(count: int) -> Samples:
         codes = random.integers(network.code_min, network.code_max + 1, (count, network.layers[0]))
+        if network.regression:
+            return Samples(codes, random.integers(ACT_MIN, ACT_MAX + 1, (count, network.outputs)))
         return Samples(codes, random.integers(0, network.classes, count))
 
     return samples(TRAIN), samples(TEST)

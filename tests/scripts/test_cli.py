@@ -80,7 +80,8 @@ def test_train_writes_a_run_folder(here):
     assert result.exit_code == 0, result.output
     values = json.loads((here / "out" / "run.json").read_text())
     assert (values["task"], values["seed"], values["steps"]) == ("mine", 4, 40)
-    assert "backend golden" in result.output.splitlines()[0]
+    (first, *_) = [n for n in result.output.splitlines() if not n.startswith("note: ")]
+    assert "backend golden" in first
     summary = result.output[result.output.index("mine (2-3-2) on") :]
     for part in ("backend golden", "100.00 %", "40, no target", "7.0 per step", "out"):
         assert part in summary

@@ -27,6 +27,9 @@ class FakeSession(Session):
         self.calls.append("load_samples")
         self.loaded = (train, test)
 
+    def add_samples(self, name, samples) -> None:
+        self.calls.append(f"add_samples {name}")
+
     def write_weights(self, weights) -> None:
         self.calls.append("write_weights")
         self.weights = [np.array(w) for w in weights]

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.units.costs import label_shape
 
 
 class SampleBuffers(wiring.Component):
@@ -22,7 +23,7 @@ class SampleBuffers(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig) -> None:
-        label = range(config.network.classes)
+        label = label_shape(config.network)
         super().__init__(
             {
                 "train": In(1),

@@ -28,7 +28,7 @@ from mgd.rtl.interface import (
 )
 from mgd.rtl.lib.counter import accumulated
 from mgd.rtl.lib.delay import delayed
-from mgd.rtl.units.costs import result_layout
+from mgd.rtl.units.costs import is_correct, label_shape, result_layout
 
 
 def with_wiring(m: Module, settings, config: CoreConfig):
@@ -87,8 +87,8 @@ class StepControl(wiring.Component):
                 "loading": In(1),
                 "loaded": In(1),
                 "sample_consumed": Out(1),
-                "next_label": In(range(net.classes)),
-                "label": Out(range(net.classes)),
+                "next_label": In(label_shape(net)),
+                "label": Out(label_shape(net)),
                 # sweep
                 "sweep": Out(1),
                 "sweeping": In(1),
@@ -178,7 +178,9 @@ class StepControl(wiring.Component):
             self.evaluation.valid.eq(r.awaits_result & self.cost.valid),
             self.evaluation.payload.cost.eq(result.cost),
             self.evaluation.payload.category.eq(result.category),
-            self.evaluation.payload.correct.eq(result.category == self.label),
+            self.evaluation.payload.correct.eq(
+                is_correct(self.config.network, result.category, self.label)
+            ),
             self.command.ready.eq(~self.busy),
             # `in_step` is the state STEP by itself, in a register: the rest of this comes late.
             r.starts.eq(r.in_step & ~layers.more & self._may_begin(r)),

@@ -10,7 +10,15 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from mgd.golden_model.network import Network
-from mgd.rtl.units.costs.base import RESULT_IN, Cost, ParallelCost, result_layout, value_bits
+from mgd.rtl.units.costs.base import (
+    RESULT_IN,
+    Cost,
+    ParallelCost,
+    is_correct,
+    label_shape,
+    result_layout,
+    value_bits,
+)
 
 __all__ = [
     "RESULT_IN",
@@ -19,6 +27,8 @@ __all__ = [
     "ParallelCost",
     "cost_kind",
     "cost_unit",
+    "is_correct",
+    "label_shape",
     "parallel_cost",
     "parallel_kind",
     "result_layout",

@@ -20,6 +20,17 @@ RESULT_IN = 3
 """Clocks from `result_in_3` to the result."""
 
 
+def label_shape(network: Network) -> Shape | range:
+    """A sample's label; the targets of all outputs side by side, the first in the lowest bits,
+    where it has these instead."""
+    return unsigned(network.label_bits) if network.regression else range(network.classes)
+
+
+def is_correct(network: Network, category, label):
+    """Whether a class is the label.  Of samples with target values none is correct."""
+    return Const(0, 1) if network.regression else category == label
+
+
 def result_layout(network: Network, cost: Shape | None = None) -> data.StructLayout:
     """cost: 2^-cost_frac units, of the given shape or of an exact cost's; category: the class;
     second: it is the second pass's."""
@@ -66,7 +77,7 @@ class Cost(Unit):
         bits = network.pre_bits if network.reads_sums else ACT_BITS
         super().__init__(
             {
-                "label": In(range(network.classes)),
+                "label": In(label_shape(network)),
                 "i": In(
                     stream.Signature(
                         data.StructLayout(
@@ -184,7 +195,7 @@ class ParallelCost(Unit):
         super().__init__(
             {
                 "values": In(data.ArrayLayout(signed(value_bits(network)), network.outputs)),
-                "label": In(range(network.classes)),
+                "label": In(label_shape(network)),
                 "cost": Out(unsigned(network.cost_bits)),
                 "category": Out(range(network.classes)),
             }

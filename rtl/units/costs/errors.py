@@ -34,10 +34,17 @@ class Term:
         return (network.outputs << cls.TERM_BITS).bit_length()
 
 
-def target(network: Network, is_label):
-    """T of an output node."""
+def target(network: Network, label, node):
+    """T of output number `node`, a signal or a number.
+
+    Target values stand side by side in `label`; they are stable as long as a label is.
+    """
+    if network.regression:
+        if network.outputs == 1:
+            return label.as_signed()
+        return label.word_select(node, ACT_BITS).as_signed()
     return Mux(
-        is_label,
+        label == (1 if network.outputs == 1 else node),
         Const(network.target_high, signed(ACT_BITS)),
         Const(network.target_low, signed(ACT_BITS)),
     )
@@ -50,7 +57,7 @@ class ErrorSum(Term, StreamedCost):
 
     def cost_of(self, m: Module, enable, stages):
         net, p = self.network, self.i.payload
-        expected = target(net, self.label == (1 if net.outputs == 1 else p.node))
+        expected = target(net, self.label, p.node)
         error, difference = Signal(signed(ERROR_BITS)), Signal(signed(ERROR_BITS))
         m.d.comb += difference.eq(p.value - expected)
         term = self.term(m, error, difference, dsp=self.dsp, enable=enable)
@@ -81,7 +88,7 @@ class ParallelErrorSum(Term, ParallelCost):
         values = [self.values[k] for k in range(net.outputs)]
         terms = []
         for k, value in enumerate(values):
-            expected = target(net, self.label == (k + (net.outputs == 1)))
+            expected = target(net, self.label, k)
             difference = Signal(signed(ERROR_BITS), name=f"difference_{k}")
             error = Signal.like(difference, name=f"error_{k}", reset_less=True)
             m.d.comb += difference.eq(value - expected)
