@@ -96,7 +96,7 @@ class Settings:
     update_delay: int = declare(0, Whole(0, DELAY_MAX), CORE, later=True, per_method=False)
     """Steps that begin before a step's update is made, as in a pipeline that is never emptied for
     one; 0: none.  With antithetic and stochastic only."""
-    accumulate: str = declare("weights", Choice(ACCUMULATE), MODEL, later=True)
+    accumulate: str = declare("weights", Choice(ACCUMULATE), BUILD, later=True)
     """weights: over tau_theta steps, each weight sums up its update terms.  nodes: each node sums
     up ΔC·s_i while the sample stays, and a change is one outer product with the node's inputs; node
     perturbation only, tau_x a multiple of tau_theta."""

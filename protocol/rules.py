@@ -44,6 +44,7 @@ FOLDED_ONLY = {
     "difference": "it has no filter for its costs",
     "momentum_exp": "its synapses take all that their accumulators have",
     "decay_exp": "its synapses take all that their accumulators have",
+    "accumulate": "each of its synapses has an update term of its own",
 }
 """Build options that a spatial core does not support, and why."""
 
@@ -59,6 +60,21 @@ OPTIONS = (
         "perturbation = {s.perturbation!r} with scope = 'layer': a core numbers the quantities of "
         "all layers in one",
         "use scope = 'network' or perturbation = 'random'",
+    ),
+    *(
+        Rule(
+            f"node-sums-{name.replace('_', '-')}-in-gates",
+            lambda s, name=name, plain=plain: (
+                s.by_node and getattr(s, name) != plain and {"value": as_toml(getattr(s, name))}
+            ),
+            f"{name} = {{value}} with accumulate = 'nodes': {why}",
+            f"use {name} = {as_toml(plain)}, accumulate = 'weights' or --backend golden",
+        )
+        for name, plain, why in (
+            ("perturbation", "random", "the lanes keep a sign for each node, and no other value"),
+            ("scope", "network", "the lanes add one delta cost per step to their nodes' sums"),
+            ("skip_zeros", False, "the sweep that changes weights goes by all inputs"),
+        )
     ),
 )
 
@@ -168,6 +184,12 @@ FOLDED = (
         "perturbation = {c.variant.perturbation!r} on a core without accumulators: its values are "
         "parts of a sign, which whole weight units do not have",
         "set accumulators = true in the task's [core] section",
+    ),
+    Rule(
+        "node-sums-beside-accumulators",
+        lambda c: c.variant.by_node and c.network.accumulators,
+        "accumulate = 'nodes' on a core with accumulators: its weights have none",
+        "set accumulators = false in the task's [core] section",
     ),
     _without_accumulators("momentum_exp"),
     _without_accumulators("decay_exp"),

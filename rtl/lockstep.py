@@ -208,6 +208,8 @@ class Lockstep:
         self._later = parts
         self._passes, self._delta = self._later.pop(0)
         to_lanes = self.config.to_lanes
+        if self.config.variant.by_node and not record.updated:
+            return
         self._expected.append(
             _Expected(
                 record.number,

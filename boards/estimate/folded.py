@@ -56,7 +56,10 @@ class FoldedResources(CoreResources[CoreConfig]):
         config = replace(
             config,
             shared_dsps=min(max(device.dsps - config.lanes, 0), 4),
-            mac16=family.mac16 and config.network.weight_bits <= OPERAND_BITS,
+            # There the products of an outer sweep do not leave the block.
+            mac16=family.mac16
+            and config.network.weight_bits <= OPERAND_BITS
+            and not config.variant.by_node,
             memory_register=family.memory_register,
             table_memory=False,
         )

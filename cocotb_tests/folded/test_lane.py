@@ -1,4 +1,5 @@
-"""rtl.folded.lane against golden_model.update.memory.WeightMemory and golden_model.forward."""
+"""rtl.folded.lanes.lane against golden_model.update.memory.WeightMemory and
+golden_model.forward."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from mgd.golden_model.update.memory import WeightMemory
 from mgd.golden_model.update.rule import LayerStep
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import SUM_CONTROL, Lane
+from mgd.rtl.folded.lanes.lane import SUM_CONTROL, Lane
 from mgd.rtl.interface import packed_fields
 
 INPUTS = 11

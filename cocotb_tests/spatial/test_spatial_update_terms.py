@@ -14,7 +14,7 @@ from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array, signed_array, spread
-from mgd.golden_model.formats import saturate, stochastic_round
+from mgd.golden_model.formats import saturate
 from mgd.golden_model.network import (
     ACT_BITS,
     ACT_FRAC,
@@ -129,7 +129,7 @@ async def update_terms(dut, name: str) -> None:
                 if valid:
                     factors = x if config.nodes else [ONE]
                     wanted = [
-                        int(stochastic_round(delta * f, drop, byte, ROUND_BITS)) << places
+                        int(UpdateTerms.model(delta * f, drop, byte, ROUND_BITS)) << places
                         for f in factors
                     ]
                     steps += 1

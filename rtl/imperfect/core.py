@@ -8,9 +8,9 @@ from amaranth.lib.wiring import In, Out, connect
 
 from mgd.golden_model.imperfections import Imperfections
 from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.folded.control.step_control import StepControl
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.folded.options import token_is_trained
-from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.folded.units import Units
 from mgd.rtl.imperfect.config import ImperfectConfig
 from mgd.rtl.imperfect.costs import LimitedStepControl, measured

@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 from mgd.rtl.imperfect.config import ImperfectConfig
 from mgd.rtl.imperfect.limit import limited
 from mgd.rtl.imperfect.stuck import broken_bits

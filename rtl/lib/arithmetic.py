@@ -12,6 +12,7 @@ def as_signed(value):
 
 def add_or_subtract(a, b, subtract):
     """a − b where `subtract` is 1, else a + b; signed, one bit wider than the wider operand."""
+    # a − b is a + ~b + 1.
     b = as_signed(b)
     return add_with_carry(a, Mux(subtract, ~b, b).as_signed(), subtract)
 
@@ -34,6 +35,7 @@ def saturated(value, bits: int):
     """
     if len(value) <= bits:
         return value, 0
+    # The sign of the result and all bits above it are equal where the value fits.
     above = value[bits - 1 :]
     overflow = above.any() & ~above.all()
     low = Cat((~value[-1]).replicate(bits - 1), value[-1])

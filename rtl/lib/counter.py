@@ -23,6 +23,7 @@ def accumulated(m: Module, bits: int, added, *, enable=1, clear=0, reset_less: b
         m.d.sync += low.eq(total)
     if bits <= PART_BITS:
         return low
+    # `high` is a clock behind `low`: in the clock between the number is 2^PART_BITS too low.
     high, carry = (Signal(n, reset_less=reset_less) for n in (bits - PART_BITS, 1))
     m.d.sync += carry.eq(Mux(clear, 0, enable & total[PART_BITS]))
     with m.If(clear):

@@ -33,6 +33,7 @@ class SerialCRC32(Unit):
     def elaborate(self, platform) -> Module:
         m = Module()
         feedback = Signal()
+        # The low bit is sent first, so state[0] is the highest power, which the division takes out.
         m.d.comb += feedback.eq(self.state[0] ^ self.bit)
         with m.If(self.start):
             m.d.sync += self.state.eq(self.state.init)

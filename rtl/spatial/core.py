@@ -76,6 +76,8 @@ class SpatialCore(wiring.Component):
         m = Module()
         cfg, net, at = self.config, self.config.network, self.timing
         s = with_constants(m, self.settings, cfg.constants) if cfg.fixed else self.settings
+        # The last registers that a token reaches are those of the counters, behind a tree that adds
+        # up a bit for every weight.
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
         # The other layers are neither perturbed nor changed: synthesis removes the logic for both.
@@ -92,6 +94,7 @@ class SpatialCore(wiring.Component):
 
         # Forward: from layer to layer, then all passes' costs, then their difference.
         scale = Signal(range(net.grid_frac + 1))
+        # The setting changes only while the core is idle, so a register costs no clock.
         domain = m.d.comb if "delta_exp" in cfg.constants else m.d.sync
         domain += scale.eq(net.grid_frac - s.delta_exp)
         codes = layers[0].codes.as_value()
@@ -280,6 +283,8 @@ class SpatialCore(wiring.Component):
         at = self.timing
         trains = []
         for k, layer in enumerate(layers):
+            # Activations of evaluated samples are not counted.  `clipped` needs no mark: it is high
+            # only behind a change.
             counts = token("step", at.inputs[k + 1]) | token("baseline", at.inputs[k + 1])
             trains.append(layer.saturated & counts.replicate(len(layer.saturated)))
         for bits, counter in (

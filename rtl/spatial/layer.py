@@ -109,6 +109,8 @@ class Layer(Unit):
                     self.config.network, 1, dsp=self.config.table_dsp, position_register=True
                 )
                 m.submodules[f"activation_{node}_{k}"] = unit
+                # Nothing waits in this core: the unit's pipeline moves in every clock, also where
+                # no pass is in it, and its readers know the clock.
                 m.d.comb += [
                     unit.i.valid.eq(1),
                     unit.i.payload.value.eq(sums.z[k]),

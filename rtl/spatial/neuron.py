@@ -110,6 +110,8 @@ class Synapses(Unit):
         capture_next = copy(changes, "capture_next") if accumulates else changes
         synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
         for k, synapse in enumerate(synapses):
+            # Behind `change` of this neuron: `here` a clock, `changed` two, `captures` and `empty`
+            # three with accumulators, else two.
             if k % GROUP == 0:
                 # Every bit of every synapse takes these: too many for one register.
                 turn, here = copy(turns, f"turn_{k}"), copy(change, f"change_{k}")

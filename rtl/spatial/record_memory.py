@@ -105,6 +105,7 @@ class RecordMemory(Unit):
         reading, training = Signal(), Signal()
         fetches, arrives, consumed = Signal(), Signal(), Signal()
         free, filled = Signal(BUFFERED), Signal(BUFFERED)
+        # A bit for each record on its way out of the memory, the oldest one highest.
         in_flight = Signal(self.latency)
         m.d.comb += [
             fetches.eq(reading & free[0]),
@@ -129,6 +130,8 @@ class RecordMemory(Unit):
             self.record.valid.eq(filled[0]),
             self.record.payload.eq(Array(slots)[get]),
         ]
+        # in_flight goes to 0 too: what was fetched for the stream before is not taken when it
+        # arrives.
         with m.If(self.begin | self.stop):
             m.d.sync += [
                 reading.eq(self.begin),

@@ -48,6 +48,7 @@ class SignWindow(Unit):
 
     def elaborate(self, platform):
         m = Module()
+        # No reset: all bits are loaded before the first draw.
         window = Signal(STATE_BITS, reset_less=True)
         bits = sequence_bits(m, window, STATE_BITS + self.leap)
         with m.If(self.load):
@@ -90,8 +91,12 @@ class WindowLoader(Unit):
             Signal(STATE_BITS, name=name, reset_less=True) for name in ("window", "next_window")
         )
         count = Signal(range(STATE_BITS))
+        # One bit is high, that of the neuron whose window leaves.  Behind the last one it is
+        # shifted out, and `busy` falls.
         target = Signal(self.neurons + 1)
         (feedback,) = sequence_bits(m, window, STATE_BITS + 1)[STATE_BITS:]
+        # The first bit of a window that is spacing() positions ahead; as this one moves on by a
+        # bit, so does that one.
         leap = mask(spacing(self.neurons))
         ahead = Cat(*(window[k] for k in range(STATE_BITS) if leap >> k & 1)).xor()
         collected = Cat(next_window[1:], ahead)

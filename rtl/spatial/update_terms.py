@@ -104,11 +104,14 @@ class UpdateTerms(Unit):
         m = Module()
         cfg, net = self.config, self.config.network
         shift, align = Signal(signed(7)), Signal(range(max(cfg.align_max, 1) + 1))
+        # Settings change only while the core is idle, so a register costs no clock.
         m.d.sync += shift.eq(update_shift(net, self.eta_exp, self.delta_exp))
         if net.accumulators and cfg.align_max:
             m.d.comb += align.eq(cfg.shift_high - shift)
+        # `update` of a product comes latency − 1 clocks behind its x, and x one before delta_cost.
         valid = delayed(m, self.valid, self.random_after(cfg))
         rate = tuple(pair for pair in cfg.fixed if pair[0] in ("delta_exp", "eta_exp"))
+        # Of this core of one lane only the broadcast is built.
         products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0, fixed=rate)
         for k in range(self.count):
             if self.is_direct(cfg):

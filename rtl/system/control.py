@@ -123,6 +123,7 @@ class Control(wiring.Component):
             request.data.eq(Cat(bus.write_data, high)),
         ]
         # Address ─► where it leads ─► whether it is granted ─► one access ─► acknowledge.
+        # A command that the core has not taken counts, so that no access slips in before it.
         busy = status.busy | self.command.valid
         access = self._look_up(m)
         write_register = self._access(m, access, busy, high)
@@ -217,6 +218,8 @@ class Control(wiring.Component):
                     m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
             with m.State("ANSWER"):
                 m.d.comb += [write_register.eq(to_register), self.sample_write.eq(to_samples)]
+                # The upper bits wait here for the word of the lower ones, whose write takes both to
+                # the core.
                 with m.If(granted & access.writes_high):
                     m.d.sync += high.eq(bus.write_data)
                 with m.If(~self.sample_write | self.sample_ready):

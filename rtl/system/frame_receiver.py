@@ -78,6 +78,8 @@ class FrameReceiver(wiring.Component):
             wrong.eq(0),
             flag.eq(self.i.payload == FLAG),
             escape.eq(self.i.payload == ESCAPE),
+            # A clock behind the CRC, as `known` is behind its byte: when a flag is taken it is that
+            # of all bytes before it.
             right.eq(crc.state == RESIDUE),
             known.eq(self.i.valid & ~self.i.ready),
         ]
@@ -99,8 +101,10 @@ class FrameReceiver(wiring.Component):
                     m.d.sync += bit.eq(bit + 1)
                     with m.If(bit == 7):
                         m.d.sync += [escaped.eq(0), count.eq(count + 1)]
+                        # FRAME_MIN bytes are there with this one, and the next place is 0.
                         with m.If(count == FRAME_MAX - 1):
                             m.d.sync += long_enough.eq(1)
+                        # This byte is one more than FRAME_MAX: it takes the place of the first.
                         with m.If(long_enough & (count == count.init)):
                             m.d.sync += too_long.eq(1)
 

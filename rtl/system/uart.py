@@ -89,6 +89,7 @@ class UARTTransmitter(wiring.Component):
             m.d.sync += [
                 ready.eq(0),
                 self.tx.eq(0),
+                # Behind the start bit, which `tx` takes now: eight data bits and the stop bit.
                 bits.eq(Cat(self.i.payload, 1)),
                 left.eq(10),
                 *timer.next_bit(),
@@ -144,6 +145,7 @@ class UARTReceiver(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"), m.If(~rx):
+                # To the middle of the start bit; from there whole bits lead from middle to middle.
                 m.d.sync += timer.wait(self._half)
                 m.next = "START"
             with m.State("START"), m.If(timer.count == 0):

@@ -169,6 +169,7 @@ class Activation(Unit):
         if self.position_register:
             asked, output, position = self._delay(m, enable, (asked, output, position))
         if self.shared_tables:
+            # The tables answer TABLE_LATENCY clocks later; the register behind them is this unit's.
             m.d.comb += [self.table_asked.eq(asked), self.table_position.eq(position)]
             found = self.table_value
         else:

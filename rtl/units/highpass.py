@@ -53,12 +53,15 @@ class HighPass(Unit):
         # distance less that part, whose inverse and carry are added.
         part, rounds = distance[self.exp :].as_signed(), distance[self.exp - 1]
         moved = delayed(m, self.valid, 1)
+        # A cost enters in clock 0; its distance is there in clock 1, the average and H in clock 2,
+        # in which `done` is high and the next cost finds the new average.
         m.d.comb += self.done.eq(delayed(m, moved, 1))
         with m.If(moved):
             m.d.sync += average.eq(add_with_carry(as_signed(average), part, rounds))
         m.d.sync += high.eq(add_with_carry(distance, ~part, ~rounds))
         with m.If(self.valid):
             m.d.sync += [begun.eq(1), distance.eq(cost - average)]
+            # With a distance of 0 the average stays in the next clock, and H is 0.
             with m.If(~begun):
                 m.d.sync += [average.eq(cost), distance.eq(0)]
         with m.If(self.restart):

@@ -24,10 +24,10 @@ from mgd.host.task.task import Task
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector, tag_layout
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.loop_engine import LoopEngine
+from mgd.rtl.folded.control.step_control import StepControl
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.program.loop_engine import LoopEngine
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.memory.samples import SampleMemory
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link

@@ -33,7 +33,7 @@ from mgd.host.task.task import Task
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks
 from mgd.scripts.bench.boards import case_of
 from mgd.scripts.bench.fit import CASES, Case, fitted, placed, synthesised
 from mgd.scripts.cli import main

@@ -14,8 +14,8 @@ from amaranth.back import rtlil
 from mgd.golden_model.network import Network
 from mgd.host.task.task import Task
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.program.step_clocks import step_clocks
 from mgd.scripts.cli import COMMANDS
 from tests.support.paths import ROOT
 

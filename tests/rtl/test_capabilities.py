@@ -35,13 +35,13 @@ eval_every = 20
 """
 KEYS = [
     ('optimizer = "adam"', "optimizer = 'adam'"),
-    ('accumulate = "nodes"', "accumulate = 'nodes'"),
 ]
 BUILT = [
     ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
     ("decay_exp = 10", "decay_exp = 10"),
     ('difference = "highpass"', "difference = 'highpass'"),
     ("skip_zeros = true", "skip_zeros = true"),
+    ('accumulate = "nodes"', "accumulate = 'nodes'"),
 ]
 """What a folded core can be built for."""
 COMMANDS = [

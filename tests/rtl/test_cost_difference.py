@@ -1,4 +1,4 @@
-"""rtl.folded.cost_difference: D of random costs, and of both ends of their range."""
+"""rtl.folded.control.cost_difference: D of random costs, and of both ends of their range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.settings import Settings
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.cost_difference import ContinuousDifference, CostDifference, difference_kind
+from mgd.rtl.folded.control.cost_difference import (
+    ContinuousDifference,
+    CostDifference,
+    difference_kind,
+)
 from tests.support.unit_bench import pulse, simulate
 
 NETWORK = Network((2, 3, 2), cost_frac=8)

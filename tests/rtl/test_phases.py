@@ -1,4 +1,4 @@
-"""rtl.folded.phases against the step's number modulo each time constant."""
+"""rtl.folded.control.phases against the step's number modulo each time constant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amaranth.hdl import Const
 
 from mgd.golden_model.network import Network
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.phases import Phases
+from mgd.rtl.folded.control.phases import Phases
 from tests.support.unit_bench import pulse, simulate
 
 STEPS = 60

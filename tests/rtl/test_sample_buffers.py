@@ -1,4 +1,4 @@
-"""rtl.folded.sample_buffers: which sample each buffer holds, and where it must be."""
+"""rtl.folded.control.sample_buffers: which sample each buffer holds, and where it must be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 from mgd.golden_model.network import Network
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.sample_buffers import SampleBuffers
+from mgd.rtl.folded.control.sample_buffers import SampleBuffers
 from tests.support.unit_bench import pulse, simulate
 
 CONFIG = CoreConfig(Network((2, 3, 4)), 1)

@@ -1,4 +1,4 @@
-"""rtl.folded.saturation_counters against counts in Python."""
+"""rtl.folded.control.saturation_counters against counts in Python."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mgd.rtl.folded.saturation_counters import SaturationCounters
+from mgd.rtl.folded.control.saturation_counters import SaturationCounters
 from tests.support.unit_bench import pulse, simulate
 
 CLOCKS = 200

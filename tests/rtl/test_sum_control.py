@@ -1,4 +1,4 @@
-"""rtl.folded.sum_control: each signal against the token of so many clocks ago."""
+"""rtl.folded.lanes.sum_control: each signal against the token of so many clocks ago."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from mgd.golden_model.network import Network
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.sum_control import SumControl
-from mgd.rtl.folded.token_timing import TokenTiming
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.lanes.sum_control import SumControl
+from mgd.rtl.folded.program.token_timing import TokenTiming
 from tests.support.unit_bench import pulse, simulate
 
 CLOCKS = 150
@@ -27,7 +27,7 @@ CONFIGS = {
 def test_tokens(name):
     config, draw = CONFIGS[name], random.Random(name)
     unit, at = SumControl(config), TokenTiming.of(config)
-    # rtl.folded.lane counts from the token's address.
+    # rtl.folded.lanes.lane counts from the token's address.
     signs = at.address + Lane.latency_of(config) + config.operand_clocks
     products = signs + 1
     expected: defaultdict[int, dict[str, int]] = defaultdict(dict)

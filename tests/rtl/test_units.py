@@ -13,10 +13,14 @@ from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from mgd import rtl
+from mgd.golden_model.costs import KINDS as COSTS
+from mgd.golden_model.perturbations import PERTURBATIONS as GOLDEN_FAMILIES
 from mgd.host.task.task import Task
 from mgd.protocol.registers import SPATIAL
 from mgd.rtl.core_kinds import config_for, gateware_of
+from mgd.rtl.folded.perturbations import FAMILIES
 from mgd.rtl.lib.unit import Unit
+from mgd.rtl.units.costs import UNITS
 
 CORE = "a whole core: golden_model.trainer.Trainer; its clocks are those of its timing"
 CONTROL = "decides when, not what: its requests are answered as their receivers are ready"
@@ -39,6 +43,7 @@ WITHOUT = {
     "SumControl": CONTROL,
     "Phases": CONTROL,
     "SampleBuffers": CONTROL,
+    "NodeSums": "walks the lanes' sums: addresses, no numbers",
     "NonzeroInputs": CONTROL,
     "WeightAccess": CONTROL,
     "SaturationCounters": "counts for a report",
@@ -96,6 +101,13 @@ def test_models_are_of_the_golden_model():
         if declares(kind) and kind.model.__module__.startswith("mgd.golden_model.")
     }
     assert elsewhere == {"SerialCRC32", "Total"}
+
+
+def test_variants_have_the_model_of_their_name():
+    for name, units in UNITS.items():
+        assert [unit.model for unit in units] == [COSTS[name].exact] * 2, name
+    for name, family in FAMILIES.items():
+        assert family.model is GOLDEN_FAMILIES[name], name
 
 
 def made_by(task: Task) -> Iterator[Unit]:

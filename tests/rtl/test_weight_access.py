@@ -1,4 +1,4 @@
-"""rtl.folded.weight_access, with lanes in Python: a weight each, and an accumulator."""
+"""rtl.folded.lanes.weight_access, with lanes in Python: a weight each, and an accumulator."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mgd.golden_model.network import ACT_FRAC, Network
 from mgd.golden_model.settings import Settings
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.sum_control import SumControl
-from mgd.rtl.folded.weight_access import WeightAccess
+from mgd.rtl.folded.lanes.sum_control import SumControl
+from mgd.rtl.folded.lanes.weight_access import WeightAccess
 from tests.support.unit_bench import simulate
 
 LANES = 3

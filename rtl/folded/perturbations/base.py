@@ -66,6 +66,7 @@ class Family(Unit):
         trained = self.config.variant.layers(self.config.network)
         flags = [Const(group["layer"] in trained, 1) for group in self.config.group_table]
         counted = Array(flags)[self.group]
+        # Only the token's group decides, so the flag waits for the signs.
         for port, latency in (
             (self.active, self.signs_latency),
             (self.previous_active, self.latency),

@@ -56,6 +56,7 @@ class Sequential(Family):
             counted.eq(Array(flags)[self.group]),
             layer.eq(self._table([group["layer"] for group in cfg.group_table], len(layer))),
         ]
+        # Of lane 0; a lane's own is so many neurons further.
         token = first + Mux(self.nodes, 0, self.input)
         nodes = delayed(m, self.nodes, 1)
         fan_ins = Array([Const(n + 1) for n in cfg.network.layers[:-1]])

@@ -152,6 +152,7 @@ class StreamedCost(Cost):
         m.d.comb += [
             current.valid.eq(transfer),
             current.first.eq(p.node == 0),
+            # Only with a transfer: an output that waits must not end its pass twice.
             current.ends.eq(transfer & p.last),
             current.category.eq(category),
             current.second.eq(p.second),
@@ -226,6 +227,8 @@ def largest(m: Module, values):
             value = Signal(pair[0][0].shape(), name="highest")
             number = Signal(range(len(values)), name="category")
             (first, number_first), (second, number_second) = pair[0], pair[-1]
+            # An odd one out has a register too, so that all of a level are of the same clock.  A
+            # later one must be larger, not equal: the lowest number stays.
             later = first < second if len(pair) == 2 else Const(0)
             m.d.sync += [
                 value.eq(Mux(later, second, first)),

@@ -60,6 +60,8 @@ class ErrorSum(Term, StreamedCost):
                 error.eq(difference),
                 cost.eq(rescaled(total, self.TERM_FRAC, net.cost_frac)),
             ]
+            # A term is 2 clocks behind its output.  The first one begins a new sum, so that passes
+            # need no clock between them.
             with m.If(stages[2].valid):
                 m.d.sync += total.eq(Mux(stages[2].first, 0, total) + term)
         return cost
@@ -88,6 +90,7 @@ class ParallelErrorSum(Term, ParallelCost):
         total = add_tree(m, terms, self.total_bits(net) + 1)
         cost = Signal.like(self.cost)
         m.d.sync += cost.eq(rescaled(total, self.TERM_FRAC, net.cost_frac))
+        # With many outputs the class is found later than the cost, which then waits for it.
         m.d.comb += self.cost.eq(delayed(m, cost, self.latency - 3 - tree_latency(net.outputs)))
         self._category(m, values)
         return m

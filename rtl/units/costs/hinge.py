@@ -37,10 +37,12 @@ class Hinge(StreamedCost):
             m.d.sync += [
                 value.eq(p.value),
                 of_label.eq(self.label == (1 if net.outputs == 1 else p.node)),
+                # The others begin with output 0, or with 1 where 0 is the label's.
                 first_other.eq(p.node == (self.label == 0)),
                 excess.eq(margin(net, other, at_label)),
                 cost.eq(positive(net, excess)),
             ]
+            # `value`, of_label and first_other are of the output of a clock ago.
             with m.If(stages[1].valid):
                 if net.outputs == 1:
                     # The other class's output is 0.
@@ -77,6 +79,7 @@ class ParallelHinge(ParallelCost):
             m.d.comb += at_label.eq(Mux(self.label == 1, values[0], 0))
         else:
             least = Const(-(1 << (bits - 1)), signed(bits))
+            # The label's own output must not be the largest other: it counts as the least there is.
             others = [Mux(self.label == k, least, value) for k, value in enumerate(values)]
             other, _, clocks = largest(m, others)
             m.d.comb += at_label.eq(Array(values)[self.label])

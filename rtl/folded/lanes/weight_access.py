@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_FRAC
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.sum_control import SumControl
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.lanes.sum_control import SumControl
 from mgd.rtl.interface import weight_request_layout, weight_shape
 
 PHASE_BITS = 3
@@ -18,7 +18,7 @@ PHASE_BITS = 3
 
 class WeightAccess(wiring.Component):
     """Answers `request` on `reply` while the core is not `busy`; the addresses of
-    rtl.folded.update_control are then the request's word.
+    rtl.folded.lanes.update_control are then the request's word.
 
     A command waits for the end of an access (`access` is high), and goes before one that has not
     begun (`command_waits`).

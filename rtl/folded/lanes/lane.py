@@ -17,7 +17,12 @@ from amaranth.lib.wiring import In, Out
 from mgd.golden_model.network import ACT_BITS, SHIFT_MIN
 from mgd.golden_model.update.memory import WeightMemory
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.update_rule import applied_change, decay_clocks, decayed, remaining_gradient
+from mgd.rtl.folded.lanes.update_rule import (
+    applied_change,
+    decay_clocks,
+    decayed,
+    remaining_gradient,
+)
 from mgd.rtl.lib.arithmetic import add_or_subtract, add_with_carry, saturated, saturated_register
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.mac16 import accumulated
@@ -138,7 +143,7 @@ class Lane(Unit):
             change, weight = self._accumulate(m, weight)
             moved = self._moved(weight, change, Const(1))
         else:
-            moved = self._moved(weight, self.update_term, ~self.previous_sign)
+            moved = self._moved(weight, *self._change())
             if cfg.memory_register:
                 # The term comes to all lanes from far away: limiting the sum has its own clock.
                 moved = delayed(m, moved, 1)
@@ -182,7 +187,7 @@ class Lane(Unit):
         else:
             # One register after the product, so that Yosys may take it into the DSP block (two
             # make iCE40 synthesis fail silently).
-            product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
+            product = Signal(signed(len(seen) + ACT_BITS), reset_less=True)
             total = Signal(signed(net.acc_bits), reset_less=True)
             operands = [seen, self.x]
             if later:
@@ -190,19 +195,33 @@ class Lane(Unit):
                 operands = [Signal.like(value, reset_less=True) for value in operands]
                 m.d.sync += [operands[0].eq(seen), operands[1].eq(self.x)]
             m.d.sync += product.eq(operands[0] * operands[1])
+            self._multiplied(m, product)
             with m.If(self.products.empty):
                 m.d.sync += total.eq(cfg.sum_start)
             with m.Elif(self.products.accumulate):
                 m.d.sync += total.eq(total + product)
         for control, output, own, chained in (
             (self.signs, self.sign_sum, sign_sum, self.chain_sign_sum),
-            (self.products, self.sum, total[cfg.sum_cut :], self.chain_sum),
+            (self.products, self.sum, self._taken(total[cfg.sum_cut :]), self.chain_sum),
         ):
             with m.If(control.take):
                 m.d.sync += output.eq(own)
             with m.Elif(control.shift):
                 m.d.sync += output.eq(chained)
         return m
+
+    # -- what rtl.folded.lanes.outer_lane adds to -------------------------------------------------
+
+    def _change(self):
+        """Without accumulators: what the weight changes by, and whether it is subtracted."""
+        return self.update_term, ~self.previous_sign
+
+    def _multiplied(self, m: Module, product) -> None:
+        """What else is done with a product, two clocks or (operand_clocks) three behind UPDATE."""
+
+    def _taken(self, total):
+        """The sum that is taken to its output register."""
+        return total
 
     # -- what rtl.imperfect makes imperfect ---------------------------------------------------
 
@@ -239,7 +258,7 @@ class Lane(Unit):
 
     def _accumulate(self, m: Module, weight):
         """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.  (With momentum
-        or decay: rtl.folded.update_rule.)
+        or decay: rtl.folded.lanes.update_rule.)
 
         Returns the change q and the weight it belongs to, two or more clocks later.
         """

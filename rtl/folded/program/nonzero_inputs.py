@@ -92,6 +92,8 @@ class NonzeroInputs(Unit):
         """An input of this group is visited."""
         without_lowest, moves, loads = Signal(NONZERO_WORD), Signal(), Signal()
         m.d.comb += [
+            # Subtracting 1 clears the lowest 1, which is this visit's, and sets only zeros below
+            # it.
             without_lowest.eq(rest & (rest - 1)),
             moves.eq(~self.o.valid | self.o.ready),
             # A word that has one left gives that up, or one that has none.
@@ -133,6 +135,7 @@ class NonzeroInputs(Unit):
             m.d.sync += rest.eq(without_lowest)
 
         lowest = rest & ~without_lowest
+        # `lowest` has one 1, or none: each bit of its place is an OR, without priority.
         position = Signal(place)
         for k in range(place):
             chosen = Cat(lowest[n] for n in range(NONZERO_WORD) if n >> k & 1)

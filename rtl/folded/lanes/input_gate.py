@@ -59,6 +59,8 @@ class InputGate(Unit):
             write.en.eq(self.stores),
         ]
         # Out of two memories: a LUT, a register and another LUT.
+        # Behind the token: x and the kept bit in clock 1, `parts` and `second` in clock 2, `open`
+        # in 3.
         parts = Signal((ACT_BITS + 3) // 4)
         second = Signal()
         m.d.sync += [
