@@ -1,4 +1,4 @@
-"""A cache of files and folders that take long to make, by the digest of their inputs."""
+"""A cache of files and folders that are slow to make, by the digest of their inputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cached(kind: str, digest: str, contents: str, make: Callable[[Path, Path], P
                     make(Path(name), final).rename(final)
     except OSError as error:
         raise UserError(
-            f"{final.parent}: {error.strerror or error}; {contents} are kept there, make room or "
+            f"{final.parent}: {error.strerror or error}; {contents} are cached there, make room or "
             "set MGD_CACHE to another folder"
         ) from None
     return final

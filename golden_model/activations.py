@@ -1,11 +1,21 @@
-"""Activation functions: pre-activation (pre_frac fraction bits) to activation (Q1.14)."""
+"""Activation functions: pre-activation (pre_frac fraction bits) to activation (Q1.14).
+
+A new one is a function here and an entry at the end of FUNCTIONS.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mgd.golden_model.formats import rescale, round_half_up, saturate
-from mgd.golden_model.network import ACT_FRAC, ACT_MAX, ACT_MIN, ONE
+from mgd.golden_model.formats import (
+    ACT_FRAC,
+    ACT_MAX,
+    ACT_MIN,
+    ONE,
+    rescale,
+    round_half_up,
+    saturate,
+)
 from mgd.golden_model.tables import TANH, TANH_RANGE_LOG2
 
 
@@ -49,12 +59,17 @@ def hard_tanh(z: np.ndarray, pre_frac: int) -> np.ndarray:
 
 FUNCTIONS = {
     "tanh": tanh,
-    "identity": identity,
     "relu": relu,
+    "identity": identity,
     "sigmoid": sigmoid,
     "leaky_relu": leaky_relu,
     "hard_tanh": hard_tanh,
 }
+"""By the name that a task file gives.  A board's identity record sends the position in this order,
+so new ones come last."""
+ACTIVATIONS = tuple(FUNCTIONS)
+UNIT_ACTIVATIONS = ("tanh", "sigmoid", "hard_tanh")
+"""Those that stay within −1 … 1."""
 
 
 def activate(kind: str, z: np.ndarray, pre_frac: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A value that a user may give, declared once: its limits, its default, and how a core has it.
+"""A setting of the user, declared once: its limits, its default, and its place in a core.
 
 A field of a dataclass is declared where it stands::
 
@@ -21,9 +21,9 @@ class Place(Enum):
 
     REGISTER = "a register: every core takes any value"
     BUILD = "a build constant: a core is built for one value"
-    HOST = "the host's: it changes a register between two steps, or keeps the memory filled"
-    CORE = "the core's own: it follows from how the core works"
-    MODEL = "the golden model's alone: every core works as with the default"
+    HOST = "the host's: it changes a register between two steps, or refills the sample memory"
+    CORE = "the core's: it follows from the core's latencies"
+    MODEL = "the golden model's alone: cores have the default"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ Allowed = Choice | Whole | Real | Flag | Flags
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known of one field."""
+    """The declaration of one field."""
 
     name: str
     default: Any
@@ -103,7 +103,7 @@ class Declaration:
     place: Place | None
     later: bool
     """A digest names it only where it has not its default, so that the digests of runs that are
-    older than the field stay as they were."""
+    older than the field do not change."""
     by_method: Mapping[str, Any]
     """A task file's defaults for the methods that have not `default`."""
     auto: bool
@@ -125,7 +125,7 @@ def declare(
     auto: bool = False,
     per_method: bool = True,
 ) -> Any:
-    """A dataclass field with this declaration; see Declaration for what the words mean."""
+    """A dataclass field with this declaration; see Declaration for the arguments."""
     given = (allowed, place, later, by_method or {}, auto, per_method)
     return field(default=default, metadata={_KEY: given})
 

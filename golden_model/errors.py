@@ -4,7 +4,7 @@
 class UserError(ValueError):
     """Something the user gave cannot be used.
 
-    The message is one line: what was wrong, the value, the limit and why, and the cure.
+    The message is one line: the fault, the value, the limit and why, and the cure.
     The command line prints it without a traceback and exits with code 2.
     """
 

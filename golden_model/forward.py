@@ -36,7 +36,7 @@ def pre_activation(
     delta_exp: int,
     network: Network,
 ) -> np.ndarray:
-    """(W·x + factor·δ·sign_sum), rounded once, half up.
+    """W·x + factor·δ·sign_sum, rounded once, half up.
 
     base: accumulator units; sign_sum: Σ s·x in activation units; factor: −1, 0 or +1.  Arrays
     of any shapes that broadcast.
@@ -46,7 +46,7 @@ def pre_activation(
 
 
 def output_values(z: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """What cost and classification read, and which elements saturated.
+    """The values that cost and classification read, and which elements saturated.
 
     The pre-activations themselves for cross-entropy and hinge, else the output activations.
     """
@@ -63,8 +63,8 @@ def predict(
 ) -> np.ndarray:
     """Unperturbed forward pass of many samples: output values (..., samples, outputs).
 
-    weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).  hardware: whose neurons
-    are not all alike; the weights' first axis is then its seeds.
+    weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs).  hardware: imperfect
+    neurons; the weights' first axis is then its seeds.
     """
     for number, (layer, w) in enumerate(zip(layers_of(network.layers), weights, strict=True)):
         if hardware is not None:

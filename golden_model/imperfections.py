@@ -27,15 +27,15 @@ NORMAL_DEVIATION = math.sqrt(8 * (256**2 - 1) / 12)
 
 @dataclass(frozen=True)
 class Imperfections:
-    """What is wrong, and how much.  0 (None for cost_bits): nothing.
+    """The kinds of imperfections and their sizes.  0 (None for cost_bits): none.
 
     Raises UserError where a value is out of range.
     """
 
     cost_noise: float = 0.0
-    """Standard deviation of what is added to every measured cost, in units of the cost."""
+    """Standard deviation of the noise on every measured cost, in units of the cost."""
     update_noise: float = 0.0
-    """Standard deviation of what is added to every weight at every change, as a weight."""
+    """Standard deviation of the noise on every weight at every change, as a weight."""
     gain: float = 0.0
     """Standard deviation of the neurons' gains, which are 1 on average."""
     offset: float = 0.0
@@ -101,7 +101,7 @@ class ImperfectHardware:
         self.memory = self._broken_bits(what.stuck)
         self.synapse = self._broken_bits(what.stuck_synapse)
 
-    # -- limits, which follow from what a core holds --------------------------------------------
+    # -- limits, which follow from a core's formats ---------------------------------------------
 
     @property
     def pre_bound(self) -> int:
@@ -125,7 +125,7 @@ class ImperfectHardware:
         coarse = self.what.cost_bits
         return 0 if coarse is None else max(self.network.cost_frac - coarse, 0)
 
-    # -- what the trainer asks ------------------------------------------------------------------
+    # -- methods of the trainer -----------------------------------------------------------------
 
     def neurons(self, layer: int, z: np.ndarray, axis: int) -> np.ndarray:
         """Pre-activations as the imperfect neurons have them; axis 0: seeds, `axis`: neurons."""
@@ -138,27 +138,27 @@ class ImperfectHardware:
         return saturate(moved, -self.pre_bound, self.pre_bound)
 
     def costs(self, exact: np.ndarray) -> np.ndarray:
-        """What is measured of training costs (passes, seeds); may be negative."""
+        """The measured values of training costs (passes, seeds); may be negative."""
         if self.what.cost_noise:
             exact = exact + self.cost_noise(len(exact))
         return round_half_up(exact, self.dropped_bits) << self.dropped_bits
 
     def cost_noise(self, count: int) -> np.ndarray:
-        """What is added to the next `count` costs (count, seeds)."""
+        """The noise on the next `count` costs (count, seeds)."""
         drawn = self._words("cost_noise", count, self._costs)
         self._costs += count
         return noise(drawn, self.what.cost_noise, self.network.cost_frac).T
 
     def delta(self, exact: np.ndarray) -> np.ndarray:
-        """D as it is broadcast, of the difference of measured costs."""
+        """The D that is broadcast, from the difference of measured costs."""
         return saturate(exact, -self.delta_bound, self.delta_bound)
 
     def disturbed(self, change: np.ndarray, added: np.ndarray) -> np.ndarray:
-        """What weights lose, of a layer's change and its part of change_noise()."""
+        """The decrease of the weights, from a layer's change and its part of change_noise()."""
         return saturate(change, -self.change_bound, self.change_bound) - added
 
     def change_noise(self) -> list[np.ndarray] | None:
-        """What the next change adds to the weights, per layer (seeds, nodes, fan_in + 1)."""
+        """The noise on the next change of the weights, per layer (seeds, nodes, fan_in + 1)."""
         if not self.what.update_noise:
             return None
         count = self.network.parameters
@@ -167,14 +167,14 @@ class ImperfectHardware:
         return self._layers(noise(drawn, self.what.update_noise, self.network.weight_frac))
 
     def stored(self, layer: int, weights: np.ndarray) -> np.ndarray:
-        """What the memory holds of weights that were written to it, float64 integers."""
+        """The stored values of weights that were written to the memory, float64 integers."""
         return self._broken(self.memory, layer, weights) if self.what.stuck else weights
 
     def used(self, layer: int, weights: np.ndarray) -> np.ndarray:
-        """What the neurons see of weights in the memory, float64 integers."""
+        """The weights that the neurons use, of those in the memory, float64 integers."""
         return self._broken(self.synapse, layer, weights) if self.what.stuck_synapse else weights
 
-    # -- what is drawn once -----------------------------------------------------------------
+    # -- drawn once ------------------------------------------------------------------------
 
     def _words(self, purpose: str, count: int, first: int = 0) -> np.ndarray:
         return np.array([words(count, seed, purpose, first) for seed in self._seeds])

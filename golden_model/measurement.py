@@ -14,11 +14,11 @@ from mgd.golden_model.settings import Settings
 
 
 class Measurement:
-    """Measures costs for several seeds, and keeps the inputs that updates go by.
+    """Measures costs for several seeds, and stores the inputs that updates use.
 
     layer_inputs: per layer (seeds, inputs) of the pass that its update goes by.  nonzero: per layer
     whether an input (seeds, inputs) was not 0 in one of the passes that the cost change is made
-    of; kept only where updates ask for it (Settings.gates_inputs).  saturations: activations that
+    of; stored only where updates need it (Settings.gates_inputs).  saturations: activations that
     left their format, per seed.
     """
 

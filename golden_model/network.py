@@ -1,7 +1,7 @@
 """The shape of a network and the widths of every number that follow from it.
 
-A :class:`Network` is what is fixed when a core is built.  What may change while a core
-exists (step size, time constants, method) is in :mod:`golden_model.settings`.
+A :class:`Network` is fixed when a core is built.  Step size, time constants and method, which may
+change while a core exists, are in :mod:`golden_model.settings`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from mgd.golden_model import rules
+from mgd.golden_model.activations import ACTIVATIONS, UNIT_ACTIVATIONS
 from mgd.golden_model.costs import COSTS, KINDS, Cost
 from mgd.golden_model.declaration import Choice, Flag, Whole, declarations, declare
 from mgd.golden_model.formats import ACT_BITS, ACT_FRAC, ACT_MAX, ACT_MIN, ONE
@@ -34,10 +35,6 @@ __all__ = [
 
 ROUND_BITS = 8
 """Random bits per stochastic rounding."""
-
-ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid", "leaky_relu", "hard_tanh")
-UNIT_ACTIVATIONS = ("tanh", "sigmoid", "hard_tanh")
-"""Those that stay within −1 … 1."""
 
 
 def signed_bits(low: int, high: int) -> int:
@@ -238,7 +235,7 @@ class Network:
 
     @property
     def contribution_bits(self) -> int:
-        """Width of v = D·x rounded to D's unit, what a step adds to an accumulator."""
+        """Width of v = D·x rounded to D's unit, the term that a step adds to an accumulator."""
         return signed_bits(*self._symmetric(4 * self.cost_bound + 1))
 
     @cached_property

@@ -22,7 +22,7 @@ class PassTable:
     factors: list[np.ndarray]
     """Per layer (passes,): −1, 0 or +1.  One number where all passes have the same."""
     own: list[int]
-    """Per layer the pass whose inputs its update goes by: the layer's first perturbed one, or
+    """Per layer the pass whose inputs its update uses: the layer's first perturbed one, or
     the baseline."""
     measuring: list[list[int]]
     """Per layer the passes of this kind that its cost change is made of."""

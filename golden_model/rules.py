@@ -1,7 +1,7 @@
-"""Every refusal of the model, as a row; and the one function that evaluates rows.
+"""Every refusal of the model, as a row, and the function that evaluates rows.
 
-A row (:class:`Rule`) has a name, a condition, and a message that says what was wrong, the value,
-the limit and why, and a cure.  Rows stand in groups; a group says what its rows look at:
+A row (:class:`Rule`) has a name, a condition, and a message with the fault, the value,
+the limit and why, and a cure.  Rows stand in groups; a group says which arguments its rows have:
 
 ========== =============================================================================
 NETWORK    `n`, a network by itself (golden_model.network.Network)
@@ -16,7 +16,7 @@ NORM       `norm` over `total` quantities, and the `delta` = 2^-`exp` that it ma
 
 Limits of a single value are not rows here: the field's declaration has them
 (golden_model.declaration), and check_declared() makes the row.  A layer above the model has a
-`rules` module of its own for what only it knows, made of the same rows.
+`rules` module for its own refusals, made of the same rows.
 
 Network and Settings check themselves with these rows, so this module imports neither.
 """
@@ -36,7 +36,7 @@ from mgd.golden_model.limits import DELTA_EXP_MAX, LAYER_MAX, SHIFT_MIN
 @dataclass(frozen=True)
 class Rule:
     """A refusal.  `says` and `cure` are templates of str.format: they may name the subjects, their
-    attributes, and what a mapping from `when` adds."""
+    attributes, and the entries of a mapping from `when`."""
 
     name: str
     """Unique among all rows; UserError.rule tells which one refused."""
@@ -44,7 +44,7 @@ class Rule:
     """Called with the group's subjects by name; true where the rule is broken.  A mapping is true,
     too, and its values are there for the message."""
     says: str
-    """What was wrong, the value, the limit and why."""
+    """The fault, the value, the limit and why."""
     cure: str
 
 
@@ -309,7 +309,7 @@ RESUME = tuple(
     Rule(
         name,
         when,
-        f"{setting}: a run cannot go on from its middle, as {lost} would be missing",
+        f"{setting}: a run cannot continue from its middle, as {lost} would be missing",
         "run it from its first step, without checkpoints",
     )
     for name, when, setting, lost in (

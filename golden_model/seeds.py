@@ -28,7 +28,7 @@ PURPOSES = {
     "cost_noise": 9,
     "update_noise": 10,
 }
-"""What random words are for: each purpose has a sequence of its own."""
+"""The purposes of random words: each has its own sequence."""
 
 
 def mix(words: np.ndarray) -> np.ndarray:

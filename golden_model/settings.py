@@ -12,7 +12,7 @@ from mgd.golden_model.formats import ACT_FRAC
 from mgd.golden_model.learning import LEARNING, LearningRule
 from mgd.golden_model.limits import DELAY_MAX, DELTA_EXP_MAX, RESIDENT_MAX, STEPS_MAX, TAU_MAX
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
+from mgd.golden_model.perturbations import PERTURBATIONS, Numbering, number_quantities
 from mgd.golden_model.samples.order import ORDERS
 from mgd.golden_model.samples.window import SampleWindow
 from mgd.golden_model.update.shift import update_shift
@@ -20,7 +20,6 @@ from mgd.golden_model.update.shift import update_shift
 METHODS = tuple(LEARNING)
 DIFFERENCES = ("antithetic", "forward", "highpass")
 ROUNDINGS = ("stochastic", "residual")
-PERTURBATIONS = tuple(FAMILIES)
 SCOPES = ("network", "layer")
 OPTIMIZERS = ("sgd", "adam")
 ACCUMULATE = ("weights", "nodes")
@@ -58,18 +57,18 @@ class Settings:
     """Steps between two updates of the weights."""
     input_shift: int = declare(0, Whole(0, ACT_FRAC), REGISTER, per_method=False)
     """An input code is shifted left by this to become an activation."""
-    perturbation: str = declare("random", Choice(PERTURBATIONS), BUILD, later=True)
-    """One of golden_model.perturbations: random, sequential, walsh, square or sine."""
+    perturbation: str = declare("random", Choice(tuple(PERTURBATIONS)), BUILD, later=True)
+    """A name in golden_model.perturbations."""
     scope: str = declare("network", Choice(SCOPES), BUILD, later=True)
     """network: perturb all layers at once.  layer: one after another, each with its own ΔC."""
     trainable: tuple[bool, ...] = declare((), Flags(), BUILD, later=True)
     """A flag per layer of weights; the others are neither perturbed nor changed.  (): all."""
     gate_zeros: bool = declare(False, Flag(), BUILD, later=True)
-    """Weight perturbation: a synapse whose input is 0 has no part in the update."""
+    """Weight perturbation: a synapse whose input is 0 is not updated."""
     skip_zeros: bool = declare(False, Flag(), BUILD, later=True)
     """Of the first layer's weights only those are visited whose input is not 0 in the sample."""
     optimizer: str = declare("sgd", Choice(OPTIMIZERS), MODEL, later=True)
-    """sgd: plain descent, with momentum if you like.  adam: steps of about 2^-eta_exp."""
+    """sgd: plain descent, optionally with momentum.  adam: steps of about 2^-eta_exp."""
     momentum_exp: int = declare(0, Whole(0, 16), BUILD, later=True)
     """Momentum 1 − 2^-momentum_exp; 0: none.  The sum of a gradient's steps stays the same."""
     decay_exp: int = declare(0, Whole(0, 31), BUILD, later=True)
@@ -84,7 +83,7 @@ class Settings:
     """The filter of difference = "highpass" forgets its 2^-highpass_exp part every step."""
     sample_order: str = declare("cycle", Choice(ORDERS), BUILD, later=True)
     """cycle: in the order given, again and again.  epoch: shuffled anew for every epoch.
-    random: each drawn by itself."""
+    random: each drawn independently."""
     adam_mean_exp: int = declare(3, Whole(0, 16), MODEL, later=True)
     """Adam's average of the gradient moves by 2^-this; β1 = 1 − 2^-3 = 0.875."""
     adam_square_exp: int = declare(10, Whole(0, 16), MODEL, later=True)
@@ -97,7 +96,7 @@ class Settings:
     update_delay: int = declare(0, Whole(0, DELAY_MAX), CORE, later=True, per_method=False)
     """Steps that begin before a step's update is made, as in a pipeline that is never emptied for
     one; 0: none.  With antithetic and stochastic only."""
-    accumulate: str = declare("weights", Choice(ACCUMULATE), MODEL, later=True)
+    accumulate: str = declare("weights", Choice(ACCUMULATE), BUILD, later=True)
     """weights: over tau_theta steps, each weight sums up its update terms.  nodes: each node sums
     up ΔC·s_i while the sample stays, and a change is one outer product with the node's inputs; node
     perturbation only, tau_x a multiple of tau_theta."""
@@ -117,7 +116,7 @@ class Settings:
 
     @property
     def window(self) -> SampleWindow | None:
-        """What of the training set is resident; None: all of it."""
+        """The resident part of the training set; None: all of it."""
         return SampleWindow(self.resident, self.passes) if self.resident else None
 
     @property
@@ -162,7 +161,7 @@ class Settings:
     @cached_property
     def value_frac(self) -> int:
         """Fraction bits of a perturbation's values: 0 where they are signs."""
-        return FAMILIES[self.perturbation].frac
+        return PERTURBATIONS[self.perturbation].frac
 
     @property
     def by_layer(self) -> bool:
@@ -199,13 +198,13 @@ class Settings:
         return min(self.shift(network) + self.slowed(step), network.shift_max - self.gain_bits)
 
     def eta_exp_at(self, step: int, network: Network) -> int:
-        """The exponent of the learning rate that makes S what it is in this step."""
+        """The exponent of the learning rate in this step, as S has it."""
         if self.adam:
             return self.shift_at(step, network)
         return self.eta_exp + self.shift_at(step, network) - self.shift(network)
 
     def next_rate(self, step: int, network: Network) -> int | None:
-        """A step behind `step` up to which shift_at() stays what it is there; None: for ever."""
+        """The step after `step` up to which shift_at() does not change; None: it never does."""
         ends = []
         warming = self.warmup_exp > step // self.warmup_every
         if warming:
@@ -253,7 +252,7 @@ def delta_exp_for(norm: float, perturbation: str, numbering: list[Numbering | No
     Raises UserError where that is outside 2^-1 … 2^-DELTA_EXP_MAX.
     """
     total = max(n.total for n in numbering if n is not None)
-    delta = FAMILIES[perturbation].amplitude(norm, total)
+    delta = PERTURBATIONS[perturbation].amplitude(norm, total)
     exp = math.floor(0.5 - math.log2(delta))
     rules.check(rules.NORM, norm=norm, total=total, delta=delta, exp=exp)
     return exp

@@ -17,7 +17,7 @@ from mgd.golden_model.layers import layers_of
 from mgd.golden_model.measurement import Measurement
 from mgd.golden_model.network import Network
 from mgd.golden_model.passes import ALONE, ANTITHETIC, BASELINE_AND_FORWARD, FORWARD
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.samples.nonzero import nonzero_signs
 from mgd.golden_model.samples.order import SampleOrder
 from mgd.golden_model.seeds import start_state
@@ -32,7 +32,7 @@ __all__ = ["SignSource", "Step", "StepTrace", "Trainer"]
 
 @dataclass
 class Step:
-    """What happened in one step, for comparison with the hardware.
+    """The results of one step, for comparison with the hardware.
 
     Arrays: (seeds,), or (trained layers, seeds) where scope = "layer", but for the baseline.
     """
@@ -52,11 +52,11 @@ class Step:
 
 @dataclass(frozen=True)
 class StepTrace:
-    """What the last step worked with.  The arrays are the trainer's own, valid until its next step.
+    """The operands of the last step.  The arrays are the trainer's own, valid until its next step.
 
     inputs: the first layer's (seeds, inputs), bias included; labels: (seeds,); draw: per layer the
     perturbation's values (seeds, nodes, inputs or 1), None for one that is not trained;
-    layer_inputs: per layer (seeds, inputs) in the pass that the update goes by; random: the step's
+    layer_inputs: per layer (seeds, inputs) in the pass that the update uses; random: the step's
     bytes (seeds,); update_terms: per layer the rounded terms (golden_model.update.rule).
     """
 
@@ -76,16 +76,16 @@ class StepTrace:
 class Trainer:
     """A core in NumPy.  All arrays have the seeds as first axis.
 
-    codes: (samples, inputs) integers, an array or what is indexed like one; labels: (samples,);
+    codes: (samples, inputs) integers, an array or an object indexed like one; labels: (samples,);
     weights: per layer (seeds, nodes, fan_in+1) integers, the bias last; order: (seeds, samples)
     permutations, or None for the order given.  Raises UserError where the settings do not suit
     the network or the number of samples.
 
-    weights and accumulators hold what a core's memories hold after the last step; they change
-    in place, so copy what you keep.  With update_delay the last steps' updates may still be under
-    way then; finish(), with which train() ends, makes them.  With updates=False weights stay as
-    they are and accumulators sum up for ever: that measures the gradient.  imperfections: of the
-    hardware, none by default.
+    weights and accumulators equal the contents of a core's memories after the last step; they
+    change in place, so copy them to keep them.  With update_delay the last steps' updates may still
+    be pending then; finish(), which train() ends with, makes them.  With updates=False weights do
+    not change and accumulators sum without end: that measures the gradient.  imperfections: of
+    the hardware, none by default.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Trainer:
         self.hardware: ImperfectHardware | None = None
         if imperfections is not None and imperfections.any:
             self.hardware = ImperfectHardware(imperfections, network, seeds)
-        self.perturbation = FAMILIES[settings.perturbation](
+        self.perturbation = PERTURBATIONS[settings.perturbation](
             network, settings.numbering(network), seeds
         )
         self._start_states = states = [start_state(s) for s in seeds]
@@ -131,7 +131,7 @@ class Trainer:
         self._seed_numbers = np.arange(seeds_count)
         self._drawn: list[np.ndarray | None] = []
         self._draw: list[np.ndarray | None] = []
-        """What was drawn, as it goes with the sample."""
+        """The draw, matched to the sample."""
         self._x = np.zeros((seeds_count, self._first_layer.parameters[1]), dtype=np.int64)
         self._label = np.zeros((seeds_count, *self.labels.shape[1:]), dtype=np.int64)
         self._baseline = np.zeros(seeds_count, dtype=np.int64)
@@ -139,12 +139,12 @@ class Trainer:
         self._weights_changed = True
 
     def resume(self, step: int, accumulators: list[np.ndarray] | None = None) -> None:
-        """Of a new trainer: go on with step number `step`, as if those before had been done.
+        """Of a new trainer: continue with step number `step`, as if it had done those before.
 
         The weights are those after them; accumulators likewise, in their shape, or None for 0.
-        The steps that follow give the same numbers as in a run from the beginning.  Counters begin
-        at 0; where a step of the forward difference goes on with a C0 from before, that is
-        measured again, which gives the same C0 and may count its saturations once more.  Raises
+        All later steps have the numbers of a run from the beginning.  Counters begin at 0; if the
+        forward difference continues with an earlier C0, it is measured again, which gives the
+        same C0 and may count its saturations once more.  Raises
         UserError for settings of which that is not all (Settings.check_resumable).
         """
         s = self.settings
@@ -167,7 +167,7 @@ class Trainer:
         s, t = self.settings, self.step_number
         if self._scheduled:
             if t == self._rate_ends:
-                self.finish()  # A core is told between two TRAIN commands.
+                self.finish()  # A core gets the new rate between two TRAIN commands.
             self.shift = s.shift_at(t, self.network)
             self._rate_ends = s.next_rate(t, self.network)
         new_sample = t % s.tau_x == 0
@@ -218,7 +218,7 @@ class Trainer:
         self.finish()
 
     def finish(self) -> None:
-        """Make the updates that are under way, as a core does at the end of a TRAIN command."""
+        """Make the pending updates, as a core does at the end of a TRAIN command."""
         self.memory.finish()
 
     def evaluate(self, codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +227,7 @@ class Trainer:
         labels = np.asarray(labels, dtype=np.int64)
         return evaluate(self.weights, inputs, labels, self.network, self.hardware)
 
-    # -- what there is after the last step ---------------------------------------------------
+    # -- state after the last step -----------------------------------------------------------
 
     @property
     def weights(self) -> list[np.ndarray]:
@@ -265,7 +265,7 @@ class Trainer:
 
     @property
     def trace(self) -> StepTrace:
-        """What the last step worked with."""
+        """The operands of the last step."""
         return StepTrace(
             self._x,
             self._label,

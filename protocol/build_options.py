@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mgd.golden_model.declaration import Choice, Flag, Whole, declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.rules import as_toml, check
 from mgd.golden_model.settings import Settings
 from mgd.protocol import rules
@@ -29,6 +29,13 @@ class Field:
     shift: int
     bits: int
     values: Sequence[Any] = ()
+    beside: tuple[str, Any] | None = None
+    """The name and value of a field before it in FIELDS: where that has another value, this one has
+    its default, and its bits are another field's."""
+
+    def is_there(self, values: Mapping[str, Any]) -> bool:
+        """Whether the bits are this field's, beside these values of the fields before it."""
+        return self.beside is None or values[self.beside[0]] == self.beside[1]
 
     def number(self, value: Any) -> int:
         return self.values.index(value)
@@ -38,7 +45,7 @@ class Field:
         if number >= len(self.values):
             raise UserError(
                 f"the board's core has {self.name} number {number}, this program knows "
-                f"{len(self.values)}; use the version that built it, or build it anew"
+                f"{len(self.values)}; use the version that built it, or build it again"
             )
         return self.values[number]
 
@@ -53,15 +60,15 @@ class Mask(Field):
         return tuple(not number >> k & 1 for k in range(depth)) if number else ()
 
 
-def _field(name: str, shift: int, bits: int) -> Field:
+def _field(name: str, shift: int, bits: int, beside: tuple[str, Any] | None = None) -> Field:
     """A field with all values that the setting's declaration allows."""
     match declarations(Settings)[name].allowed:
         case Choice(names):
-            return Field(name, shift, bits, names)
+            return Field(name, shift, bits, names, beside)
         case Whole(low, high):
-            return Field(name, shift, bits, range(low, high + 1))
+            return Field(name, shift, bits, range(low, high + 1), beside)
         case Flag():
-            return Field(name, shift, bits, (False, True))
+            return Field(name, shift, bits, (False, True), beside)
     raise TypeError(f"{name} has no list of values")
 
 
@@ -75,7 +82,8 @@ FIELDS = (
     _field("momentum_exp", 16, 5),
     _field("decay_exp", 21, 5),
     _field("sample_order", 26, 2),
-    _field("highpass_exp", 28, 4),
+    _field("highpass_exp", 28, 4, beside=("difference", "highpass")),
+    _field("accumulate", 28, 1, beside=("difference", MEASURED)),
 )
 """All fields of BuildOptions; none has bit 0.  Another one is a line here and one in BuildOptions:
 its default has number 0."""
@@ -98,6 +106,7 @@ class BuildOptions:
     """1 where there is no filter."""
     gate_zeros: bool = False
     skip_zeros: bool = False
+    accumulate: str = "weights"
 
     def __post_init__(self) -> None:
         check(rules.OPTIONS, s=self)
@@ -111,6 +120,9 @@ class BuildOptions:
             values["trainable"] = ()
         if not settings.continuous:
             values |= {"difference": MEASURED, "highpass_exp": 1}
+        if settings.by_node:
+            # A core that multiplies by the inputs changes no weight whose input is 0.
+            values["gate_zeros"] = False
         return cls(**values)
 
     def layers(self, network: Network) -> list[int]:
@@ -131,6 +143,10 @@ class BuildOptions:
         return self.scope == "layer"
 
     @property
+    def by_node(self) -> bool:
+        return self.accumulate == "nodes"
+
+    @property
     def ordered(self) -> bool:
         """Whether training samples come in another order than the memory's."""
         return self.sample_order != "cycle"
@@ -143,7 +159,7 @@ class BuildOptions:
     @property
     def value_frac(self) -> int:
         """Fraction bits of the perturbation's values: 0 where they are signs."""
-        return FAMILIES[self.perturbation].frac
+        return PERTURBATIONS[self.perturbation].frac
 
     @property
     def selects(self) -> bool:
@@ -173,7 +189,11 @@ class BuildOptions:
 
     def word(self) -> int:
         """32 bits, laid out by FIELDS; 0 in bit 0."""
-        return sum(field.number(getattr(self, field.name)) << field.shift for field in FIELDS)
+        return sum(
+            field.number(getattr(self, field.name)) << field.shift
+            for field in FIELDS
+            if field.is_there(vars(self))
+        )
 
     @classmethod
     def from_word(cls, word: int, depth: int) -> BuildOptions:
@@ -183,13 +203,15 @@ class BuildOptions:
         """
         values: dict[str, Any] = {}
         for field in FIELDS:
-            number = word >> field.shift & ((1 << field.bits) - 1)
+            number = 0
+            if field.is_there(values):
+                number = word >> field.shift & ((1 << field.bits) - 1)
             values[field.name] = field.value(number, depth)
             word -= number << field.shift
         if word:
             raise UserError(
                 f"the board's core was built with options that this program does not know (bits "
-                f"{word:#x}); use the version that built it, or build it anew"
+                f"{word:#x}); use the version that built it, or build it again"
             )
         return cls(**values)
 

@@ -18,13 +18,14 @@ from mgd.protocol.run_codes import PERTURBATION_CODES
 
 ETA_EXP_MAX = (1 << Register.ETA_EXP.bits) - 1
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "method": ("wp", "np"),
     "hidden": ACTIVATIONS,
     "output": ACTIVATIONS,
     "cost": COSTS,
     "perturbation": ("random", *PERTURBATION_CODES),
 }
-"""Values of the fields of network and settings for which there are gates.  A function that only the
-golden model has is left out here."""
+"""Values of the fields of network and settings for which there are gates.  A value that only
+the golden model has is left out here."""
 
 
 def check_run(layout: CoreLayout, settings: Settings) -> None:

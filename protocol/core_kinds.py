@@ -1,4 +1,4 @@
-"""The kinds of cores: everything in which they differ for a host, in one object for each."""
+"""The kinds of cores: an object for each, with all differences that matter to a host."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Spatial(CoreKind):
         return SpatialLayout.of_identity(network, identity)
 
     def update_delay(self, network: Network, settings: Settings) -> int:
-        # The sum of the latencies that the units on the way declare, so the gateware is asked; a
+        # The sum of the latencies that units declare, so the gateware must compute it; a
         # host does this only for a task with schedule = "pipelined", never for a session.
         return import_module("mgd.rtl.spatial.timing").update_delay(network, settings)
 
@@ -123,5 +123,5 @@ def layout_of(network: Network, identity: Identity) -> CoreLayout:
             return kind.of_identity(network, identity)
     raise UserError(
         f"the board's core has {len(identity.constants)} build constants, which this program does "
-        "not know; use the version that built it, or build it anew"
+        "not know; use the version that built it, or build it again"
     )

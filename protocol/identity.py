@@ -1,4 +1,4 @@
-"""The identity record: what a board says of the core it holds."""
+"""The identity record, by which a board describes the core that it holds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HEAD = 3
 
 @dataclass(frozen=True)
 class Identity:
-    """What a board says of itself: the core it holds and the clock it runs at."""
+    """A board's description of itself: its core and its clock."""
 
     digest: int
     """First 64 bits of Network.digest()."""

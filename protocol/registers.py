@@ -95,7 +95,7 @@ class Role(Enum):
     CONTROL = "control"
     """Written to or read from rtl.system.control.Control itself."""
     REPORT = "report"
-    """Read: what the core or the link counts."""
+    """Read: counters of the core or the link."""
 
 
 class Access(Enum):
@@ -225,6 +225,10 @@ class Register(IntEnum):
         return (self.field,) if self.role is Role.SETTING else ()
 
 
+CORE_REPORTS = tuple(
+    r for r in Register if r.role is Role.REPORT and r is not Register.FRAME_ERRORS
+)
+"""The reports that are ports of a core; the link counts FRAME_ERRORS."""
 REGISTERS = 32
 """Size of Space.REGISTERS."""
 FIRST_READABLE = min(register for register in Register if register.access is Access.READ)

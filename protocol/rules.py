@@ -1,4 +1,4 @@
-"""What is refused of a core's build, and of a run on a core that is built, as rows.
+"""Refusals of a core's build, and of a run on a core that is built, as rows.
 
 ============== ================================================================================
 OPTIONS        `s`, build options by themselves (protocol.build_options.BuildOptions)
@@ -44,6 +44,7 @@ FOLDED_ONLY = {
     "difference": "it has no filter for its costs",
     "momentum_exp": "its synapses take all that their accumulators have",
     "decay_exp": "its synapses take all that their accumulators have",
+    "accumulate": "each of its synapses has an update term of its own",
 }
 """Build options that a spatial core does not support, and why."""
 
@@ -59,6 +60,21 @@ OPTIONS = (
         "perturbation = {s.perturbation!r} with scope = 'layer': a core numbers the quantities of "
         "all layers in one",
         "use scope = 'network' or perturbation = 'random'",
+    ),
+    *(
+        Rule(
+            f"node-sums-{name.replace('_', '-')}-in-gates",
+            lambda s, name=name, plain=plain: (
+                s.by_node and getattr(s, name) != plain and {"value": as_toml(getattr(s, name))}
+            ),
+            f"{name} = {{value}} with accumulate = 'nodes': {why}",
+            f"use {name} = {as_toml(plain)}, accumulate = 'weights' or --backend golden",
+        )
+        for name, plain, why in (
+            ("perturbation", "random", "the lanes keep a sign for each node, and no other value"),
+            ("scope", "network", "the lanes add one delta cost per step to their nodes' sums"),
+            ("skip_zeros", False, "the sweep that changes weights goes by all inputs"),
+        )
     ),
 )
 
@@ -169,6 +185,12 @@ FOLDED = (
         "parts of a sign, which whole weight units do not have",
         "set accumulators = true in the task's [core] section",
     ),
+    Rule(
+        "node-sums-beside-accumulators",
+        lambda c: c.variant.by_node and c.network.accumulators,
+        "accumulate = 'nodes' on a core with accumulators: its weights have none",
+        "set accumulators = false in the task's [core] section",
+    ),
     _without_accumulators("momentum_exp"),
     _without_accumulators("decay_exp"),
 )
@@ -257,7 +279,7 @@ OPTIONS_TAKE = (
     Rule(
         "built-for-option",
         lambda o, s: o.mismatch(s),
-        "{name} = {wanted}: this core was built for {built}, which is wiring there",
+        "{name} = {wanted}: this core was built for {built}, which is a constant there",
         "build it for this task",
     ),
 )
@@ -267,7 +289,7 @@ FIXED_TAKE = (
         lambda c, s: "eta_exp" in dict(c.fixed) and (s.halve_every or s.warmup_exp),
         "halve_every or warmup_exp: the learning rate changes, and this core was built with "
         "eta_exp fixed",
-        "build it without eta_exp among what is fixed",
+        "build it without eta_exp among its fixed settings",
     ),
     Rule(
         "built-for-fixed",
@@ -276,8 +298,8 @@ FIXED_TAKE = (
             for name, built in c.fixed
             if getattr(s, name) != built
         ),
-        "{name} = {wanted!r}: this core was built for {built!r}, which is wiring there",
-        "build it with another one, or without {name} among what is fixed",
+        "{name} = {wanted!r}: this core was built for {built!r}, which is a constant there",
+        "build it with another one, or without {name} among its fixed settings",
     ),
 )
 FOLDED_TAKE = (
@@ -309,14 +331,14 @@ CONSTANTS_TAKE = (
     Rule(
         "built-for-constant",
         _other_constant,
-        "{name} = {wanted!r}: this spatial core was built for {built!r}, which is wiring there",
+        "{name} = {wanted!r}: this spatial core was built for {built!r}, which is a constant there",
         "build it for this task, or use a folded core, which takes both",
     ),
     Rule(
         "built-for-schedule",
         lambda c, s: c.schedule != s.schedule,
         "schedule = {s.schedule!r}: this spatial core was built for {c.schedule!r}, which is "
-        "wiring there",
+        "a constant there",
         "build it for this task, or train with schedule = {c.schedule!r}",
     ),
     Rule(
@@ -348,14 +370,14 @@ PERIOD = (
         "step {step:,} lies {over:,} steps into a period of {name} = {period:,}: to end that "
         "period training would stop on the way, and make updates that a pipelined core has not "
         "made by then",
-        "go on from a multiple of {name}, or with --backend golden",
+        "continue from a multiple of {name}, or with --backend golden",
     ),
     Rule(
         "period-fixed",
         lambda step, period, name, fixed, **_: name in fixed and {"over": step % period},
-        "step {step:,} lies {over:,} steps into a period of {name} = {period:,}, which is wiring "
-        "in this core: it can only begin one",
-        "go on from a multiple of it, or on a core without {name} among what is fixed",
+        "step {step:,} lies {over:,} steps into a period of {name} = {period:,}, which is a "
+        "constant of this core: it can only begin one",
+        "continue from a multiple of it, or on a core without {name} among its fixed settings",
     ),
 )
 

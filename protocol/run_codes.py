@@ -64,7 +64,7 @@ class PerturbationCode:
     code: Callable[[int, int, int], int]
     """The number for SEED, of N quantities, the run's seed and the number of the next draw."""
     draws_advance_streams: bool = True
-    """Whether each draw moves the neurons' sign streams on; else they stay at their start."""
+    """Whether each draw advances the neurons' sign streams; else they stay at their start."""
 
 
 PERTURBATION_CODES = {
@@ -82,10 +82,10 @@ def perturbation_code(network: Network, settings: Settings, seed: int, draw: int
     return PERTURBATION_CODES[settings.perturbation].code(count, seed, draw)
 
 
-def sample_codes(kind: str, network: Network, seed: int, count: int, taken: int) -> list[int]:
+def sample_codes(kind: str, network: Network, seed: int, count: int, used: int) -> list[int]:
     """The numbers for SAMPLE_COUNTS and SAMPLE_WINDOW.
 
-    count: training samples.  taken: samples that the run has used before.  Raises UserError for
+    count: training samples.  used: samples that the run has used before.  Raises UserError for
     more than SAMPLES_MAX samples.
     """
     if count > SAMPLES_MAX:
@@ -93,14 +93,14 @@ def sample_codes(kind: str, network: Network, seed: int, count: int, taken: int)
             f"sample_order = {kind!r} with {count:,} training samples: a core numbers "
             f"{SAMPLES_MAX:,}; train on fewer, use --backend golden or sample_order = 'cycle'"
         )
-    epochs, place = divmod(taken, count)
+    epochs, place = divmod(used, count)
     bits = (count - 1).bit_length()
     fields = {"count": count, "place": place, "low": (1 << bits) - 1, "half": (bits + 1) // 2}
     counts, offset = 0, 0
     for name, width in COUNTS_BITS.items():
         counts |= fields[name] << offset
         offset += width
-    drawn = taken if kind == RANDOM else KEYS * epochs
+    drawn = used if kind == RANDOM else KEYS * epochs
     return [counts, words_window(network, start_state(seed), drawn)]
 
 
@@ -118,7 +118,7 @@ def run_codes(
         draw = step // settings.tau_p
         codes.append((PERTURBATION, perturbation_code(network, settings, seed, draw)))
     if options.ordered:
-        taken = step // settings.tau_x
-        counts, window = sample_codes(options.sample_order, network, seed, samples, taken)
+        used = step // settings.tau_x
+        counts, window = sample_codes(options.sample_order, network, seed, samples, used)
         codes += [(SAMPLE_COUNTS, counts), (SAMPLE_WINDOW, window)]
     return codes

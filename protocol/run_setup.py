@@ -15,7 +15,7 @@ from mgd.protocol.registers import WORD_BITS, Access, Command, Mode, Register, R
 from mgd.protocol.run_codes import PERTURBATION_CODES, run_codes
 
 PERIODS = (Register.TAU_X, Register.TAU_P, Register.TAU_THETA)
-"""Time constants: each counts steps and begins anew."""
+"""Time constants: each counts steps and restarts at 0."""
 
 
 def register_fields(settings: Settings) -> dict[str, int]:
@@ -57,13 +57,13 @@ def words_of(register: Register, value: int) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What a core needs between the samples and the weights of a run, in this order: `registers`,
-    INIT, then `loads`."""
+    """The writes between the samples and the weights of a run, in this order: `registers`, INIT,
+    then `loads`."""
 
     registers: Mapping[Register, int]
     """A value for every register that a host writes, but for COMMAND and EPOCH."""
     loads: list[tuple[Command, int, int]]
-    """Command, SIGN_LAYER and SEED of what follows the first INIT."""
+    """Command, SIGN_LAYER and SEED of the commands after the first INIT."""
     periods: dict[Register, tuple[int, int]] = field(default_factory=dict)
     """Time constants that are shorter in `registers`, to end the period that the run is in: the
     step at which it ends, and the value from there on."""

@@ -49,6 +49,9 @@ def option_table() -> str:
             text = f"{first} to {last}" + (f", less {first}" if first else "")
         else:
             text = _numbered([as_toml(value).strip("'") for value in field.values])
+        if field.beside is not None:
+            name, value = field.beside
+            text += f" (where {name} is {value})"
         rows.append((bits, f"{field.name}: {text}"))
     return _table(("bits", "option"), rows)
 
@@ -66,7 +69,7 @@ TABLES = {
     "options": option_table,
     "fixed": fixed_table,
 }
-"""By the name between whose comments a table stands in the page."""
+"""By the name in the two comments around the table in the page."""
 
 
 def _numbered(values: Sequence[str]) -> str:

@@ -10,14 +10,20 @@ from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import Network
 from mgd.protocol.layout.base import CoreLayout
-from mgd.protocol.registers import CLOCK_BITS, STEP_BITS, Register, core_fields
+from mgd.protocol.registers import (
+    CLOCK_BITS,
+    CORE_REPORTS,
+    STEP_BITS,
+    Register,
+    core_fields,
+)
 
 COMMAND_SHAPE = data.StructLayout({"code": Register.COMMAND.bits})
 
 SETTINGS_LAYOUT = data.StructLayout(core_fields())
 """Run-time registers (golden_model.settings.Settings).  Change them only while the core is idle,
-except step_target.  The core reads the seed and sign_layer only in INIT and CODES.  A time constant
-that is changed holds for the period under way too; it must not be below the current phase."""
+except step_target.  The core reads the seed and sign_layer only in INIT and CODES.  A changed
+time constant also applies to the current period; it must not be below the current phase."""
 
 
 def packed_fields(layout: data.StructLayout, **fields: int) -> int:
@@ -99,11 +105,8 @@ class CoreSignature(wiring.Signature):
                 "weight_request": In(stream.Signature(weight_request_layout(config))),
                 "weight_reply": Out(stream.Signature(weight_shape(config))),
                 "busy": Out(1),
-                "step": Out(Register.STEP.bits),
+                **{report.field: Out(report.bits) for report in CORE_REPORTS},
                 "cost_sum": Out(cost_sum_bits(config.network) if cost_sum is None else cost_sum),
-                "train_clocks": Out(Register.TRAIN_CLOCKS.bits),
-                "weight_saturations": Out(Register.WEIGHT_SATURATIONS.bits),
-                "activation_saturations": Out(Register.ACTIVATION_SATURATIONS.bits),
                 "probe": Out(probe),
                 **(more or {}),
             }

@@ -8,7 +8,7 @@ import numpy as np
 
 from mgd.golden_model.settings import Settings
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks, sum_clocks
 
 
 def average_clocks(
@@ -22,6 +22,8 @@ def average_clocks(
     taken; None: as if no input were 0.
     """
     tau_x, tau_theta = settings.tau_x, settings.tau_theta
+    if config.variant.by_node:
+        return sum_clocks(config, settings) / tau_theta
     period = math.lcm(tau_x, tau_theta)
     new, changed = period // tau_x - 1, period // tau_theta - 1
     total = 0.0

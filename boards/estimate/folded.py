@@ -56,7 +56,10 @@ class FoldedResources(CoreResources[CoreConfig]):
         config = replace(
             config,
             shared_dsps=min(max(device.dsps - config.lanes, 0), 4),
-            mac16=family.mac16 and config.network.weight_bits <= OPERAND_BITS,
+            # There the products of an outer sweep do not leave the block.
+            mac16=family.mac16
+            and config.network.weight_bits <= OPERAND_BITS
+            and not config.variant.by_node,
             memory_register=family.memory_register,
             table_memory=False,
         )
@@ -144,7 +147,7 @@ class FoldedResources(CoreResources[CoreConfig]):
         )
 
     def with_most_lanes(self, sample_memory: int) -> Self:
-        """Where the data takes more than half of the block RAMs, half of them are kept for it."""
+        """If the data needs more than half of the block RAMs, half of them are reserved for it."""
         board, device, network = self.board, self.board.device, self.config.network
         if not device.sprams:
             sample_memory = min(sample_memory, device.blocks * device.block_bits // WORD_BITS // 2)

@@ -97,5 +97,5 @@ def coefficients() -> dict[str, dict[str, float]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{COEFFICIENTS}: cannot be read; it comes with the package, and "
-            "`mgd bench fit --json benchmarks/fit.json` writes it anew"
+            "`mgd bench fit --json benchmarks/fit.json` writes it again"
         ) from None

@@ -25,7 +25,7 @@ from mgd.rtl.units.activations import KINDS, Tabulated
 from mgd.rtl.units.costs import parallel_kind
 
 BLOCKS_BESIDE = 8
-"""Block RAMs kept for the delays of node perturbation, the link and the identity."""
+"""Block RAMs reserved for the delays of node perturbation, the link and the identity."""
 
 
 class SpatialResources(CoreResources[SpatialConfig]):

@@ -37,7 +37,7 @@ def logic_cells(module: dict[str, Any]) -> int:
             if port["direction"] != "input":
                 users[bit].append(_User("", "", ""))
 
-    # Flip-flops: with the LUT that feeds nothing else, else in a cell of their own.
+    # Flip-flops: with the LUT that feeds nothing else, else in a separate cell.
     count = 0
     with_flip_flop = set()
     for name, cell in cells.items():
@@ -50,7 +50,7 @@ def logic_cells(module: dict[str, Any]) -> int:
         elif cell["type"].startswith("SB_DFF"):
             count += 1
 
-    # Carries: with the LUT that has the same inputs, else in a cell of their own.
+    # Carries: with the LUT that has the same inputs, else in a separate cell.
     home: dict[str, str] = {}
     for name, cell in cells.items():
         if cell["type"] != "SB_CARRY":
@@ -67,7 +67,7 @@ def logic_cells(module: dict[str, Any]) -> int:
         home[name] = min(shared, default=name)
         count += home[name] == name
 
-    # A carry in a cell of its own absorbs a LUT of two inputs that feeds it.
+    # A carry in a separate cell absorbs a LUT of two inputs that feeds it.
     small = {
         cell["connections"]["O"][0]: name
         for name, cell in cells.items()

@@ -1,4 +1,4 @@
-"""The program that flashes a board, and its arguments: those that the board's makers use."""
+"""The program that flashes a board, and its arguments, as the board's makers recommend."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Bitstream:
 
 
 def udev_rules() -> str:
-    """The text of boards/udev/60-mgd-fpga.rules."""
+    """The text of boards/flash/udev/60-mgd-fpga.rules."""
     return files("mgd.boards.flash").joinpath("udev", "60-mgd-fpga.rules").read_text()
 
 

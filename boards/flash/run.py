@@ -41,7 +41,7 @@ def run(command: list[str], board: Board, echo: Callable[[bytes], None]) -> None
             start_new_session=True,
         )
     except OSError as error:
-        raise UserError(f"{command[0]}: cannot be run: {error.strerror}; install it anew") from None
+        raise UserError(f"{command[0]}: cannot be run: {error.strerror}; reinstall it") from None
     try:
         tail = _follow(process, name, echo)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Building a bitstream: a cache by digest, a report, and nothing half done."""
+"""Building a bitstream: a cache by digest, a report, and no partial results."""
 
 from __future__ import annotations
 

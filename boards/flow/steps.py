@@ -1,4 +1,4 @@
-"""Running a tool as a step of a build: it never outlives us, and its failures become a line."""
+"""Running a tool as a step of a build: it ends with us, and its failure becomes one line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ROOM = 1 << 20
 """Bytes that must be free after a step: some tools do not notice that a file was cut off."""
 
 LOOK_SECONDS = 5
-"""Pause between two looks at a tool's output."""
+"""Pause between two reads of a tool's output."""
 
 _NO_ROOM = "no room is left on this disk; make room or set MGD_CACHE to a folder elsewhere"
 
 
 class HopelessError(UserError):
-    """A tool that would have gone on for ever."""
+    """A tool that would not have ended."""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ SEEDS = (1, 2, 3)
 ROUNDS = 5
 """Number of clocks that are tried at most."""
 WORTH_ANOTHER = Fraction(104, 100)
-"""A clock that meets timing is only given up for one that is this much faster."""
+"""A clock that meets timing is only replaced by one that is this much faster."""
 SAFE = Fraction(99, 100)
 """Placing again for another clock changes fmax by a few per cent either way."""
 

@@ -130,7 +130,7 @@ def synthesise(design: Design, notify: verilator.Notify) -> Netlist:
     ]
 
     def make(folder: Path, final: Path) -> Path:
-        notify(f"synthesising for {family.name}, once; the netlist is kept in {final.parent}")
+        notify(f"synthesising for {family.name}, once; the netlist is cached in {final.parent}")
         (folder / "top.il").write_text(text)
         (folder / yosys.SCRIPT).write_text(script)
         yosys.run_yosys(folder, (_JSON, _CELLS))

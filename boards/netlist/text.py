@@ -16,7 +16,7 @@ _UNKNOWN = re.compile(r"\b(\d+)'([hb])([0-9a-f]*x[0-9a-fx]*)")
 def powered_up(verilog: str, models: CellModels, seed: int) -> str:
     """A netlist with random bits in place of x, and in memories that start as zero.
 
-    Contents are kept where a memory is never written or holds a one: it may be a table.  The
+    Contents are not changed where a memory is never written or holds a one: it may be a table.  The
     same seed gives the same bits.
     """
     noise = random.Random(seed)

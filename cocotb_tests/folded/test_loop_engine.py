@@ -1,4 +1,4 @@
-"""rtl.folded.loop_engine: the order of the tokens, what they carry, and every wait."""
+"""rtl.folded.program.loop_engine: the order of the tokens, what they carry, and every wait."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.loop_engine import token_layout
-from mgd.rtl.folded.nonzero_inputs import visit_layout
-from mgd.rtl.folded.visit_engine import loop_engine
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.program.loop_engine import token_layout
+from mgd.rtl.folded.program.nonzero_inputs import visit_layout
+from mgd.rtl.folded.program.visit_engine import loop_engine
 from mgd.rtl.interface import packed_fields
 
 CASES = {
@@ -43,8 +43,8 @@ def test_loop_engine_that_skips(name):
 
 
 def drawn_visits(config: CoreConfig, random) -> list[dict] | None:
-    """A group's visits in the first layer, as rtl.folded.nonzero_inputs has them; None where there
-    is none."""
+    """A group's visits in the first layer, as rtl.folded.program.nonzero_inputs has them; None
+    where there is none."""
     if not config.variant.skip_zeros:
         return None
     inputs = config.network.layers[0]
@@ -108,7 +108,7 @@ async def issues_every_token(dut):
     config, random = config_of(params()), rng()
     net = config.network
     layout = token_layout(config)
-    turnaround = Lane.update_latency(config) + 1
+    turnaround = Lane.latency_of(config) + 1
     await start_clock(dut)
     for number in range(36):
         passes, flush = (1, 2, 3)[number % 3], number % 4 == 3
@@ -203,7 +203,7 @@ async def issues_every_token(dut):
 
 def plan(config, finished, clock, hurry, random, coming) -> None:
     """When a group's activations arrive: in order, a clock apart at least, per pass."""
-    soonest = clock + Lane.update_latency(config) + 8
+    soonest = clock + Lane.latency_of(config) + 8
     for k in (0, 1):
         if not finished["passes"] >> k & 1:
             continue

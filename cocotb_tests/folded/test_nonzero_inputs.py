@@ -1,4 +1,5 @@
-"""rtl.folded.nonzero_inputs: the inputs that a sweep visits, of any three samples, at any pace."""
+"""rtl.folded.program.nonzero_inputs: the inputs that a sweep visits, of any three samples, at any
+pace."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from cocotb_tests.support.runner import params, rng
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import config_of
 from mgd.rtl.folded.config import NONZERO_WORD
-from mgd.rtl.folded.nonzero_inputs import NonzeroInputs, visit_layout
-from mgd.rtl.folded.step_clocks import Visits
+from mgd.rtl.folded.program.nonzero_inputs import NonzeroInputs, visit_layout
+from mgd.rtl.folded.program.step_clocks import Visits
 
 INPUTS = (1, 2, 7, 8, 9, 15, 16, 17, 40)
 

@@ -59,8 +59,8 @@ class Sweeps:
         self.expected.append(expected)
         await ReadOnly()
         for latency, pin, which in (
-            (SignGenerator.LATENCY, self.dut.previous_signs, 1),
-            (SignGenerator.SIGNS_LATENCY, self.dut.signs, 0),
+            (SignGenerator.latency, self.dut.previous_signs, 1),
+            (SignGenerator.signs_latency, self.dut.signs, 0),
         ):
             due = self.expected[-1 - latency] if len(self.expected) > latency else None
             if due is not None:
@@ -131,7 +131,7 @@ class Sweeps:
 
     async def drain(self) -> None:
         self.dut.valid.value = 0
-        for _ in range(SignGenerator.SIGNS_LATENCY + 1):
+        for _ in range(SignGenerator.signs_latency + 1):
             await self.clock()
 
 

@@ -14,6 +14,7 @@ from cocotb_tests.support.runner import CLOCK_NS, params, rng
 from cocotb_tests.support.streams import receive, send, start_clock
 from cocotb_tests.support.values import field, network_of, payload_layout
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.rtl.folded.config import CoreConfig
@@ -290,7 +291,10 @@ async def unpacks(dut):
         label = (0, net.classes - 1, random.randrange(net.classes))[number % 3]
         shift = random.choice((0, min(largest, 14), random.randint(0, min(largest, 14))))
         settings = Settings(input_shift=shift)
-        wanted = Trainer(net, settings, codes[None], np.array([label]), [], [1]).inputs[0]
+        weights = [w[None] for w in initial_weights(net, 1)]
+        trainer = Trainer(net, settings, codes[None], np.array([label]), weights, [1])
+        trainer.step()
+        wanted = trainer.trace.inputs[0, :-1]  # but for the bias
         evaluate = number // 2 % 2
         dut.input_shift.value, dut.evaluate.value = shift, evaluate
         dut.start.value = 1

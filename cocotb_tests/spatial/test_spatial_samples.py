@@ -14,7 +14,7 @@ from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of
 from mgd.rtl.spatial.config import SpatialConfig
-from mgd.rtl.spatial.record_memory import READ_LATENCY, RecordMemory
+from mgd.rtl.spatial.record_memory import RecordMemory
 
 CASES: dict[str, tuple[dict[str, Any], int]] = {
     # network, 16-bit words
@@ -43,7 +43,6 @@ def test_strides(name, stride):
 @pytest.mark.simulated
 def test_record_memory():
     memories = {name: RecordMemory(configured(name), CASES[name][1]) for name in CASES}
-    assert RecordMemory.latency == READ_LATENCY
     return Row(SideBySide(memories), brings_records, seed=5)
 
 
@@ -81,12 +80,12 @@ class Memory:
     async def check(self, pairs) -> None:
         """The host's reads, one a clock."""
         pairs = list(pairs)
-        for clock in range(len(pairs) + READ_LATENCY):
+        for clock in range(len(pairs) + RecordMemory.latency):
             if clock < len(pairs):
                 self.dut.host_address.value = pairs[clock]
             await ReadOnly()
-            if clock >= READ_LATENCY:
-                pair = pairs[clock - READ_LATENCY]
+            if clock >= RecordMemory.latency:
+                pair = pairs[clock - RecordMemory.latency]
                 wanted = self.words[2 * pair] | self.words[2 * pair + 1] << 16
                 assert int(self.dut.host_read_data.value) == wanted, f"host's read of {pair}"
             await FallingEdge(self.dut.clk)

@@ -14,7 +14,7 @@ from cocotb_tests.support.runner import rng
 from cocotb_tests.support.side_by_side import Part, SideBySide, together
 from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import network_of, packed_array, signed_array, spread
-from mgd.golden_model.formats import saturate, stochastic_round
+from mgd.golden_model.formats import saturate
 from mgd.golden_model.network import (
     ACT_BITS,
     ACT_FRAC,
@@ -34,12 +34,12 @@ CASES: dict[str, tuple[dict[str, Any], bool, int, int, int]] = {
     # network, nodes, shift_low, shift_high, latency
     "direct": (RESIDUAL, False, 5, 5, 1),
     "direct_aligned": ({**RESIDUAL, "weight_bits": 8}, False, -2, 6, 1),
-    "contributions": (RESIDUAL, True, 5, 5, Broadcast.LATENCY - 1),
-    "aligned": (RESIDUAL, True, 1, 8, Broadcast.LATENCY),
-    "np": ({"layers": (2, 2)}, True, 0, 0, Broadcast.LATENCY - 1),
-    "wp": ({"layers": (2, 2), "weight_bits": 8}, False, 0, 0, Broadcast.LATENCY - 1),
-    "pipelined": ({"layers": (2, 2)}, True, 0, 0, Broadcast.LATENCY),
-    "pipelined_in_logic": ({"layers": (3, 2)}, True, 0, 0, Broadcast.LATENCY),
+    "contributions": (RESIDUAL, True, 5, 5, Broadcast.LEAST_LATENCY - 1),
+    "aligned": (RESIDUAL, True, 1, 8, Broadcast.LEAST_LATENCY),
+    "np": ({"layers": (2, 2)}, True, 0, 0, Broadcast.LEAST_LATENCY - 1),
+    "wp": ({"layers": (2, 2), "weight_bits": 8}, False, 0, 0, Broadcast.LEAST_LATENCY - 1),
+    "pipelined": ({"layers": (2, 2)}, True, 0, 0, Broadcast.LEAST_LATENCY),
+    "pipelined_in_logic": ({"layers": (3, 2)}, True, 0, 0, Broadcast.LEAST_LATENCY),
 }
 IN_LOGIC = ("np", "pipelined_in_logic")
 COUNT = 2
@@ -129,7 +129,7 @@ async def update_terms(dut, name: str) -> None:
                 if valid:
                     factors = x if config.nodes else [ONE]
                     wanted = [
-                        int(stochastic_round(delta * f, drop, byte, ROUND_BITS)) << places
+                        int(UpdateTerms.model(delta * f, drop, byte, ROUND_BITS)) << places
                         for f in factors
                     ]
                     steps += 1

@@ -22,7 +22,6 @@ from cocotb_tests.support.values import (
     payload_layout,
     spread,
 )
-from mgd.golden_model.activations import activate
 from mgd.golden_model.network import ACT_FRAC, ACTIVATIONS
 from mgd.rtl.interface import packed_fields
 from mgd.rtl.units.activation import Activation, used_kinds
@@ -126,7 +125,7 @@ async def equals_activate(dut):
     tags = [random.getrandbits(TAG_BITS) for _ in values]
     expected = []
     for z, output, tag in zip(values, chosen, tags, strict=True):
-        y, over = activate(net.output if output else net.hidden, np.array(z), net.pre_frac)
+        y, over = Activation.model(net.output if output else net.hidden, np.array(z), net.pre_frac)
         expected.append((int(y), int(over), output, tag))
     payloads = [
         packed_fields(layout, value=z, output=o, tag=t)

@@ -144,7 +144,7 @@ async def equals_golden_cost(dut):
 
     def wanted(values, label, second):
         y = np.array(values)
-        cost = int(net.cost_kind.exact(y, np.array(label), net))
+        cost = int(unit.model(y, np.array(label), net))
         assert 0 <= cost <= net.cost_bound
         return cost, int(classify(y, net)), second
 
@@ -188,7 +188,7 @@ async def equals_golden_cost(dut):
         await FallingEdge(dut.clk)
         if second:
             await receive(dut, "o", 1, rng=random)
-    assert latency == unit.latency(net, params()["dsp"], params()["registered"])
+    assert latency == unit.latency_of(net, params()["dsp"], params()["registered"])
     for _ in range(5):
         await FallingEdge(dut.clk)
     assert int(dut.o__valid.value), "a result stays until it is taken"

@@ -13,7 +13,7 @@ from cocotb_tests.support.streams import start_clock
 from cocotb_tests.support.values import as_signed
 from mgd.golden_model.network import ACT_BITS
 from mgd.golden_model.tables import EXP2, LOG2, PiecewiseLinear
-from mgd.rtl.lib.piecewise import LATENCY, SharedTables
+from mgd.rtl.lib.piecewise import SharedTables
 from mgd.rtl.units.activations import KINDS, Tabulated
 
 CLOCKS = 3000
@@ -66,7 +66,7 @@ async def equals_tables(dut):
             wanted = (LOG2 if logarithm else EXP2)(np.array(at[1]), given["cost_bits"])
         expected.append((int(wanted), activates, logarithm, at))
         await ReadOnly()
-        if clock >= LATENCY:
-            wanted, *where = expected[clock - LATENCY]
+        if clock >= SharedTables.latency:
+            wanted, *where = expected[clock - SharedTables.latency]
             assert as_signed(int(dut.value.value), ACT_BITS) == wanted, where
         await FallingEdge(dut.clk)

@@ -1,4 +1,4 @@
-"""Cost functions: one a module, found by itself.
+"""Cost functions: one a module, found automatically.
 
 A module here that defines `COST`, an instance of base.Cost, adds the cost of that name.
 """

@@ -1,4 +1,4 @@
-"""What a cost is: integers as the hardware has them, and the same in natural units.
+"""The interface of a cost: in the integers of the hardware, and in natural units.
 
 Integer costs are unsigned with network.cost_frac fraction bits; they never clip, since their width
 is derived from the network (network.cost_bits).  Outputs have the nodes as last axis.
@@ -58,7 +58,7 @@ class Cost(ABC):
     title: str
     """In a report."""
     unit: str = ""
-    """What a cost of 1.0 is, in a report."""
+    """The unit of a cost of 1.0, in a report."""
     reads_sums: bool
     """Whether it reads the output layer's pre-activations, not its activations."""
     smooths: bool = False
@@ -84,7 +84,7 @@ class Cost(ABC):
 
 
 def targets(labels: np.ndarray, network: CostNetwork) -> np.ndarray:
-    """What outputs should be, shape labels.shape + (outputs,), activation format.
+    """The target outputs, shape labels.shape + (outputs,), activation format.
 
     target_high at the node whose number is the label, target_low elsewhere; a single node
     has target_high for label 1.  Where samples have target values, `labels` are these already.

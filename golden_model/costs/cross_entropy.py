@@ -14,7 +14,7 @@ MEAN_FRAC = 24
 
 
 class CrossEntropy(Cost):
-    """In bits: log2 Σ 2^(z − zmax) + zmax − z_label, and what smoothed labels add."""
+    """In bits: log2 Σ 2^(z − zmax) + zmax − z_label, and the term of smoothed labels."""
 
     name, number = "cross_entropy", 1
     title = "cross-entropy (base 2)"
@@ -56,8 +56,8 @@ class CrossEntropy(Cost):
 
     def slope(self, outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
         powers = np.exp2(outputs - outputs.max(axis=-1, keepdims=True))
-        shares = powers / powers.sum(axis=-1, keepdims=True)
-        return shares - _aim(outputs, labels, network)
+        probabilities = powers / powers.sum(axis=-1, keepdims=True)
+        return probabilities - _aim(outputs, labels, network)
 
 
 def exp2_negative(d: np.ndarray, pre_frac: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def exp_sum_bits(network: CostNetwork) -> int:
 
 
 def _smoothing(total: np.ndarray, margin: np.ndarray, network: CostNetwork) -> np.ndarray:
-    """ε·(mean of zmax − z_k over k, minus zmax − z_label): what smoothed labels add.
+    """ε·(mean of zmax − z_k over k, minus zmax − z_label): the term of smoothed labels.
 
     total: Σ (zmax − z_k); the division by their number is a product with a rounded 1/n.
     """
@@ -90,7 +90,7 @@ def _smoothing(total: np.ndarray, margin: np.ndarray, network: CostNetwork) -> n
 
 
 def _aim(outputs: np.ndarray, labels: np.ndarray, network: CostNetwork) -> np.ndarray:
-    """What the shares of the classes should be, (..., nodes)."""
+    """The target probabilities of the classes, (..., nodes)."""
     part = 2.0**-network.smoothing_exp if network.smoothing_exp else 0.0
     return (1.0 - part) * at_label(outputs, labels) + part / network.outputs
 

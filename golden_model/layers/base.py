@@ -1,4 +1,4 @@
-"""What a kind of layer brings to training: the shape of its parameters, its sums, its updates."""
+"""The interface of a kind of layer: the shape of its parameters, its sums, its updates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Layer(ABC):
 
     @abstractmethod
     def by_input(self, values: np.ndarray, terms: np.ndarray) -> np.ndarray:
-        """What each parameter takes of numbers that all nodes share: value times term.
+        """Each parameter's update from terms that are common to all nodes: value times term.
 
         values: (seeds, nodes, inputs or 1); terms: (seeds, inputs or 1).  Float64.
         """

@@ -1,4 +1,4 @@
-"""Every node reads every input, and a bias: the weight of an input that is always 1.0."""
+"""The dense layer: every node reads every input, and a bias, the weight of a constant 1.0."""
 
 from __future__ import annotations
 

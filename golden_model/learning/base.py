@@ -1,4 +1,4 @@
-"""What a learning rule is: what it perturbs, and what the measured cost change does."""
+"""The interface of a learning rule: the quantities it perturbs, and how it updates weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class LearningRule(ABC):
 
     @abstractmethod
     def perturbation_sums(self, layer: Layer, values: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """What a perturbation of size 1 adds to the nodes' sums, int64 (seeds, nodes, passes or 1).
+        """The effect of a perturbation of size 1 on the nodes' sums, int64 (seeds, nodes, passes or
+        1).
 
         x: the layer's inputs (seeds, inputs, passes).  The unit is that of an activation times
         that of `values`.
@@ -46,11 +47,11 @@ class LearningRule(ABC):
     @abstractmethod
     def update_inputs(self, x: np.ndarray) -> np.ndarray:
         """The factors of the cost change in an update, int64 (seeds, inputs or 1), of the layer's
-        inputs (seeds, inputs) in the pass that updates go by."""
+        inputs (seeds, inputs) in the pass that updates use."""
 
     @abstractmethod
     def displaced(
         self, weights: np.ndarray, displacement: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """In float64: the weights of a layer perturbed by `displacement`, and what is added to its
+        """In float64: the weights of a layer perturbed by `displacement`, and the change of its
         pre-activations (seeds, nodes)."""

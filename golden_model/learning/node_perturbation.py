@@ -1,4 +1,4 @@
-"""Node perturbation: pre-activations move, and the inputs of a node share out its cost change.
+"""Node perturbation: pre-activations move; a weight's update is the node's times its input.
 
 Widrow and Lehr 1990 (Madaline rule III); Fiete and Seung 2006.
 """

@@ -1,4 +1,4 @@
-"""What every family of perturbations is: values of one draw after another, for several seeds."""
+"""The interface of a perturbation: the values of one draw after another, for several seeds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def number_quantities(
 
 
 class Perturbation(ABC):
-    """A family.  Made for a network, it gives draw after draw."""
+    """One kind.  Made for a network, it returns draw after draw."""
 
     name: str
     """In task files."""
@@ -76,7 +76,7 @@ class Perturbation(ABC):
 
     @abstractmethod
     def skip(self, draws: int) -> None:
-        """Go on as if so many draws had been taken."""
+        """Continue as if so many draws had been made."""
 
     @classmethod
     def mean_square(cls, total: int) -> float:
@@ -103,5 +103,5 @@ class Perturbation(ABC):
 
     @classmethod
     def amplitude(cls, norm: float, total: int) -> float:
-        """δ that gives the vector of all perturbations the root mean square length `norm`."""
+        """The δ with which all perturbations together have the root mean square length `norm`."""
         return norm / math.sqrt(total * cls.mean_square(total))

@@ -40,4 +40,4 @@ class RandomSigns(Perturbation):
         return signs
 
 
-FAMILY = RandomSigns
+PERTURBATION = RandomSigns

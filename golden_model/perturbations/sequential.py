@@ -75,4 +75,4 @@ class Sequential(Perturbation):
         return total
 
 
-FAMILY = Sequential
+PERTURBATION = Sequential

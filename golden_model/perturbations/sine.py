@@ -27,4 +27,4 @@ class Sine(Waves):
         return SINE[phase >> (bits - LEAST_BITS)]
 
 
-FAMILY = Sine
+PERTURBATION = Sine

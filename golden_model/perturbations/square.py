@@ -16,4 +16,4 @@ class Square(Waves):
         return 1 - 2 * (phase >> (bits - 1))
 
 
-FAMILY = Square
+PERTURBATION = Square

@@ -63,4 +63,4 @@ class Walsh(Perturbation):
         return 1 << code_bits(total)
 
 
-FAMILY = Walsh
+PERTURBATION = Walsh

@@ -30,7 +30,7 @@ def float_inputs(codes: np.ndarray, input_shift: int) -> np.ndarray:
 
 
 def activation(kind: str, z: np.ndarray) -> np.ndarray:
-    """One of network.ACTIVATIONS, without the activation format's ends."""
+    """One of golden_model.activations.ACTIVATIONS, without the activation format's ends."""
     return _ACTIVATIONS[kind][0](z)
 
 
@@ -137,7 +137,7 @@ def gradient(
 def evaluate(
     weights: list[np.ndarray], x: np.ndarray, labels: np.ndarray, network: Network
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(share of correct samples, mean cost), one number per leading index of the weights.
+    """(accuracy, mean cost), one number per leading index of the weights.
 
     weights: per layer (..., nodes, fan_in + 1); x: (samples, inputs); labels: (samples,).
     """

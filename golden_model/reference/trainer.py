@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.reference.network import cost, forward
 from mgd.golden_model.samples.nonzero import nonzero_signs
 from mgd.golden_model.samples.order import SampleOrder
@@ -53,7 +53,7 @@ class FloatTrainer:
         """Σ ΔC·s/δ (·x_j for node perturbation, unless nodes sum up) since the last update:
         tau_theta times G."""
         numbering = settings.numbering(network)
-        self.perturbation = FAMILIES[settings.perturbation](network, numbering, seeds)
+        self.perturbation = PERTURBATIONS[settings.perturbation](network, numbering, seeds)
         trained = [layer for layer, numbers in enumerate(numbering) if numbers is not None]
         states = [start_state(s) for s in seeds]
         self.sample_order = SampleOrder(
@@ -68,14 +68,14 @@ class FloatTrainer:
         self._changes = 0
         self._drawn: list[np.ndarray] = []
         self.draw: list[np.ndarray] = []
-        """What was drawn, as it goes with the sample: per layer (seeds, nodes, inputs or 1)."""
+        """The draw of this step, matched to the sample: per layer (seeds, nodes, inputs or 1)."""
         self._sample = np.zeros(len(seeds), dtype=np.int64)
         self._baseline = np.zeros(len(seeds))
         self._before = np.zeros(len(seeds))
         self._filtered = np.zeros(len(seeds))
         self._inputs: list[np.ndarray] = []
         self._update_inputs: dict[int, np.ndarray] = {}
-        """Per layer those of the pass that its last step goes by."""
+        """Per layer those of the pass that the update of its last step uses."""
         self._weights_changed = True
 
     def step(self) -> np.ndarray:
@@ -86,7 +86,7 @@ class FloatTrainer:
             self._sample = self.order[np.arange(len(self.order)), self.sample_order.take()]
         if t % s.tau_p == 0:
             unit = 2.0**-s.value_frac
-            # What is not trained is never read.
+            # Layers that are not trained are never read.
             self._drawn = [np.zeros(0) if v is None else v * unit for v in self.perturbation.draw()]
         if new_sample or t % s.tau_p == 0:
             self.draw = list(self._drawn)
@@ -136,7 +136,7 @@ class FloatTrainer:
         return change
 
     def _change(self, layer: int, rate: float) -> None:
-        """The weights of a layer change by what its accumulators hold."""
+        """Apply a layer's accumulators to its weights."""
         s, w, g = self.settings, self.weights[layer], self.accumulators[layer]
         if s.by_node:
             w -= rate * g * self._update_inputs[layer][:, None, :]
@@ -151,9 +151,9 @@ class FloatTrainer:
             return
         if s.decay_exp:
             g += w * 2.0**-s.decay_exp / rate
-        taken = g * 2.0**-s.momentum_exp
-        w -= rate * taken
-        g -= taken
+        applied = g * 2.0**-s.momentum_exp
+        w -= rate * applied
+        g -= applied
 
     def _cost(self, factor: int, group: list[int]) -> tuple[np.ndarray, list[np.ndarray]]:
         weights = list(self.weights)

@@ -1,4 +1,4 @@
-"""Which training sample comes next: in turn, shuffled anew for every epoch, or at random."""
+"""The next training sample: in turn, shuffled for every epoch, or drawn at random."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shuffled(places: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
         x = ((c | 1) % (low + 1) * x + e) & low
         return x ^ (x >> half)
 
-    # With one sample or none of its bits a shift by 0 would undo what it should mix.
+    # With one sample or none of its bits, a shift by 0 would undo the mixing.
     if bits < 2:
         return (places + b) % count
     result = once(places.astype(np.int64))
@@ -55,7 +55,7 @@ class SampleOrder:
     """Places of consecutive samples in the order of the memory, for several seeds.
 
     Random words are 32 bits of the sign sequence each, from the middle of stretch K on.
-    window: with the order "cycle", what of the set is resident; None: all of it.
+    window: with the order "cycle", the resident part of the set; None: all of it.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class SampleOrder:
         return self._epoch[:, place]
 
     def skip(self, samples: int) -> None:
-        """Of a new order: go on as if so many had been taken."""
+        """Of a new order: continue as if so many had been used."""
         if self.kind == EPOCH:
-            # The epoch under way is taken from its beginning.
+            # Restart the current epoch at its beginning.
             epochs, left = divmod(samples, self.count)
             self._read_from(KEYS * epochs)
             self._number = epochs * self.count

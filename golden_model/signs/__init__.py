@@ -1,1 +1,1 @@
-"""Perturbation signs: the maximal-length sequence, and the stretch of it that each neuron owns."""
+"""Perturbation signs: the maximal-length sequence, and each neuron's part of it."""

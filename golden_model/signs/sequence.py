@@ -1,4 +1,4 @@
-"""Perturbation signs: one maximal-length sequence, of which every neuron owns a stretch.
+"""Perturbation signs: one maximal-length sequence, of which every neuron has a part of its own.
 
 The sequence b is s[n+61] = s[n] ⊕ s[n+1] ⊕ s[n+15] ⊕ s[n+16] (the LFSR with taps 61, 60, 46,
 45).  Its period 2^61 − 1 is prime.  Neuron i of K reads it from position i·D on; the last
@@ -86,10 +86,10 @@ def stream_states(start_state: int, neurons: int) -> list[int]:
 def start_states_at(
     start_state: int, widths: Sequence[int], draws: int, random_bits: int
 ) -> list[int]:
-    """Start states of the sequence from which a run goes on: one per layer, then rounding's.
+    """Start states of the sequence that continue a run: one per layer, then rounding's.
 
-    Put in the place of `start_state`, each shows the layer's neurons draw number `draws` first,
-    and the last one stretch K from its bit `random_bits` on.  widths: bits that a draw takes
+    Used instead of `start_state`, each gives the layer's neurons draw number `draws` first, and
+    the last one gives part K from its bit `random_bits` on.  widths: bits that a draw takes
     of each neuron, per layer.
     """
     return [jump(start_state, draws * width) for width in widths] + [jump(start_state, random_bits)]

@@ -1,4 +1,4 @@
-"""Signs and random bytes, read from the neurons' stretches of the sign sequence."""
+"""Signs and random bytes, read from the neurons' parts of the sign sequence."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From accumulators to weight changes: error feedback, Adam, and the high-pass filter of costs."""
+"""Update rules, from a step's cost change to weight changes, and the memory they work on."""

@@ -52,7 +52,7 @@ class Adam:
     def change(
         self, layer: int, G: np.ndarray, weights: np.ndarray, eta_exp: int, random: np.ndarray
     ) -> np.ndarray:
-        """What the weights lose, float64 integers of their shape; G (int64) is set to 0.
+        """The decrease of the weights, float64 integers of their shape; G (int64) is set to 0.
 
         eta_exp: the step is about 2^-eta_exp.  random: bytes (seeds,).
         """

@@ -1,4 +1,4 @@
-"""The change of the weights from accumulators that keep what it leaves over."""
+"""Error feedback: accumulators keep the part of their sum that a change does not apply."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mgd.golden_model.settings import Settings
 
 
 class ErrorFeedback:
-    """q = ⌊G·2^-(S+F+k)⌋ weight units, of which G keeps all but q·2^(S+F).
+    """q = ⌊G·2^-(S+F+k)⌋ weight units, and q·2^(S+F) is subtracted from G.
 
-    Plain descent for k = momentum_exp = 0.  Else G decays by 2^-k with every change, and the
-    weights take just what it loses: momentum 1 − 2^-k, whose memory is the accumulator itself.
+    For k = momentum_exp = 0 that is gradient descent.  Else each change subtracts 2^-k of G from G
+    and applies it to the weights: momentum 1 − 2^-k, whose memory is the accumulator itself.
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
@@ -24,15 +24,15 @@ class ErrorFeedback:
     def change(
         self, layer: int, G: np.ndarray, weights: np.ndarray, shift: int, random: np.ndarray
     ) -> np.ndarray:
-        """What the weights lose, float64 integers of their shape; G (int64) changes in place.
+        """The decrease of the weights, float64 integers of their shape; G (int64) changes in place.
 
-        shift: S of this step.  random: bytes (seeds,), of no use here.
+        shift: S of this step.  random: bytes (seeds,), not used here.
         """
         unit = shift + self._frac
         if self._decay:
             by = unit - self._decay
             whole = weights.astype(np.int64)
             G += whole << by if by >= 0 else round_half_up(whole, -by)
-        taken = floor_shift(G, unit + self._momentum)
-        G -= floor_shift(taken, -unit)
-        return taken.astype(np.float64)
+        applied = floor_shift(G, unit + self._momentum)
+        G -= floor_shift(applied, -unit)
+        return applied.astype(np.float64)

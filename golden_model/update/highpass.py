@@ -1,4 +1,4 @@
-"""Continuous MGD's filter: what changes quickly in the sequence of costs.
+"""The high-pass filter of continuous MGD, over the sequence of costs.
 
 Algorithm 2 of McCaughan et al. 2023 (APL Machine Learning 1, 026118).
 """

@@ -1,4 +1,4 @@
-"""A core's weights and accumulators, and the updates that are under way to them."""
+"""A core's weights and accumulators, and the updates that are still pending."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mgd.golden_model.update.per_weight import WeightAccumulators
 from mgd.golden_model.update.rule import LayerStep, UpdateRule
 
 Update = list[tuple[int, np.ndarray]]
-"""What the weights of each layer lose: (number of the layer, its change)."""
+"""(number of a layer, the decrease of its weights) of each layer."""
 
 
 class WeightMemory:
@@ -74,7 +74,7 @@ class WeightMemory:
                 self._change(self._under_way.popleft())
 
     def finish(self) -> None:
-        """Make the updates that are under way."""
+        """Make the pending updates."""
         while self._under_way:
             self._change(self._under_way.popleft())
 

@@ -1,4 +1,4 @@
-"""An accumulator per weight sums the update terms; an optimizer makes weight changes of it."""
+"""An accumulator per weight sums the update terms; an optimizer makes changes of the sum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mgd.golden_model.update.rule import LayerStep, UpdateRule
 
 
 class WeightAccumulators(UpdateRule):
-    """G_ij += s_ij·round(D·x_j); at a change the optimizer takes what the weights lose out of G."""
+    """G_ij += s_ij·round(D·x_j); at a change the optimizer subtracts the part that it applies."""
 
     def __init__(
         self, network: Network, settings: Settings, accumulators: list[np.ndarray]

@@ -1,4 +1,4 @@
-"""What an update rule is: from a step's cost changes to the changes of a layer's weights."""
+"""The interface of an update rule: from a step's cost change to the change of a layer's weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LayerStep:
     values: np.ndarray
     """The perturbation's values (seeds, nodes, inputs or 1), float64 that holds integers."""
     inputs: np.ndarray
-    """(seeds, inputs) in the pass that the update goes by, activation format."""
+    """(seeds, inputs) in the pass that the update uses, activation format."""
     nonzero: np.ndarray | None
     """Which inputs (seeds, inputs) were not 0; None where updates do not ask."""
     random: np.ndarray
@@ -46,8 +46,8 @@ class UpdateRule(ABC):
 
     @abstractmethod
     def change(self, part: LayerStep, weights: np.ndarray, due: bool) -> np.ndarray | None:
-        """What the weights of the layer lose by this step, float64 integers of their shape; None
-        where they stay.
+        """The decrease of the layer's weights in this step, float64 integers of their shape; None
+        where they do not change.
 
         weights: those that the change will be made of.  due: whether weights change after this
         step.

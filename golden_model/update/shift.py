@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class UpdateFormats(Protocol):
-    """What S needs of a golden_model.network.Network."""
+    """The part of a golden_model.network.Network that S depends on."""
 
     @property
     def cost_frac(self) -> int: ...

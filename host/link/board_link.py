@@ -127,7 +127,7 @@ class Link:
             high = again  # a carry passed between the two reads
 
     def identify(self) -> Identity:
-        """What the board says of itself.
+        """The board's identity record.
 
         Raises UserError where it is no board of ours or speaks another protocol version.
         """
@@ -204,7 +204,7 @@ class Link:
                     transfer.words[found.first : end] = struct.unpack(f"<{found.count}I", words)
             elif refusal is None:
                 refusal = refusal_of(transfer, found, Status(status), found.count - left)
-                again.clear()  # but wait for what is under way
+                again.clear()  # but wait for pending ones
         if refusal is not None:
             raise refusal
         return transfer.words
@@ -237,18 +237,18 @@ class Link:
     def _lost(
         self, under_way: deque[Request], again: deque[Request], count: int | None = None
     ) -> None:
-        """The first `count` requests under way, or all, are to be sent again."""
+        """The first `count` pending requests, or all, must be sent again."""
         for _ in range(len(under_way) if count is None else count):
             again.append(under_way.popleft())
             self.repeats += 1
         self._good = 0
-        # What is short anyway was not lost because it was too long.
+        # A short request was not lost because of its length.
         size = min(max(request.count for request in again), self._size)
         if self._noisy and (2 * size > self._size or size >= MAX_WRITE):
             self._size = max(SIZE_MIN, size // 2)
 
     def _halved(self, again: deque[Request]) -> Request:
-        """The first request to be sent again; what is too long of it stays for later."""
+        """The first request to be sent again; the part that is too long is sent later."""
         request = again.popleft()
         if request.count > self._size:
             size = self._size
@@ -276,7 +276,7 @@ class Link:
         return min(usual * 2**missed, max(usual, self.timeout_s / 5), self.timeout_s)
 
     def _receive_nothing_old(self) -> None:
-        """Forget what came since the last exchange: replies to repeated requests."""
+        """Discard bytes received since the last exchange: replies to repeated requests."""
         self.transport.discard()
         self._received.clear()
         self._frames.clear()

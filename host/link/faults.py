@@ -1,4 +1,4 @@
-"""A transport with faults: what a bad cable, a busy computer and people do to a link."""
+"""A transport with faults, such as those of a bad cable, a busy computer or a pulled plug."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Rates:
     swap: float = 0.0
     """It changes places with the next one."""
     truncate: float = 0.0
-    """The rest of what is written or read in one call is lost from here on."""
+    """The rest of the bytes written or read in one call is lost from here on."""
     silence: float = 0.0
     """Nothing gets through for SILENCE_S, beginning with this call."""
 

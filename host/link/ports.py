@@ -9,7 +9,7 @@ from mgd.host.link.transport import BAUD, PortError, RateError, SerialTransport
 from mgd.protocol.framing import Space
 
 BAUDS = (BAUD, 2_000_000, 1_000_000, 921_600, 500_000, 460_800, 230_400, 115_200)
-"""Rates to try, the usual one first: a board counts what it hears at a wrong rate as damage."""
+"""Rates to try, the usual one first: a board counts bytes at a wrong rate as damaged frames."""
 PROBE_SECONDS = 0.25
 """A frame and its reply take 45 ms at 115,200 baud, and an adapter may add 32 ms."""
 

@@ -1,4 +1,4 @@
-"""A transport that notes in a file what goes through another one."""
+"""A transport that records the bytes of another one in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mgd.host.runs.folder import package_version
 class RecordingTransport(Transport):
     """Passes everything on to `inner` and records it to `path` (host.link.recording).
 
-    The recording is whole once this is closed.  What discard() throws away is not in it, as the
+    The recording is whole once this is closed.  Bytes that discard() drops are not in it, as the
     host never sees it.  Raises UserError where the file exists or cannot be written; `inner` is
     closed then.
     """

@@ -1,4 +1,4 @@
-"""The file that holds what went over a link: a line of text for each event, in their order.
+"""The recording of a link: a line of text for each event, in order.
 
     mgd-recording 1 {"name": …, "baud": …, "version": …}  CRC
     > TIME HEX  CRC       sent by the host
@@ -33,11 +33,11 @@ class Event:
 
     kind: str
     data: bytes = b""
-    """What was sent or received."""
+    """The bytes that were sent or received."""
     call: str = ""
     """The transport's method that failed."""
     message: str = ""
-    """What it said."""
+    """The message."""
 
 
 def check_new(path: Path) -> None:
@@ -56,7 +56,7 @@ def check_new(path: Path) -> None:
 
 
 class RecordingWriter:
-    """Writes a recording.  The file has its name only once close() has made it whole; until
+    """Writes a recording.  The file gets its name only when close() has completed it; until
     then, and for good where the program is killed, it is called NAME.part.
 
     header: JSON values for the first line.  Raises UserError where it cannot be written, and
@@ -78,11 +78,11 @@ class RecordingWriter:
         self._line(f"{FORMAT} {VERSION} {json.dumps(header, ensure_ascii=False)}")
 
     def sent(self, data: bytes) -> None:
-        """Note what the host sent."""
+        """Record bytes that the host sent."""
         self._event(SENT, data.hex())
 
     def received(self, data: bytes) -> None:
-        """Note what the host received."""
+        """Record bytes that the host received."""
         if not self._received:
             self._received_at = self._now()
         self._received.append(data.hex())

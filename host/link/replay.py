@@ -20,12 +20,11 @@ class ReplayError(UserError):
 class ReplayTransport(Transport):
     """Answers as the board did when `path` was recorded, in the same portions.
 
-    What the host sends must be what it sent then, byte by byte; how it is divided into calls does
-    not matter.  What the board sent comes once the host has sent what it had sent by then, and
-    where it sent nothing, a read takes its full time-out, as it did on the board; nothing
-    else takes the time that it took.  Raises ReplayError, which names the frame, at the first
-    difference, UserError where the file is no whole recording, and PortError where the port
-    failed then.
+    The host must send the recorded bytes, divided into calls in any way.  The board's bytes arrive
+    as soon as the host has sent as much as it had sent before them.  A read to which the board had
+    sent nothing takes its full time-out; no other time is replayed.  Raises ReplayError, which
+    names the frame, at the first difference, UserError where the file is no whole recording, and
+    PortError where the port failed during the recording.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +86,7 @@ class ReplayTransport(Transport):
         return "the board did not answer either when this was recorded"
 
     def _arrived(self) -> Event | None:
-        """The next event, if the host has sent what it had sent before it."""
+        """The next event, if the host has sent everything recorded before it."""
         if self._answers and self._answers[0][0] <= self._sent:
             return self._answers[0][1]
         return None
@@ -121,7 +120,7 @@ class ReplayTransport(Transport):
 
     @staticmethod
     def _frame(stream: bytes, position: int) -> str:
-        """What the frame around, or next after, a byte asks for."""
+        """The request of the frame around a byte, or of the next one."""
         flag = bytes([FLAG])
         while stream[position : position + 1] == flag and stream[position - 1 : position] == flag:
             position += 1
@@ -139,7 +138,7 @@ _REMEDY = (
 
 
 def describe_request(frame: bytes) -> str:
-    """A request in words, from what came before its flag: 'READ REGISTERS STEP, 1 word'."""
+    """A request in words, from the bytes before its flag: 'READ REGISTERS STEP, 1 word'."""
     body = decode(frame)
     if body is None or len(body) < REQUEST_HEADER:
         return f"{len(frame)} bytes that are no frame"

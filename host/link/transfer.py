@@ -1,4 +1,4 @@
-"""Transfers in parts: what a request may be, when it may be sent, and what its reply must be."""
+"""Transfers in parts: the form of requests, when they may be sent, and the check of replies."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ import serial
 from mgd.golden_model.errors import UserError
 
 BAUD = 3_000_000
-"""What designs are built for unless their board's UART is slower."""
+"""The rate of designs whose board's UART is not slower."""
 POLL_S = 0.02
-"""pySerial changes its time-out by a system call, so it keeps one and read() loops."""
+"""pySerial changes its time-out by a system call, so the time-out is fixed and read() loops."""
 WRITE_TIMEOUT_S = 10.0
 USB_SERIAL_DEVICES = Path("/sys/bus/usb-serial/devices")
 
@@ -32,7 +32,7 @@ class Transport(ABC):
     """A connection that carries bytes both ways, may lose some, and never reorders them."""
 
     name: str
-    """What to call it in messages: the port's name."""
+    """Its name in messages: the port's name."""
 
     @abstractmethod
     def write(self, data: bytes) -> None:
@@ -40,21 +40,21 @@ class Transport(ABC):
 
     @abstractmethod
     def read(self, timeout_s: float) -> bytes:
-        """What has arrived, at least a byte; empty where nothing came in `timeout_s` seconds.
+        """The bytes that have arrived, at least one; empty where none came in `timeout_s` seconds.
 
         Raises PortError where the connection is gone.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Throw away what has arrived and was not read."""
+        """Discard bytes that have arrived and were not read."""
 
     @abstractmethod
     def close(self) -> None:
         """Release the connection.  May be called twice."""
 
     def hint(self) -> str:
-        """What to check where a board does not answer."""
+        """Advice for a board that does not answer."""
         return "check that it runs and that nothing else uses it"
 
 
@@ -63,7 +63,7 @@ class SerialTransport(Transport):
 
     The port is locked: a second program that opens it in this way is refused.  Raises PortError
     where the port is missing, in use, not permitted, or cannot do `baud` bits per second.
-    low_latency: whether the port was told to hand received bytes over at once.
+    low_latency: whether the port could be set to deliver received bytes at once.
     """
 
     def __init__(self, port: str, baud: int = BAUD):
@@ -123,7 +123,7 @@ class SerialTransport(Transport):
         try:
             self._serial.close()
         except OSError:
-            pass  # it is gone, which is what was wanted
+            pass  # it is gone already
 
     def change_baud(self, baud: int) -> None:
         """Go on at another rate.  Raises PortError where the port cannot do it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mgd.golden_model.learning import LEARNING
 from mgd.host.runs.progress import ACCURACY, score_name, target_text
 from mgd.host.runs.training import RunResult
 
@@ -66,9 +67,8 @@ def draw_curve(result: RunResult, path: Path) -> None:
     left.set_axisbelow(True)
     for axes in (left, right):
         axes.spines["top"].set_visible(False)
-    names = {"wp": "weight perturbation", "np": "node perturbation"}
     left.set_title(
-        f"{result.task} ({result.network.describe()}), {names[result.method]}\n"
+        f"{result.task} ({result.network.describe()}), {LEARNING[result.method].title}\n"
         f"backend {result.backend}, {result.lanes} lanes, seed {result.seed}: "
         f"{100 * result.accuracy:.1f} % after {result.steps:,} steps",
         fontsize=10,

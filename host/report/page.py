@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from mgd.golden_model.costs import KINDS
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import Network
 from mgd.golden_model.reference.network import float_weights
 from mgd.golden_model.settings import PIPELINED
@@ -21,7 +22,6 @@ MARK = "mgd report"
 """Content of the page's meta element named generator."""
 ROWS = 20
 """Evaluations in the table."""
-METHODS = {"np": "node perturbation", "wp": "weight perturbation"}
 PIXELS = 8
 """A weight is drawn as wide as that where there is room."""
 
@@ -53,7 +53,7 @@ def report_html(run: StoredRun, build: Mapping[str, Any] | None = None) -> str:
 
 
 def backend_text(backend: str) -> str:
-    """What trained, in words, so that nobody takes one for another."""
+    """The backend in words, so that simulation and hardware cannot be confused."""
     if backend == "sim":
         return "the simulated board (no FPGA; times are those of the simulation)"
     if backend == "golden":
@@ -82,7 +82,7 @@ def _summary(run: StoredRun) -> str:
         target += "; it was interrupted"
     text = (
         f"<p>A network {layers} with {count:,} parameters, trained by "
-        f"{METHODS[values['method']]} on {escape(backend_text(values['backend']))}, seed "
+        f"{LEARNING[values['method']].title} on {escape(backend_text(values['backend']))}, seed "
         f"{values['seed']}; {target}.</p>"
     )
     return text + "".join(f"<p>Note: {escape(note)}</p>" for note in values["notes"])
@@ -259,7 +259,7 @@ def _settings(run: StoredRun) -> str:
     network, settings = _network(run), values["settings"]
     cost = network.cost_kind.title
     training = [
-        ("method", METHODS[values["method"]]),
+        ("method", LEARNING[values["method"]].title),
         ("difference", settings["difference"]),
         ("rounding", settings["rounding"]),
         ("perturbation δ", f"2^-{settings['delta_exp']}"),

@@ -36,7 +36,7 @@ def plot(
 ) -> str:
     """An <svg> element with axes from 0, ticks and curves.
 
-    title: what a screen reader says.  y_end: the top, by default above the largest value.
+    title: the text for screen readers.  y_end: the top, by default above the largest value.
     level: a horizontal line and the class of its style.
     """
     x_ticks = ticks(x_end, 5)

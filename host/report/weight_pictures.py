@@ -11,7 +11,7 @@ from mgd.host.report.png import png
 ZERO = 127
 """Index of the colour of 0; 0 is the most negative, 2·ZERO the most positive."""
 GAP = 2 * ZERO + 1
-"""Index of what is between the parts of a picture: nothing."""
+"""Palette index of the gaps between the parts of a picture."""
 TILE_INPUTS = 36
 """From so many inputs on, a square number of them is shown as small pictures."""
 TILE_COLUMNS = 8
@@ -20,7 +20,7 @@ _ENDS = np.array([[8, 69, 148], [247, 247, 247], [166, 54, 3]], dtype=np.float64
 
 
 def palette() -> np.ndarray:
-    """(GAP + 1, 3) uint8; the way from zero to the ends is steepest at zero, for small weights."""
+    """(GAP + 1, 3) uint8; colours change fastest near zero, to show small weights."""
     way = np.abs(np.arange(-ZERO, ZERO + 1) / ZERO)[:, None] ** 0.75
     ends = np.where(np.arange(2 * ZERO + 1)[:, None] < ZERO, _ENDS[0], _ENDS[2])
     colours = _ENDS[1] + way * (ends - _ENDS[1])

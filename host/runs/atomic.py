@@ -1,4 +1,4 @@
-"""Files that are whole or not there, also after a loss of power."""
+"""Files that are complete or absent, even after a loss of power."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_result(path: Path, content: bytes) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Put `content` in the place of `path`.  Raises OSError; what was there is then still there."""
+    """Replace `path` by `content`.  Raises OSError; the old file is then unchanged."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Checkpoints: a run on disk, from which any backend goes on."""
+"""Checkpoints: a run on disk, which any backend can continue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAGIC = b"mgd-checkpoint"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is needed to go on with a run: its task, and how far it is."""
+    """The data to continue a run: its task and its progress."""
 
     task_text: str
     """The task file."""
@@ -46,7 +46,7 @@ class Checkpoint:
     def of(
         cls, task: Task, backend: str, every: int | None, progress: Progress | None
     ) -> Checkpoint:
-        """Of a run that is under way.  Raises UserError where the task file is gone."""
+        """The checkpoint of a run in progress.  Raises UserError where the task file is gone."""
         path = find_task(task.origin)
         return cls(
             task_text=read_task(path),
@@ -77,7 +77,7 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file, whole or not at all: the one before stays until then.  Raises UserError."""
+    """Write the file, completely or not at all.  Raises UserError."""
     progress = checkpoint.progress
     assert progress is not None
     state = progress.state
@@ -111,13 +111,13 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     except OSError as error:
         raise UserError(
             f"{path}: the checkpoint of step {state.step} cannot be written: "
-            f"{error.strerror or error}; free space there, and go on with `mgd resume "
+            f"{error.strerror or error}; free space there, and continue with `mgd resume "
             f"{path.parent}` from the one before"
         ) from None
 
 
 def load(path: Path) -> Checkpoint:
-    """Read what save() wrote.  Raises UserError where it is damaged or of another version."""
+    """Read a file of save().  Raises UserError where it is damaged or of another version."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -132,7 +132,7 @@ def load(path: Path) -> Checkpoint:
     if words[1] != str(VERSION).encode():
         raise UserError(
             f"{path}: is a checkpoint of version {words[1].decode(errors='replace')}, this program "
-            f"reads version {VERSION}: go on with the program that wrote it"
+            f"reads version {VERSION}: continue with the program that wrote it"
         )
     if hashlib.sha256(body).hexdigest().encode() != words[2]:
         raise UserError(

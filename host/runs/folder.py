@@ -80,8 +80,8 @@ def write_run(
 ) -> Path:
     """Write the run to `out` and return it.  Raises UserError, and leaves nothing, if it fails.
 
-    checkpoint: from where an interrupted run can go on; it becomes a file of the folder.
-    own: the folder is this run's already, and what it left there before is replaced.
+    checkpoint: the state of an interrupted run; it becomes a file of the folder.
+    own: the folder is this run's already, and its earlier files are replaced.
     """
     if not own:
         check_folder(out)
@@ -112,7 +112,7 @@ def write_run(
 
 
 def summary(result: RunResult) -> dict[str, Any]:
-    """What run.json holds; the field names are fixed, other programs read them."""
+    """The contents of run.json; the field names are fixed, since other programs read them."""
     counters = result.counters
     return {
         "task": result.task,
@@ -158,7 +158,7 @@ def summary(result: RunResult) -> dict[str, Any]:
 
 
 def weight_arrays(result: RunResult) -> dict[str, np.ndarray]:
-    """What weights.npz holds.
+    """The contents of weights.npz.
 
     weights_<k> and values_<k>: layer k = 1, 2, … as integers and as numbers (integer /
     2^weight_frac), (nodes, fan_in + 1), the bias last.  layers, weight_bits, weight_frac: the
@@ -196,7 +196,7 @@ def package_version() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the run's wall time depends on; no names of hosts or people."""
+    """The machine, as far as wall time depends on it; no names of hosts or people."""
     cpu = platform.processor() or "unknown"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -222,7 +222,7 @@ def check_json(path: Path) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """A JSON file, whole or not at all.  Raises UserError where it cannot be written."""
+    """Write a JSON file, completely or not at all.  Raises UserError where it cannot be written."""
     write_result(path, _json(values))
 
 

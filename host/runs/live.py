@@ -1,9 +1,9 @@
-"""The log of a run under way: lines of JSON beside its future folder, which `mgd watch` follows.
+"""The log of a run in progress: lines of JSON beside its future folder, which `mgd watch` follows.
 
-The first line holds what the run is, the others what happens: {"event": "started" | "from" |
-"point" | "progress" | "ended", …}; "from" is where it goes on, at a checkpoint.  The writer holds a
-lock on the file, so a reader sees whether it still lives, however it ended.  The log is removed
-when the run ends; a reader that has it open still gets its last lines.
+The first line describes the run, the others its events: {"event": "started" | "from" |
+"point" | "progress" | "ended", …}; "from" is the checkpoint from which it continues.  The writer
+holds a lock on the file, so a reader sees whether it still runs, however it ended.  The log is
+removed when the run ends; a reader that has it open still gets its last lines.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def live_path(run: Path) -> Path:
 
 
 class LiveLog(Reporter):
-    """Notes what it hears as a Reporter; use as a context manager around the whole run.
+    """Logs its events as a Reporter; use as a context manager around the whole run.
 
-    run: the run's future folder.  what: JSON values that say what the run is.
-    It is for looking on only, so where it cannot be written the run goes on without it.
+    run: the run's future folder.  what: JSON values that describe the run.
+    It is only for watching: if it cannot be written, the run continues without it.
     """
 
     def __init__(self, run: Path, what: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ class LiveLog(Reporter):
             parent = self._path.parent
             self._made = [p for p in (parent, *parent.parents) if not p.exists()]
             parent.mkdir(parents=True, exist_ok=True)
-            # One that a killed run left is overwritten, but not that of a run which lives.
+            # The log of a killed run is overwritten, that of a running one is not.
             self._file = self._path.open("a+", encoding="utf-8")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.truncate(0)
@@ -135,7 +135,7 @@ class LiveReader:
         self._rest = b""
 
     def events(self) -> list[dict[str, Any]]:
-        """What has come since the last call, whole lines only."""
+        """The lines since the last call, whole lines only."""
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         events = []
         for line in lines:
@@ -162,7 +162,7 @@ class LiveReader:
 
 
 class Tee(Reporter):
-    """Tells several reporters everything that one is told."""
+    """Passes every event on to several reporters."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters

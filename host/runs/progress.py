@@ -41,7 +41,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """A run between two steps, with what it has to say so far: all that a checkpoint keeps."""
+    """A run between two steps, with its results so far: the contents of a checkpoint."""
 
     state: State
     curve: tuple[CurvePoint, ...] = ()

@@ -25,14 +25,14 @@ KEYS = (
     "saturations", "link_errors", "link_repeats", "board_losses", "wall_seconds",
     "config_digest", "version", "network", "settings", "class_names", "notes", "machine",
 )  # fmt: skip
-"""Of run.json, what those who show a run count on."""
+"""The keys of run.json that readers of a run need."""
 SHOWN = 4
 """So many runs are named where one was not found."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What host.runs.folder.write_run wrote."""
+    """A folder that host.runs.folder.write_run wrote."""
 
     folder: Path
     values: dict[str, Any]
@@ -71,7 +71,7 @@ class StoredRun:
 
 
 def find_run(name: str | Path) -> Path:
-    """The folder of a run that has ended or is under way: the path given, or that in runs/.
+    """The folder of a run that has ended or is in progress: the given path, or that in runs/.
 
     Raises UserError, naming the latest runs, where there is none.
     """

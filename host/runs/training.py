@@ -24,7 +24,7 @@ from mgd.host.runs.predict import outputs_of
 from mgd.host.runs.progress import ACCURACY, R2, CurvePoint, Progress
 from mgd.host.session.base import BoardLostError, Counters, Evaluation, Session
 from mgd.host.session.state import State
-from mgd.host.task.pipelining import check_keeping
+from mgd.host.task.pipelining import check_checkpoints
 from mgd.host.task.task import Task
 
 LINK_BOUND = 0.05
@@ -77,9 +77,9 @@ class RunResult:
     board_losses: int = 0
     """How often the board lost the run and was loaded again."""
     progress: Progress | None = None
-    """From where the run can go on; None where it came to its end, or cannot."""
+    """The state from which the run can continue; None where it is complete, or cannot continue."""
     not_resumable: str | None = None
-    """Why an interrupted run cannot go on."""
+    """Why an interrupted run cannot continue."""
 
     @property
     def score(self) -> str:
@@ -107,7 +107,7 @@ class RunResult:
 
     @property
     def bound_by(self) -> str | None:
-        """'link' or 'core': which of the two was what the run could not go faster for."""
+        """'link' or 'core': the one that limited the speed of the run."""
         share = self.wait_share
         return None if share is None else "link" if share > LINK_BOUND else "core"
 
@@ -150,7 +150,7 @@ def _r2(task: Task, on: str, weights: list[np.ndarray]) -> float:
 
 
 class Reporter:
-    """Hears how the training goes.  This one says nothing; override what you want to show."""
+    """Receives the events of a run.  This one shows nothing; override the methods you need."""
 
     def loading(self, samples: int, session: Session) -> None:
         """Samples and weights are about to be sent."""
@@ -159,10 +159,10 @@ class Reporter:
         """Samples and weights are loaded."""
 
     def resumed(self, progress: Progress) -> None:
-        """After started(), where the run goes on from a checkpoint."""
+        """After started(), where the run continues from a checkpoint."""
 
     def lost(self, error: BoardLostError, progress: Progress) -> None:
-        """The board lost the run, which goes on from `progress`."""
+        """The board lost the run, which continues from `progress`."""
 
     def progress(self, step: int) -> None:
         """Called now and then between evaluations."""
@@ -175,8 +175,8 @@ class Reporter:
 
 
 @dataclass(frozen=True)
-class Keeper:
-    """Hears of the run's progress every `every` steps, and of its state at step 0."""
+class Checkpointer:
+    """Saves the run's progress every `every` steps, and its state at step 0."""
 
     every: int
     save: Callable[[Progress], None]
@@ -187,22 +187,22 @@ def run_training(
     task: Task,
     reporter: Reporter | None = None,
     *,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Load, train to the task's target or last step, read the weights back.
 
-    keeper: keeps checkpoints.  With one, a run that the board loses goes on from the last.  With
-    a pipelined schedule it can only keep what is there between two evaluations: see
-    host.task.pipelining.keeping_period.
-    progress: goes on from there instead of beginning; what follows is what would have followed.
+    checkpointer: saves checkpoints.  With one, a run that the board loses continues from the last
+    one.  A pipelined run can only be saved at some steps: see
+    host.task.pipelining.checkpoint_period.
+    progress: continues from there; the results are those of a run without the interruption.
 
     Ctrl-C ends the run after the steps up to the next evaluation, with a full result; a second
     one raises KeyboardInterrupt at once.  The target is judged from the first trained steps on,
     so that lucky initial weights do not count.  Raises UserError for data that cannot be used
-    and what session and keeper raise.
+    and the errors of session and checkpointer.
     """
-    run = _Run(session, task, reporter or Reporter(), keeper, progress)
+    run = _Run(session, task, reporter or Reporter(), checkpointer, progress)
     with interruptible(run.reporter.stopping) as interrupted:
         run.go(interrupted)
     return run.result(interrupted.is_set())
@@ -214,28 +214,29 @@ class _Run:
         session: Session,
         task: Task,
         reporter: Reporter,
-        keeper: Keeper | None,
+        checkpointer: Checkpointer | None,
         progress: Progress | None,
     ) -> None:
-        self.session, self.task, self.reporter, self.keeper = session, task, reporter, keeper
+        self.session, self.task, self.reporter = session, task, reporter
+        self.checkpointer = checkpointer
         self.spec = task.spec
         self.settings = task.spec.settings
-        if keeper is not None:
-            check_keeping(self.spec, keeper.every)
+        if checkpointer is not None:
+            check_checkpoints(self.spec, checkpointer.every)
         # Asked before the run begins: a checkpoint cannot be had later.
         self.final: UserError | None = None
-        """Why the run could not go on from where it stops, if so."""
+        """Why the run could not continue from the step where it stops, if so."""
         try:
             session.check_resumable(self.settings)
         except UserError as reason:
-            if keeper is not None or progress is not None:
+            if checkpointer is not None or progress is not None:
                 raise
             self.final = reason
-        self.kept = progress or Progress(self._first_state())
-        """From where the run goes on where the board loses it."""
-        self.earlier = self.kept
-        """What other programs did."""
-        self.losses = self.kept.board_losses
+        self.saved = progress or Progress(self._first_state())
+        """The progress from which the run continues if the board loses it."""
+        self.earlier = self.saved
+        """The progress that earlier programs made."""
+        self.losses = self.saved.board_losses
         self.vain_losses = 0
         train = len(task.prepared.train)
         samples = (self.settings.resident or train) + len(task.prepared.test)
@@ -244,22 +245,22 @@ class _Run:
         reporter.started(task, session)
         if progress is not None:
             reporter.resumed(progress)
-        elif keeper is not None:
-            keeper.save(self.kept)
+        elif checkpointer is not None:
+            checkpointer.save(self.saved)
         self.begin = time.perf_counter()
 
     def go(self, interrupted: threading.Event) -> None:
-        """Train until target, last step or interrupt; load again what a board loses."""
+        """Train until target, last step or interrupt; load again the data that a board loses."""
         while True:
             try:
                 self._go(interrupted)
                 return
             except BoardLostError as error:
                 self.vain_losses += 1
-                if self.keeper is None or self.vain_losses > LOSSES_MAX:
+                if self.checkpointer is None or self.vain_losses > LOSSES_MAX:
                     raise
                 self.losses += 1
-                self.reporter.lost(error, self.kept)
+                self.reporter.lost(error, self.saved)
                 self.session.recover()
                 self._load()
 
@@ -315,8 +316,8 @@ class _Run:
         return State(0, weights, nothing)
 
     def _load(self) -> None:
-        """Put `kept` into the session."""
-        session, prepared, state = self.session, self.task.prepared, self.kept.state
+        """Put `saved` into the session."""
+        session, prepared, state = self.session, self.task.prepared, self.saved.state
         first = state.take(self.settings)
         session.load_samples(prepared.train, prepared.test, self.settings, first)
         if prepared.validation is not None:
@@ -332,14 +333,14 @@ class _Run:
             last=self.spec.steps,
             eval_every=self.spec.eval_every,
             target=self.spec.target,
-            cost_sum=self.kept.cost_sum,
-            curve=self.kept.curve,
+            cost_sum=self.saved.cost_sum,
+            curve=self.saved.curve,
             on_progress=self.reporter.progress,
             evaluated=self.reporter.evaluated,
-            pause_every=self.keeper.every if self.keeper else None,
+            pause_every=self.checkpointer.every if self.checkpointer else None,
             paused=self._keep,
             **watching(self.task),
-            best=self.kept.best,
+            best=self.saved.best,
         )
 
     def _go(self, interrupted: threading.Event) -> None:
@@ -349,9 +350,9 @@ class _Run:
         self.last, self.counters = self._progress(), self.session.counters()
 
     def _keep(self) -> None:
-        assert self.keeper is not None
-        self.kept = self._progress()
-        self.keeper.save(self.kept)
+        assert self.checkpointer is not None
+        self.saved = self._progress()
+        self.checkpointer.save(self.saved)
         self.vain_losses = 0
 
     def _progress(self) -> Progress:

@@ -10,14 +10,14 @@ CHECKS = ("identity", "weights", "samples", "training", "counters", "link")
 
 @dataclass(frozen=True)
 class Check:
-    """What came of one check."""
+    """The result of one check."""
 
     name: str
     """One of CHECKS."""
     passed: bool
     detail: str
-    """One line: what was found."""
+    """One line: the finding."""
     remedy: str = ""
-    """What to do; empty where all is well, or where the detail says it already."""
+    """The remedy; empty where all is well, or where the detail has it already."""
     measured: dict[str, Any] = field(default_factory=dict)
     """Numbers for programs."""

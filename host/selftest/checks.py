@@ -1,4 +1,4 @@
-"""Does a board work?  One check per part; what `mgd selftest` runs.
+"""The checks of `mgd selftest`, one per part of a board.
 
 Overwrites the board's weights and samples.
 """
@@ -23,7 +23,7 @@ from mgd.protocol.identity import VERSION, Identity
 def self_test(transport: Transport, task: Task | None, backend: str) -> Iterator[Check]:
     """Check the board behind `transport`; yields each result when it is there.
 
-    task: what the board was built for; None looks among the built-in tasks.  backend: the name
+    task: the task that the board was built for; None tries the built-in tasks.  backend: the name
     in messages.  A board of another network, one that does not answer and a port that is gone
     end it early.  Closes the transport.
     """

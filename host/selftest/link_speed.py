@@ -1,4 +1,4 @@
-"""How fast the way to a board is, and how fast it could be."""
+"""The speed of the link to a board, against the rate of its wire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BULK_WORDS = 2048
 BULK_SECONDS = 0.3
 ROUND_TRIPS = 50
 SLOW_PART = 0.5
-"""Below this part of what the wire allows, or above SLOW_SECONDS, the link is called slow."""
+"""Below this part of the wire's rate, or above SLOW_SECONDS, the link is called slow."""
 SLOW_SECONDS = 0.004
 FRAMING_BYTES, FLAG_BYTES = 2, 1
 """Flags of a request and of a reply."""
@@ -132,5 +132,5 @@ def _kilo(bytes_per_s: float) -> str:
 
 
 def damaged_frames(session: BoardSession) -> int:
-    """Frames damaged on the wire so far, either way."""
+    """Frames damaged on the wire so far, in both directions."""
     return session.link.errors + session.link.read_register(Register.FRAME_ERRORS)

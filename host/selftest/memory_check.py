@@ -1,4 +1,4 @@
-"""Writes a board's memories full and reads them back."""
+"""Fills a board's memories and reads them back."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Difference:
 
 
 def difference(pattern: str, wrote: np.ndarray, read: np.ndarray) -> Difference | None:
-    """What differs between two arrays of words, or None."""
+    """The difference of two arrays of words, or None."""
     wrong = np.flatnonzero(wrote != read)
     if not len(wrong):
         return None

@@ -26,7 +26,7 @@ CLOCK_SECONDS = 0.2
 class TestRun:
     """A training run of STEPS steps, or more where time constants are long.
 
-    check_weights() runs it; check_counters() looks at what it left.
+    check_weights() runs it; check_counters() checks its results.
     """
 
     __test__ = False  # no test of pytest's
@@ -72,9 +72,9 @@ class TestRun:
         return Check("training", False, detail, remedy, measured)
 
     def check_counters(self) -> Check:
-        """Steps, costs, saturations and an evaluation against the golden model; clocks go on."""
+        """Steps, costs, saturations and an evaluation against the golden model; clocks continue."""
         if "golden" not in self._results:
-            return Check("counters", False, "the training run did not end", "mend that first")
+            return Check("counters", False, "the training run did not end", "fix that first")
         board, golden = self._results["board"], self._results["golden"]
         wrong = [
             f"{name} is {got:,}, the golden model has {golden.counted[name]:,}"
@@ -84,7 +84,7 @@ class TestRun:
         clocks, train_clocks = board.counters.clocks, board.counters.train_clocks
         hz = self._clock_hz()
         if hz <= 0:
-            wrong.append("CLOCKS does not go on")
+            wrong.append("CLOCKS does not advance")
         if not 0 < train_clocks < clocks:
             wrong.append(f"train_clocks is {train_clocks:,} and clocks {clocks:,}")
         per_step = train_clocks / self.steps
@@ -135,7 +135,7 @@ class _Result:
 
     @property
     def counted(self) -> dict[str, int]:
-        """What board and golden model count alike."""
+        """The counters that board and golden model have in common."""
         counters, evaluation = self.counters, self.evaluation
         return {
             "step": counters.step,

@@ -1,4 +1,4 @@
-"""The one interface that programs see, whatever does the training."""
+"""The interface of a training session, the same for every backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mgd.protocol.record import Samples
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a core counted over a set of samples."""
+    """A core's counts over a set of samples."""
 
     correct: int
     cost_sum: int
@@ -38,7 +38,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the core has counted.  Clock counts are 0 for the golden model, which has none."""
+    """The core's counters.  Clock counts are 0 for the golden model, which has none."""
 
     step: int
     cost_sum: int
@@ -64,8 +64,8 @@ class BoardLostError(UserError):
 class Session(ABC):
     """A core for one network: load it, train it, read it.  Use as a context manager.
 
-    The order is: load_samples, write_weights, start, then train and evaluate at will.  To go on
-    with a run: load_samples, restore.
+    The order is: load_samples, write_weights, start, then train and evaluate at will.  To continue
+    a run: load_samples, restore.
     """
 
     backend: str
@@ -101,18 +101,18 @@ class Session(ABC):
         """Step 0: set all run-time registers and the sign sequence, clear accumulators."""
 
     def check_resumable(self, settings: Settings) -> None:
-        """Raise UserError where a run with these settings cannot go on from its middle: then
+        """Raise UserError where a run with these settings cannot continue from its middle: then
         read_state and restore raise it, too."""
         settings.check_resumable()
 
     @abstractmethod
     def restore(self, settings: Settings, seed: int, state: State) -> None:
-        """Instead of write_weights and start: go on from `state`, of a run with these settings and
-        this seed.  What follows is bit for bit what that run would have done."""
+        """Instead of write_weights and start: continue from `state`, of a run with these settings
+        and this seed.  Every later step is bit for bit that of the original run."""
 
     @abstractmethod
     def read_state(self) -> State:
-        """What restore() takes.  Changes nothing in the run under way."""
+        """The state that restore() takes.  Does not change the run."""
 
     def recover(self) -> None:  # noqa: B027 - without a board there is nothing to do
         """After a BoardLostError: make the board ready for load_samples again.

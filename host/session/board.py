@@ -40,7 +40,7 @@ POLL_SECONDS = (0.002, 0.05)
 """First and longest pause between two questions whether the core is done."""
 FRAME_ERRORS_MASK = (1 << Register.FRAME_ERRORS.bits) - 1
 STOP_CLOCKS = 1_000_000_000
-"""What an earlier program started is done or stopped by then."""
+"""A command of an earlier program has ended or was stopped by then."""
 CARRY_MARGIN = 1 << 20
 """Clocks, more than between the reading of two words."""
 CLOCK_MARGIN = 4
@@ -49,11 +49,11 @@ CLOCK_MARGIN = 4
 
 class BoardSession(Session):
     """Session over the link.  Raises UserError where the port cannot be used, or where the
-    board holds a core for another network (it says what differs).
+    board holds a core for another network (the message has the differences).
 
-    What a host left running is stopped first.  The session writes an epoch into the board, and
-    looks at it with each command: where it is another one, the board was reset or taken by another
-    program, and BoardLostError is raised.
+    A command that a host left running is stopped first.  The session writes an epoch into the
+    board, and checks it with each command: another epoch means that the board was reset or is used
+    by another program, and BoardLostError is raised.
     """
 
     def __init__(self, port: str | Transport, network: Network, backend: str | None = None) -> None:
@@ -67,10 +67,10 @@ class BoardSession(Session):
         self._store: SampleStore | None = None
         """The sample memory, once samples were loaded."""
         self._streaming: Streaming | None = None
-        """Of a run whose training set is not resident as a whole."""
+        """Of a run whose training set is not completely resident."""
         self._settings: Settings | None = None
         self._before = State(0, [], [])
-        """What the run had done when it was restored: the board counts from 0."""
+        """The run's counters when it was restored: the board counts from 0."""
         self._next_rate: int | None = None
         """The step at which the schedule of the learning rate changes it next."""
         self._periods: dict[Register, tuple[int, int]] = {}
@@ -83,7 +83,7 @@ class BoardSession(Session):
             raise
 
     def _take(self) -> None:
-        """See what board this is, stop what it does and make it this session's."""
+        """Identify the board, stop its command and make it this session's."""
         self.identity = self.link.identify()
         check_identity(self.identity, self.network, self.backend)
         self.lanes = self.identity.lanes
@@ -96,14 +96,15 @@ class BoardSession(Session):
         self.link.write_register(Register.EPOCH, self._epoch)
 
     def _stop(self) -> None:
-        """End what a host left running: training at the next step, an evaluation at its end."""
+        """End a command that a host left running: training at the next step, an evaluation when it
+        is complete."""
         pause = POLL_SECONDS[0]
         begin = self._clocks()
         while self.link.read_register(Register.STATUS) & 1:
             self.link.write_register(Register.STEP_TARGET, 0)
             if self._clocks() - begin > STOP_CLOCKS:
                 raise UserError(
-                    f"{self.backend}: the board is busy with what an earlier program told it, and "
+                    f"{self.backend}: the board is busy with a command of an earlier program, and "
                     f"did not stop within {STOP_CLOCKS} clocks: reset the board and start again"
                 )
             time.sleep(pause)
@@ -139,8 +140,8 @@ class BoardSession(Session):
         if self.network.accumulators and not self.layout.host_gradient_bits:
             raise UserError(
                 f"{self.backend}: a spatial core cannot show its accumulators, so a run on it "
-                "cannot go on from its middle; run it again from its first step, at about a step a "
-                "clock, or train on a folded core, whose numbers are the same"
+                "cannot continue from its middle; run it again from its first step, at about a "
+                "step a clock, or train on a folded core, whose numbers are the same"
             )
 
     def read_state(self) -> State:
@@ -206,7 +207,7 @@ class BoardSession(Session):
         words = words_of(Register.SEED, seed)
         self.link.write(Space.REGISTERS, Register.SEED, list(words.values()))
         self.link.write_register(Register.SIGN_LAYER, layer)
-        # Some families of perturbations take a few clocks for every weight of every lane.
+        # Some perturbations take a few clocks for every weight of every lane.
         self._run(command, passes=100 + 8 * self.lanes)
 
     def train(self, until_step: int, on_progress: Callable[[int], None] | None = None) -> None:
@@ -339,7 +340,7 @@ class BoardSession(Session):
             how = "lost its power or was reset" if epoch == 0 else "was taken by another program"
             raise BoardLostError(
                 f"{self.backend}: the board {how}, and with it the run's weights; "
-                "start again, or go on from the last checkpoint with `mgd resume RUN`"
+                "start again, or continue from the last checkpoint with `mgd resume RUN`"
             )
 
     def _send(self, command: Command) -> None:
@@ -407,5 +408,5 @@ def check_identity(identity: Identity, network: Network, port: str) -> None:
 
 
 def shown(value: object) -> str:
-    """64-32-10 for layers, anything else as it is."""
+    """64-32-10 for layers; other values unchanged."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

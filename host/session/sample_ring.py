@@ -1,7 +1,7 @@
-"""Which samples are in the slots of a sample memory, and which come next.
+"""The samples in the slots of a sample memory, and the ones that come next.
 
 A take is a use of a sample for tau_x steps; take n of a run is in the slot of take n + slots, too.
-What a slot holds changes only where these two are of different samples, so a set that is resident
+A slot changes only where these two are of different samples, so a set that is resident
 as a whole is a ring in which nothing changes.
 """
 
@@ -18,7 +18,7 @@ from mgd.golden_model.settings import STEPS_MAX
 
 @dataclass(frozen=True)
 class Change:
-    """Sample number `sample`, in training order, is what take `take` needs in slot `slot`."""
+    """Take `take` needs sample number `sample`, in training order, in slot `slot`."""
 
     take: int
     slot: int
@@ -28,7 +28,7 @@ class Change:
 class SampleRing:
     """The training samples' part of a sample memory; slot 0 is that of take `first`.
 
-    samples: in the training set.  window: what of them is resident, None: all.  Raises UserError
+    samples: in the training set.  window: the resident part of them, None: all.  Raises UserError
     for a window larger than the set.
     """
 
@@ -41,7 +41,7 @@ class SampleRing:
         self.due: deque[Change] = deque()
         """Changes that can be made now, the first needed one first."""
         self._seen = first + self.slots
-        """The first take of which it was not yet asked what it needs."""
+        """The first take whose samples were not yet asked for."""
         self._next: Change | None = None
         """The first change that cannot be made yet, where it is known."""
 
@@ -60,14 +60,14 @@ class SampleRing:
         return self.window.places(np.arange(self.first, self.first + self.slots), self.samples)
 
     def reach(self, take: int) -> None:
-        """All takes before `take` are over: what their slots need next is due."""
+        """All takes before `take` are over: the next samples of their slots are due."""
         end = take + self.slots
         if end > self._seen:
             self.due.extend(self._changes(self._seen, end))
             self._seen, self._next = end, None
 
     def limit(self, tau_x: int) -> int:
-        """The step before which the run may go on with what is in the slots."""
+        """The step up to which the run may continue with the samples in the slots."""
         if self.due:
             return self.due[0].take * tau_x
         if not self.moves:

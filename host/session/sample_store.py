@@ -1,4 +1,4 @@
-"""What a board's sample memory holds: training samples in a ring of slots, then test samples.
+"""The contents of a board's sample memory: training samples in a ring of slots, then test samples.
 
 Sets that are larger than their part of the memory go through it: training samples as the run
 needs them (host.session.streaming), samples to evaluate a part at a time.
@@ -45,10 +45,10 @@ class SampleStore:
         self.sets = {"train": train, "test": test}
         self._records = {name: _packed(samples, network) for name, samples in self.sets.items()}
         self._image = np.zeros(memory, dtype=np.uint16)
-        """What was written, as a 32-bit word may hold the ends of two records."""
+        """The words written so far, because a 32-bit word may hold the ends of two records."""
         self.ring: SampleRing | None = None
         self._behind: tuple[str, int, int] | None = None
-        """Set, first sample and count of what is behind the training samples."""
+        """Set, first sample and count of the samples behind the training samples."""
 
     def load(self, window: SampleWindow | None, first: int) -> None:
         """Write the ring of a run that takes its sample number `first` next, and test samples."""
@@ -70,7 +70,7 @@ class SampleStore:
             self._behind = None
 
     def is_loaded(self, window: SampleWindow | None, first: int) -> bool:
-        """Whether load() would write what is there already."""
+        """Whether the memory already has the contents that load() would write."""
         ring = self.ring
         if ring is None or not ring.untouched:
             return False
@@ -148,7 +148,7 @@ class SampleStore:
         """Write words from an address on, for each block.
 
         Every 32-bit word is sent once, so that requests which are repeated, and so come out of
-        order, write nothing older than what is there.
+        order, write nothing older than the contents.
         """
         spans: list[list[int]] = []
         for address, words in sorted(blocks, key=lambda block: block[0]):
@@ -164,7 +164,7 @@ class SampleStore:
 
 
 def _packed(samples: Samples, network: Network) -> np.ndarray | PackedRecords:
-    """What gives records (numbers, words) by their numbers."""
+    """The records (numbers, words) of samples by their numbers."""
     if isinstance(samples, PackedSamples) and samples.records.fits(network):
         return samples.records
     return sample_records(samples, network)

@@ -1,4 +1,4 @@
-"""What a run is between two steps: enough to go on with it anywhere."""
+"""The state of a run between two steps: enough to continue it on any backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class State:
     weights: list[np.ndarray]
     """Per layer integers of shape (nodes, fan_in + 1), the bias last."""
     accumulators: list[np.ndarray]
-    """Likewise, what each synapse has summed; an empty list where the network has none."""
+    """Likewise the accumulators; an empty list where the network has none."""
     cost_sum: int = 0
     weight_saturations: int = 0
     activation_saturations: int = 0

@@ -1,8 +1,8 @@
-"""Training while samples still arrive: what may be written, how far the core may go, who waits.
+"""Training while samples still arrive: which slots may be written, and how far the core may go.
 
 The core trains up to STEP_TARGET, the first step that needs a sample which is not there yet; it is
 put off while the core trains.  Where the core gets there first it stops, and TRAIN sends it on when
-the sample has arrived.  So what is trained on is decided by the numbers of steps alone.
+the sample has arrived.  So the step number alone decides which sample a step uses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POLL_SECONDS = (0.001, 0.05)
 
 
 class Board(Protocol):
-    """What of a session this needs.  Steps are counted from the board's INIT."""
+    """The part of a session that this needs.  Steps are counted from the board's INIT."""
 
     def look(self) -> tuple[bool, int]:
         """Whether the core is busy, and the steps since INIT."""
@@ -28,7 +28,7 @@ class Board(Protocol):
         """Let the core train up to this step."""
 
     def send_train(self) -> None:
-        """Start it, where it is not under way."""
+        """Start it, unless it is running."""
 
     def clocks(self) -> tuple[int, int]:
         """CLOCKS and TRAIN_CLOCKS."""

@@ -1,1 +1,1 @@
-"""Task files: sections, validation, and the task they describe."""
+"""Task files: their sections, their validation, and the run that they describe."""

@@ -1,4 +1,4 @@
-"""The values that a task file and its overrides give, before anything follows from them."""
+"""The values in a task file and its overrides, before others are derived from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from mgd.golden_model.declaration import Declaration
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.run_spec import CoreSpec
 from mgd.golden_model.settings import METHODS
 from mgd.host.data.content import format_of
@@ -64,7 +64,7 @@ class Asked:
         return _given(NETWORK[name], getattr(home, name))
 
     def value(self, name: str, method: str | None = None) -> Any:
-        """One of PER_METHOD as it is asked for, "auto" too."""
+        """One of PER_METHOD as the user gave it, "auto" included."""
         method = method or self.method
         known = PER_METHOD[name]
         default: Any = AUTO if known.auto else known.by_method.get(method, known.default)
@@ -124,9 +124,9 @@ def table_rate(layers: Sequence[int]) -> int:
 
 def _needs_accumulators(values: Mapping[str, Any]) -> bool:
     """Whether no rounding but residual will do."""
-    fine = FAMILIES[values["perturbation"]].frac
-    kept = values["optimizer"] == "adam" or values["momentum_exp"] or values["decay_exp"]
-    return values["tau_theta"] > 1 or bool(fine or kept)
+    fine = PERTURBATIONS[values["perturbation"]].frac
+    remembers = values["optimizer"] == "adam" or values["momentum_exp"] or values["decay_exp"]
+    return values["tau_theta"] > 1 or bool(fine or remembers)
 
 
 def _first(*values: Any) -> Any:

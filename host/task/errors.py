@@ -1,4 +1,4 @@
-"""One line for whatever is wrong with a task file."""
+"""Errors of a task file as one line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def near(word: str, known: Iterable[str]) -> str:
 
 
 def to_user_error(where: str, error: ValidationError, model: type[BaseModel]) -> UserError:
-    """The first error of `error` as one line; the number of further ones is told.
+    """The first error of `error` as one line, with the number of further ones.
 
     `where` names the file, or the place the values came from.
     """
@@ -123,7 +123,7 @@ def _unknown(sections: list[str], key: str, value: object, model: type[BaseModel
 
 
 def _both_limits(sections: list[str], key: str, model: type[BaseModel]) -> str:
-    """ " (0 to 31)" where the schema has both limits: the mend wants to know either."""
+    """ " (0 to 31)" where the schema has both limits: the user needs both."""
     home: type[BaseModel] = model
     for name in sections:
         home = _section(home, name) or home

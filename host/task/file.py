@@ -1,16 +1,16 @@
-"""The task file: its sections, keys, types and limits.  What they mean is in host.task.task."""
+"""The task file: its sections, keys, types and limits; host.task.resolve makes the run of them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from mgd.golden_model.declaration import Declaration, declarations
 from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import Network
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
-from mgd.golden_model.settings import PIPELINED, SEQUENTIAL, Settings
+from mgd.golden_model.settings import METHODS, PIPELINED, SEQUENTIAL, Settings
 from mgd.host.data.encoding import SCALINGS
 from mgd.host.task.errors import near
 from mgd.host.task.keys import key_type, section
@@ -91,7 +91,7 @@ class DataSection(Section):
     variant: Literal["easy", "full"] | None = None
     """nist7x7 only."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Part of the samples that is kept for testing; 0.2 where the source has no test set."""
+    """Part of the samples that is reserved for testing; 0.2 where the source has no test set."""
     test_samples: Annotated[int, Field(ge=1)] | None = None
     """Only so many of the test set, drawn by `seed`: samples to evaluate must be streamed, too."""
     seed: Seed = 0
@@ -156,14 +156,18 @@ class NumbersSection(_NumbersKeys):
 
 
 MethodSection: Any = section("MethodSection", Section, PER_METHOD.values(), __name__)
-"""[training.wp] and [training.np]: what differs from [training] for one method."""
+"""[training.wp] and [training.np]: the values that differ from [training] for one method."""
 
 
-class TrainingSection(MethodSection):
+_by_method: dict[str, Any] = {method: (MethodSection, MethodSection()) for method in METHODS}
+_MethodSections: Any = create_model(
+    "_MethodSections", __base__=MethodSection, __module__=__name__, **_by_method
+)
+
+
+class TrainingSection(_MethodSections):
     method: Method | None = None
     seed: Seed | None = None
-    wp: MethodSection = MethodSection()
-    np: MethodSection = MethodSection()
 
 
 class CoreSection(Section):
@@ -176,8 +180,8 @@ class CoreSection(Section):
     accumulators: Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)] = "auto"
     tau_theta_max: Annotated[int, Field(ge=1, le=TAU_MAX)] | None = None
     fixed: list[Fixable] = []
-    """Settings that are wiring in a core built for this task: it takes no others, and fewer
-    cells."""
+    """Settings that are constants in a core built for this task: it takes no other values, and
+    fewer cells."""
 
 
 class TaskFile(Section):
@@ -190,7 +194,7 @@ class TaskFile(Section):
 
 
 class Overrides(MethodSection):
-    """What the command line or a program may change in a task that is already loaded."""
+    """The values that the command line or a program may change in a loaded task."""
 
     method: Method | None = None
     core: Kind | None = None

@@ -13,7 +13,7 @@ AUTO = "auto"
 
 
 def key_type(known: Declaration) -> Any:
-    """What pydantic takes for the key: type and limits."""
+    """The key's type and limits, for pydantic."""
     match known.allowed:
         case Choice(names):
             return Literal[(AUTO, *names) if known.auto else names]

@@ -1,4 +1,4 @@
-"""From what the user calls a task to the text of its file."""
+"""From the name of a task to the text of its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the values that are asked for to the run that they mean: a RunSpec, made once."""
+"""From the values that the user gave to a RunSpec, made once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mgd.golden_model.declaration import declarations
 from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import ONE, Network
-from mgd.golden_model.perturbations import FAMILIES, number_quantities
+from mgd.golden_model.perturbations import PERTURBATIONS, number_quantities
 from mgd.golden_model.run_spec import CoreSpec, RunSpec
 from mgd.golden_model.settings import PIPELINED, Settings, delta_exp_for
 from mgd.golden_model.update.shift import update_shift
@@ -50,12 +50,12 @@ def resolve(asked: Asked) -> RunSpec:
 
 
 def _sized(asked: Asked, method: str, values: Values) -> Values:
-    """`values` with the delta_exp of the perturbation whose whole length is nearest to norm."""
+    """`values` with the delta_exp for which the perturbation's length is nearest to norm."""
     if values["norm"] is None:
         return values
     trainable, layers = values["trainable"], asked.file.network.layers
     if trainable and len(trainable) != len(layers) - 1:
-        return values  # the rows of golden_model.rules.RUN tell about the flags
+        return values  # golden_model.rules.RUN refuses such flags
     perturbed = LEARNING[method].perturbed_of(tuple(layers))
     numbering = number_quantities(perturbed, values["scope"] == "layer", trainable)
     exp = delta_exp_for(values["norm"], values["perturbation"], numbering)
@@ -114,7 +114,7 @@ def _largest_shift(network: Network, values: Values) -> int:
     halvings = values["steps"] // values["halve_every"] if values["halve_every"] else 0
     return (
         update_shift(network, values["eta_exp"], values["delta_exp"])
-        + FAMILIES[values["perturbation"]].frac
+        + PERTURBATIONS[values["perturbation"]].frac
         + values["momentum_exp"]
         + values["warmup_exp"]
         + halvings

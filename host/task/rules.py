@@ -1,17 +1,17 @@
-"""What is refused of a task beyond its keys' limits and beyond golden_model.rules, as rows.
+"""Refusals of a task, as rows, beyond its keys' limits and golden_model.rules.
 
-======= =====================================================================================
-ASKED   `a`, the values a task file and its overrides give (host.task.asked.Asked)
-CORE    `run`, the RunSpec that follows from them, and the layout of its core (`core`)
-KEEPING checkpoints `every` so many steps of a run, and the `period` that does not change it
-======= =====================================================================================
+=========== ===================================================================================
+ASKED       `a`, the values in a task file and its overrides (host.task.asked.Asked)
+CORE        `run`, the RunSpec that follows from them, and the layout of its core (`core`)
+CHECKPOINTS checkpoints `every` so many steps of a run, and the `period` that does not change it
+=========== ===================================================================================
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.rules import Rule
 from mgd.golden_model.settings import PIPELINED, SEQUENTIAL
 from mgd.host.task.keys import AUTO
@@ -66,7 +66,7 @@ ASKED = (
         "is summed up",
         f"set tau_theta = 1, or schedule = '{SEQUENTIAL}'",
     ),
-    _needs_accumulator("perturbation", lambda value: FAMILIES[value].frac),
+    _needs_accumulator("perturbation", lambda value: PERTURBATIONS[value].frac),
     _needs_accumulator("optimizer", lambda value: value != "sgd"),
     _needs_accumulator("momentum_exp", bool),
     _needs_accumulator("decay_exp", bool),
@@ -103,7 +103,7 @@ CORE = (
     ),
 )
 
-KEEPING = (
+CHECKPOINTS = (
     Rule(
         "checkpoint-period",
         lambda every, period, parts: every % period,
@@ -113,4 +113,4 @@ KEEPING = (
     ),
 )
 
-GROUPS = {"asked": ASKED, "core": CORE, "keeping": KEEPING}
+GROUPS = {"asked": ASKED, "core": CORE, "checkpoints": CHECKPOINTS}

@@ -1,4 +1,4 @@
-"""A task: one TOML file from which model, core, board and host all take what they need."""
+"""A task: one TOML file that configures model, core, board and host."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from pydantic import ValidationError
 
 from mgd.golden_model import rules as model_rules
 from mgd.golden_model.errors import UserError
-from mgd.golden_model.network import Network
 from mgd.golden_model.run_spec import RunSpec
-from mgd.golden_model.settings import Settings
 from mgd.host.data.content import format_of
 from mgd.host.data.datasets import SOURCES, check_options, prepare, source_digest
 from mgd.host.data.prepared import Prepared
@@ -72,7 +70,7 @@ class Task:
         return task
 
     def with_overrides(self, **values: object) -> Task:
-        """This task with other values; None keeps what there is.
+        """This task with other values; None leaves a value unchanged.
 
         Keys: method, core, schedule, lanes, fixed, steps, target, seed, and every key of
         [training.np].  Raises UserError like load().
@@ -89,7 +87,7 @@ class Task:
         task._check()
         return task
 
-    # -- what to train ----------------------------------------------------------------------
+    # -- the run ----------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -112,25 +110,6 @@ class Task:
 
         return is_regression(data, self.folder, cost, network.layers[-1])
 
-    @property
-    def method(self) -> str:
-        """'wp' or 'np'."""
-        return self.spec.method
-
-    @property
-    def lanes(self) -> int:
-        return self.spec.core.lanes
-
-    @property
-    def core(self) -> str:
-        """'folded' or 'spatial'."""
-        return self.spec.core.kind
-
-    @property
-    def schedule(self) -> str:
-        """'sequential' or 'pipelined'."""
-        return self.spec.schedule
-
     def core_layout(self) -> CoreLayout:
         """The core that trains this task; rtl.core_kinds.config_for makes its gateware of it."""
         return layout_for(self.spec)
@@ -140,38 +119,7 @@ class Task:
         """Settings that are constants in a core built for this task, and their values."""
         return fixed_settings(self.spec.settings, self.spec.core.fixed)
 
-    @property
-    def seed(self) -> int:
-        """The training seed: initial weights, signs, sample order."""
-        return self.spec.seed
-
-    @property
-    def steps(self) -> int:
-        return self.spec.steps
-
-    @property
-    def target(self) -> float | None:
-        """Training stops at the first evaluation with at least this test accuracy."""
-        return self.spec.target
-
-    @property
-    def eval_every(self) -> int:
-        """Steps between evaluations."""
-        return self.spec.eval_every
-
-    @property
-    def init_gain(self) -> float:
-        """Factor on the initial weights."""
-        return self.spec.init_gain
-
-    def network(self) -> Network:
-        return self.spec.network
-
-    def settings(self) -> Settings:
-        """The run-time registers for this task's method; update_delay is what its core has."""
-        return self.spec.settings
-
-    # -- what to train on -------------------------------------------------------------------
+    # -- the data ---------------------------------------------------------------------------
 
     def datasets(self) -> tuple[Samples, Samples]:
         """(training, test) samples.  The split is fixed by [data] seed; the training samples
@@ -187,7 +135,7 @@ class Task:
         return prepare(self.file.data, self.spec.network, self.folder, self.origin, self.spec.seed)
 
     def whole(self) -> Task:
-        """This task with all training samples resident, for what uses a few of them only."""
+        """This task with all training samples resident, for callers that use only a few of them."""
         return self.with_overrides(resident=0, passes=1)
 
     def config_digest(self) -> str:

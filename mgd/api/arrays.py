@@ -1,4 +1,4 @@
-"""Arrays of a user to the integers of a core, checked."""
+"""From a user's arrays to the integers of a core, with checks."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def _rounded(
-    name: str, values: np.ndarray, step: float, low: int, high: int, mend: str
+    name: str, values: np.ndarray, step: float, low: int, high: int, remedy: str
 ) -> np.ndarray:
     """Nearest multiple of `step` as an integer; refused where it is not within low … high."""
     rounded = np.floor(values / step + 0.5)
@@ -94,6 +94,6 @@ def _rounded(
         index = ", ".join(map(str, place))
         raise UserError(
             f"{name}[{index}] = {values[place]:g}: must be between {low * step:g} and "
-            f"{high * step:g}, all that {high - low + 1:,} steps of {step:g} reach; {mend}"
+            f"{high * step:g}, all that {high - low + 1:,} steps of {step:g} reach; {remedy}"
         )
     return rounded.astype(np.int64)

@@ -19,17 +19,17 @@ from mgd.protocol.core_kinds import layout_for
 
 BACKENDS = ("sim", "golden")
 REPLAY = "replay:"
-"""Before the name of a recording that stands in for a board."""
+"""Before the name of a recording that replaces a board."""
 
 
 def say(line: str) -> None:
-    """Tell people what takes long.  Programs get errors only on standard error."""
+    """Show a line to people while they wait.  Programs get only errors on standard error."""
     if sys.stderr.isatty():
         click.echo(line, err=True)
 
 
 def for_core(task: Task) -> Task:
-    """`task`; raises UserError where it asks for what no core has yet."""
+    """`task`; raises UserError where no core supports it yet."""
     try:
         check_core(task.spec.network, task.spec.settings)
     except UserError as error:
@@ -61,7 +61,7 @@ def words_of(spec: RunSpec, train: int, evaluated: int) -> int:
 def check_port(name: str, what: str = "backend", others: tuple[str, ...] = BACKENDS) -> None:
     """Raise UserError for a misspelt backend, before it is said to be no port.
 
-    what: the option's name; others: what else may stand there.
+    what: the option's name; others: its other values.
     """
     # Every port of Linux and macOS is a path; those of Windows start with COM.
     if os.sep not in name and not name.upper().startswith("COM") and not os.path.exists(name):

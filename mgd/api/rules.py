@@ -1,4 +1,4 @@
-"""What is refused of an open session, as a row: `name` = `wanted` of a core with another value."""
+"""The refusal of an open session, as a row: `name` = `wanted` of a core with another value."""
 
 from __future__ import annotations
 

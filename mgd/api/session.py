@@ -54,7 +54,7 @@ def open_session(
     record: a new file that takes down all bytes of the link.
     sample_words: 16-bit words of sample memory in the simulated board; None: room for the
     task's data.
-    settings: what Task.with_overrides takes: method, lanes, seed, steps, target, eta_exp, …
+    settings: arguments of Task.with_overrides: method, lanes, seed, steps, target, eta_exp, …
 
     Use it in a `with` statement, or close() the session.  Raises UserError, one line, for
     whatever cannot be used.
@@ -104,7 +104,7 @@ class TrainingSession:
         return self.task.spec.settings
 
     def configure(self, **settings: Any) -> None:
-        """Change what can be changed without another core: method, seed, steps, target,
+        """Change settings that need no other core: method, seed, steps, target,
         eval_every, delta_exp, eta_exp, tau_x, tau_p, tau_theta, …
 
         Weights, samples and their order stay; the steps are counted from 0 again, and the signs
@@ -176,7 +176,7 @@ class TrainingSession:
 
     @property
     def step(self) -> int:
-        """Steps done since the core was made ready, or configured, or given weights or data."""
+        """Steps since the core was opened, configured, or loaded with weights or data."""
         return self._core.counters().step
 
     def train(
@@ -272,7 +272,7 @@ class TrainingSession:
         return predictions(outputs, self.network, self.class_names, targets)
 
     def counters(self) -> Counters:
-        """What the core has counted: steps, clocks, saturations, damaged frames."""
+        """The core's counters: steps, clocks, saturations, damaged frames."""
         return self._core.counters()
 
     # -- weights ----------------------------------------------------------------------------

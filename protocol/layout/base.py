@@ -1,4 +1,4 @@
-"""What a host and the link must know of a core, whichever kind it is."""
+"""The interface of a core's memory layout for a host, the same for every kind of core."""
 
 from __future__ import annotations
 

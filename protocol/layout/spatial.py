@@ -31,7 +31,7 @@ FIXABLE = settings_in_registers(SPATIAL)
 
 @dataclass(frozen=True)
 class SpatialLayout:
-    """A network in space: every synapse is a circuit of its own.
+    """A network in space: every synapse is its own circuit.
 
     The method, the difference and the place of the inputs' binary point are constants of the build,
     and the update shift S can only be `shift_low` to `shift_high`; all other settings are

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS, ONE
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.loop_engine import token_layout
-from mgd.rtl.folded.token_timing import BASE_AND_ADDRESS, MEMORY, TokenTiming
+from mgd.rtl.folded.program.loop_engine import token_layout
+from mgd.rtl.folded.program.token_timing import BASE_AND_ADDRESS, MEMORY, TokenTiming
 from mgd.rtl.lib.delay import delayed
 
 
@@ -22,7 +22,7 @@ class ActivationMemory(wiring.Component):
     after it.  Both are 1.0 for a bias, and `early_x` too where `busy` is low.
 
     `result_valid` writes a hidden node's activation.  `inputs` are written in the clocks without
-    one.  The samples' buffers and the hidden sets are those of rtl.folded.sample_buffers.
+    one.  The samples' buffers and the hidden sets are those of rtl.folded.control.sample_buffers.
 
     Two memories, written alike: one is read for the forward pass, the other for the update of the
     step before.  Only the first holds the second pass's activations, which no update reads.

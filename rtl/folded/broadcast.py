@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.formats import stochastic_round
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC, DELTA_EXP_MAX, ONE, ROUND_BITS, SHIFT_MIN
 from mgd.golden_model.update.shift import update_shift
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.arithmetic import saturated
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.product import DSP_BITS, product
+from mgd.rtl.lib.unit import Unit
 
 
-class Broadcast(wiring.Component):
-    """Equals golden_model.formats.stochastic_round of D·x in golden_model.update.
+class Broadcast(Unit):
+    """stochastic_round of D·x, as in golden_model.update.
 
-    x (the input's activation in the step being applied) enters, `update_term` leaves latency()
+    x (the input's activation in the step being applied) enters, `update_term` leaves `latency`
     clocks later, one per clock.  x may come straight out of a memory, since it goes into a register
     first.  All other inputs are stable during a sweep, from the clock behind the first x on, and
     the settings among them from two clocks before it:
     `delta` is D, `random` the step's random byte.  Weight perturbation gives every input the
     term of a bias, D·1.0.  `shift` is S, for the lanes.
 
-    `update` comes a clock before the term, latency() − 1 clocks behind its x: where it is low the
+    `update` comes a clock before the term, latency − 1 clocks behind its x: where it is low the
     term is 0.  `inject` puts `injected_term` in the place of the next term.
 
     A term of 2^weight_bits or more makes every weight clip, as does −2^weight_bits or less:
     from there on any such number of the same sign may leave.  Contributions are always exact.
     Cost: one multiplier, none where weights alone are perturbed.
-    extra_clocks: registers beyond LATENCY, 0 to 2; None: those that latency() counts.
+    extra_clocks: registers beyond LEAST_LATENCY, 0 to 2; None: those of the config.
     """
 
     def __init__(self, config: CoreConfig, *, extra_clocks: int | None = None) -> None:
         self.config = config
-        self.extra_clocks = (
-            self.latency(config) - self.LATENCY if extra_clocks is None else extra_clocks
-        )
+        self.latency = self.latency_of(config, extra_clocks)
+        self.extra_clocks = self.latency - self.LEAST_LATENCY
         net = config.network
         super().__init__(
             {
@@ -56,16 +56,19 @@ class Broadcast(wiring.Component):
             }
         )
 
-    LATENCY = 4
+    model = staticmethod(stochastic_round)
+    LEAST_LATENCY = 4
     """Without registers beyond the least."""
 
     @classmethod
-    def latency(cls, config: CoreConfig) -> int:
+    def latency_of(cls, config: CoreConfig, extra_clocks: int | None = None) -> int:
         """Clocks from an x to its term: a product in logic gets two registers more, one of
         multipliers that are far from all else one."""
-        if config.weights_only:
-            return cls.LATENCY
-        return cls.LATENCY + (config.memory_register if config.broadcast_dsp else 2)
+        if extra_clocks is None and config.weights_only:
+            extra_clocks = 0
+        elif extra_clocks is None:
+            extra_clocks = config.memory_register if config.broadcast_dsp else 2
+        return cls.LEAST_LATENCY + extra_clocks
 
     def elaborate(self, platform):
         m = Module()

@@ -8,11 +8,13 @@ come from one sum: W·x + δ·Σs·x and W·x − δ·Σs·x.
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.forward import pre_activation
 from mgd.golden_model.network import ACT_FRAC, DELTA_EXP_MAX
 from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.lib.unit import Unit
 
 
 def tag_layout(config: CoreConfig) -> data.StructLayout:
@@ -42,20 +44,21 @@ def group_layout(config: CoreConfig) -> data.StructLayout:
     )
 
 
-class Collector(wiring.Component):
-    """Equals golden_model.forward.pre_activation.
+class Collector(Unit):
+    """The pre-activations of a group.
 
     `take` (one clock) starts on a group, whose sign_sum is in the first lane's output register in
     the next clock, and its sum in the one after; `shift` turns the ring of sign_sum, and
     `shift_products` that of sum, a clock later.  Where `o` never waits they may go unheeded and the
     rings turn in every clock.  The sum has what rounds it half up in it.
     `sum_shifted` has a bit per pass, high for the clock in which a hidden node's sign_sum of that
-    pass leaves the ring.  o: {value: pre-activation, output, tag}, LATENCY clocks after its
+    pass leaves the ring.  o: {value: pre-activation, output, tag}, `latency` clocks after its
     sign_sum.
     factor_0 and factor_1 are the factors of δ of the two passes.
     """
 
-    LATENCY = 2
+    latency = 2
+    model = staticmethod(pre_activation)
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
@@ -175,7 +178,7 @@ class Collector(wiring.Component):
                 minus.eq(inverse & (factor != 0)),
                 value.eq(total[1 + net.pre_shift - cut :]),
             ]
-            for _ in range(self.LATENCY):
+            for _ in range(self.latency):
                 valid_1, output_1, tag_1 = Signal(), Signal(), Signal(tag_layout(cfg))
                 valid_0, output_0, tag_0 = stages[-1]
                 m.d.sync += [valid_1.eq(valid_0), output_1.eq(output_0), tag_1.eq(tag_0)]

@@ -8,8 +8,9 @@ from typing import Any
 
 from amaranth import Shape, unsigned
 
+from mgd.golden_model.limits import TAU_MAX
 from mgd.golden_model.network import ACT_FRAC, DELTA_EXP_MAX, Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.perturbations.waves import Waves, phase_bits
 from mgd.golden_model.settings import METHODS, Settings
 from mgd.protocol.fixed_settings import longest
@@ -18,7 +19,7 @@ from mgd.rtl.units.activation import has_table
 from mgd.rtl.units.activations import KINDS, Tabulated
 
 NONZERO_WORD = 8
-"""Inputs that rtl.folded.nonzero_inputs looks at in a clock."""
+"""Inputs that rtl.folded.program.nonzero_inputs looks at in a clock."""
 
 
 def change_bits(network: Network) -> int:
@@ -59,7 +60,10 @@ class CoreConfig(FoldedLayout):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Those that the core has: 'wp' and 'np', or the one that is fixed."""
+        """Those that the core has: 'wp' and 'np', or the one that is fixed or that sums per node
+        need."""
+        if self.variant.by_node:
+            return ("np",)
         return (str(self._is_fixed["method"]),) if "method" in self._is_fixed else METHODS
 
     @property
@@ -80,6 +84,16 @@ class CoreConfig(FoldedLayout):
     def longest(self, name: str, most: int) -> int:
         """The largest value of a time constant, of `most` where it is a register."""
         return longest(self.fixed, name, most)
+
+    @property
+    def tau_theta_max(self) -> int:
+        """Largest tau_theta: sums per node have room for any."""
+        return TAU_MAX if self.variant.by_node else self.network.tau_theta_max
+
+    @property
+    def node_sum_bits(self) -> int:
+        """Width of a node's sum of ±D over tau_theta_max steps."""
+        return self.network.delta_cost_bits + TAU_MAX.bit_length()
 
     @classmethod
     def of_layout(cls, layout: FoldedLayout, **options: Any) -> CoreConfig:
@@ -102,7 +116,10 @@ class CoreConfig(FoldedLayout):
     def shared_tables(self) -> bool:
         """Whether activation and cost have one interpolator.  They never want it in the same clock:
         the cross-entropy begins behind the last output, which comes after all hidden nodes' values,
-        and the next of those only when its result is there."""
+        and the next of those only when its result is there; with sums per node they come before
+        it."""
+        if self.variant.by_node:
+            return False
         net = self.network
         tabulated = isinstance(KINDS[net.hidden], Tabulated)
         return net.cost == "cross_entropy" and net.depth > 1 and tabulated
@@ -132,7 +149,7 @@ class CoreConfig(FoldedLayout):
     @cached_property
     def phase_bits(self) -> int:
         """Bits of the phase that each weight has beside it; 0 where the perturbation is no wave."""
-        if not issubclass(FAMILIES[self.variant.perturbation], Waves):
+        if not issubclass(PERTURBATIONS[self.variant.perturbation], Waves):
             return 0
         settings = Settings(method="wp", trainable=self.variant.trainable)
         return max(phase_bits(n.total) for n in settings.numbering(self.network) if n is not None)
@@ -162,16 +179,16 @@ class CoreConfig(FoldedLayout):
 
     @property
     def gate_words(self) -> int:
-        """Bits of rtl.folded.input_gate: two sets of one for each hidden node; 0 where there is no
-        gate."""
+        """Bits of rtl.folded.lanes.input_gate: two sets of one for each hidden node; 0 where there
+        is no gate."""
         if not self.variant.gate_zeros:
             return 0
         return 2 << (max(self.hidden_nodes, 2) - 1).bit_length()
 
     @property
     def nonzero_words(self) -> int:
-        """Words of rtl.folded.nonzero_inputs, of NONZERO_WORD bits: room for four samples; 0 where
-        it is not built."""
+        """Words of rtl.folded.program.nonzero_inputs, of NONZERO_WORD bits: room for four samples;
+        0 where it is not built."""
         if not self.variant.skip_zeros:
             return 0
         return 4 << (self.network.layers[0] // NONZERO_WORD).bit_length()

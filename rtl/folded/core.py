@@ -11,20 +11,22 @@ from mgd.rtl.folded.activation_memory import ActivationMemory
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector, tag_layout
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.cost_difference import difference_kind
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.lane_perturbation import LanePerturbation, lane_perturbation
+from mgd.rtl.folded.control.cost_difference import difference_kind
+from mgd.rtl.folded.control.node_steps import NodeStepControl
+from mgd.rtl.folded.control.saturation_counters import SaturationCounters
+from mgd.rtl.folded.control.step_control import StepControl, cost_sum_shape, with_wiring
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.lanes.lane_perturbation import LanePerturbation, lane_perturbation
+from mgd.rtl.folded.lanes.outer_lane import OuterLane
+from mgd.rtl.folded.lanes.sum_control import SumControl
+from mgd.rtl.folded.lanes.update_control import update_control
+from mgd.rtl.folded.lanes.weight_access import WeightAccess
 from mgd.rtl.folded.options import Option, all_of, options_of
 from mgd.rtl.folded.probe import probe_layout, watch
-from mgd.rtl.folded.saturation_counters import SaturationCounters
+from mgd.rtl.folded.program.token_timing import TokenTiming
+from mgd.rtl.folded.program.visit_engine import loop_engine
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import StepControl, cost_sum_shape, with_wiring
-from mgd.rtl.folded.sum_control import SumControl
-from mgd.rtl.folded.token_timing import TokenTiming
 from mgd.rtl.folded.units import Units
-from mgd.rtl.folded.update_control import update_control
-from mgd.rtl.folded.visit_engine import loop_engine
-from mgd.rtl.folded.weight_access import WeightAccess
 from mgd.rtl.interface import (
     CoreSignature,
 )
@@ -103,10 +105,10 @@ class FoldedCore(wiring.Component):
         return {}
 
     def _step_control(self) -> StepControl:
-        return StepControl(self.config)
+        return (NodeStepControl if self.config.variant.by_node else StepControl)(self.config)
 
     def _lane(self, number: int) -> Lane:
-        return Lane(self.config)
+        return (OuterLane if self.config.variant.by_node else Lane)(self.config)
 
     def _measure(self, m: Module, control: StepControl, cost) -> None:
         """The cost unit's results to the step control."""

@@ -3,9 +3,10 @@
 The core asks each option that it is built with for its parts, at the hooks of Option; one without
 options has no gate of any of them.  To add one: a subclass here, and its name in OPTIONS.  An
 option that replaces a unit instead brings one with the same ports:
-rtl.folded.cost_difference.ContinuousDifference, rtl.folded.layer_select.OneLayerAtATime,
-rtl.folded.update_control.ScatteredUpdateControl, rtl.folded.loop_engine.VisitEngine,
-rtl.folded.lane_perturbation.FamilyPerturbation.
+rtl.folded.control.cost_difference.ContinuousDifference,
+rtl.folded.control.layer_select.OneLayerAtATime,
+rtl.folded.lanes.update_control.ScatteredUpdateControl, rtl.folded.program.loop_engine.VisitEngine,
+rtl.folded.lanes.lane_perturbation.FamilyPerturbation.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from amaranth import Array, Const, Module, Mux
+from amaranth import Array, Cat, Const, Module, Mux
 from amaranth.lib.wiring import connect
 
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.input_gate import InputGate
-from mgd.rtl.folded.nonzero_inputs import NonzeroInputs
+from mgd.rtl.folded.control.node_steps import NodeStepControl
+from mgd.rtl.folded.lanes.input_gate import InputGate
+from mgd.rtl.folded.lanes.node_sums import NodeSums
+from mgd.rtl.folded.lanes.outer_lane import OuterLane
+from mgd.rtl.folded.program.nonzero_inputs import NonzeroInputs
 from mgd.rtl.folded.units import Units
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.memory.sample_order import SampleOrder
@@ -165,7 +169,7 @@ class GatedZeros(Option):
         ]
 
     def allows_update(self, m: Module, u: Units):
-        return delayed(m, self._gate.open, u.timing.update_term - 1 - InputGate.LATENCY)
+        return delayed(m, self._gate.open, u.timing.update_term - 1 - self._gate.latency)
 
 
 class OrderedSamples(Option):
@@ -187,6 +191,61 @@ class OrderedSamples(Option):
         return order.o
 
 
+class SumsPerNode(Option):
+    """accumulate = "nodes": each lane sums ±ΔC of its nodes, and weights change in outer sweeps."""
+
+    @staticmethod
+    def chosen(built: BuildOptions) -> bool:
+        return built.by_node
+
+    def connect(self, m: Module, u: Units) -> None:
+        m.submodules.node_sums = sums = NodeSums(u.config)
+        control, engine, token, at = u.control, u.engine, u.engine.token, u.timing
+        assert isinstance(control, NodeStepControl)
+        # With its group in the output registers.
+        taken = delayed(m, u.sums.take, 1)
+        taken_group = delayed(m, u.sums.group, 1)
+        step_parity = delayed(m, control.step[0], at.take + 1)
+        recalls = delayed(m, token.recall, at.take + 1)
+        of_first_layer = delayed(m, taken_group < u.config.groups[0], 1)
+        done = delayed(m, token.group, at.mac)
+        m.d.comb += [
+            engine.recall.eq(control.recall & control.training),
+            control.sums_busy.eq(sums.busy),
+            sums.measured.eq(control.delta_valid),
+            sums.restart.eq(control.start_signs),
+            sums.outer.eq(control.update),
+            sums.outer_group.eq(delayed(m, token.group, at.mac - OuterLane.ERROR)),
+            sums.outer_ends.eq(delayed(m, engine.valid & token.bias, at.mac)),
+            sums.outer_done.eq(done),
+            u.saturations.active.eq(
+                u.of_group(delayed(m, done, at.outer_written - at.mac), "active")
+            ),
+        ]
+        # Products are taken a clock behind signs, and what is taken shows a clock later.
+        recall_group = delayed(m, token.group, at.take - 1)
+        stores = delayed(m, taken & control.training & ~recalls, 1) & of_first_layer
+        stored_group = delayed(m, taken_group, 1)
+        delta, random = delayed(m, control.delta_cost, 1), delayed(m, control.step_random, 1)
+        for lane in u.lanes:
+            m.d.comb += [
+                lane.delta.eq(delta),
+                lane.random.eq(random),
+                lane.outer.eq(control.update),
+                lane.node_read.eq(sums.read),
+                lane.node_write.eq(sums.write),
+                lane.node_written.eq(sums.written),
+                lane.node_clear.eq(sums.clear),
+                lane.sign_read.eq(Cat(sums.parity, sums.read)),
+                lane.sign_write.eq(taken),
+                lane.sign_written.eq(Cat(step_parity, taken_group)),
+                lane.recalls.eq(recalls),
+                lane.recall_read.eq(recall_group),
+                lane.recall_write.eq(stores),
+                lane.recall_written.eq(stored_group),
+            ]
+
+
 OPTIONS: tuple[type[Option], ...] = (
     TrainedLayers,
     PerturbedLayers,
@@ -195,6 +254,7 @@ OPTIONS: tuple[type[Option], ...] = (
     SkippedZeros,
     GatedZeros,
     OrderedSamples,
+    SumsPerNode,
 )
 
 

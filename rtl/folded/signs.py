@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ROUND_BITS
 from mgd.golden_model.signs.sequence import STATE_BITS, TAPS, mask, spacing
+from mgd.golden_model.signs.source import SignSource
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 
 
 def next_bit(window):
@@ -149,13 +150,11 @@ class StartUp:
         return (Cat(self.random[0], ahead) & select).xor()
 
 
-class SignGenerator(wiring.Component):
+class SignGenerator(Unit):
     """Signs of this draw and of the previous one for a sweep of tokens.
 
-    Equals golden_model.signs.sequence / golden_model.trainer.SignSource.
-
-    A token (one input of one group) enters with `valid`; `previous_signs` leave LATENCY clocks
-    later and `signs` SIGNS_LATENCY clocks later.  Tokens of one group follow each other, with
+    A token (one input of one group) enters with `valid`; `previous_signs` leave `latency` clocks
+    later and `signs` signs_latency clocks later.  Tokens of one group follow each other, with
     any gaps, and carry the same group, slots and save; a group has two tokens or more.  No token
     comes in the clock behind a group's last one.
 
@@ -178,8 +177,9 @@ class SignGenerator(wiring.Component):
     A leap is 61 parities more, most of four bits for a short layer, of some 30 for a long one.
     """
 
-    LATENCY = 5
-    SIGNS_LATENCY = 6
+    latency = 5
+    signs_latency = 6
+    model = SignSource
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config

@@ -1,7 +1,7 @@
 """A folded core whose parts are not perfect, bit for bit as the golden model's imperfect hardware.
 
-The random numbers of golden_model.imperfections are too dear for gates: what is fixed for a piece
-of hardware is constants here, and noise comes in from outside.
+The random numbers of golden_model.imperfections would need too many gates: numbers that are fixed
+for a piece of hardware are constants here, and noise comes from outside.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A folded core's layout together with what is wrong with it."""
+"""A folded core's layout together with its imperfections."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NONE = Imperfections()
 class ImperfectConfig(CoreConfig):
     """As CoreConfig; the imperfections are those that the golden model has for `seed`.
 
-    Raises UserError where they do not suit the network, or the core is a variant that they do not
-    work with.
+    Raises UserError where they do not suit the network, or do not work with a build option of the
+    core.
     """
 
     imperfections: Imperfections = NONE
@@ -47,26 +47,26 @@ class ImperfectConfig(CoreConfig):
 
     @property
     def measures_badly(self) -> bool:
-        """Whether a training cost is another one than the exact one."""
+        """Whether the measured training cost may differ from the exact one."""
         return bool(self.imperfections.cost_noise) or self.hardware.dropped_bits > 0
 
     @property
     def cost_shape(self) -> Shape:
         if not self.measures_badly:
             return super().cost_shape
-        # Any noise that the port holds, and what rounding may add.
+        # Any noise that the port holds, and the error of rounding.
         noise, rounding = 1 << self.cost_noise_bits >> 1, 1 << self.hardware.dropped_bits >> 1
         bound = self.network.cost_bound + noise + rounding
         return signed(signed_bits(-bound, bound))
 
     @property
     def cost_noise_bits(self) -> int:
-        """Width of what is added to a cost, signed, in units of 2^-cost_frac; 0: nothing is."""
+        """Width of the noise on a cost, signed, in units of 2^-cost_frac; 0: none."""
         return self._noise_bits(self.imperfections.cost_noise, self.network.cost_frac)
 
     @property
     def update_noise_bits(self) -> int:
-        """Width of what is added to a weight that changes, signed, in its units; 0: nothing is."""
+        """Width of the noise on a weight that changes, signed, in its units; 0: none."""
         return self._noise_bits(self.imperfections.update_noise, self.network.weight_frac)
 
     @staticmethod

@@ -8,9 +8,9 @@ from amaranth.lib.wiring import In, Out, connect
 
 from mgd.golden_model.imperfections import Imperfections
 from mgd.rtl.folded.config import CoreConfig
+from mgd.rtl.folded.control.step_control import StepControl
 from mgd.rtl.folded.core import FoldedCore
 from mgd.rtl.folded.options import token_is_trained
-from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.folded.units import Units
 from mgd.rtl.imperfect.config import ImperfectConfig
 from mgd.rtl.imperfect.costs import LimitedStepControl, measured
@@ -22,16 +22,16 @@ from mgd.rtl.lib.delay import delayed
 
 class ImperfectCore(FoldedCore):
     """Equals golden_model.trainer.Trainer with these imperfections, for a run with this seed, if
-    the noise that it is given is that of ImperfectHardware.
+    its noise inputs are those of ImperfectHardware.
 
     It takes the clocks of FoldedCore, and has its ports and, where there is noise, these:
 
-    * `cost_noise`, a stream that always has the next number: what is added to the next cost that
-      is measured, signed, in units of 2^-cost_frac.  It is taken where `ready` is high.
-    * `update_noise`, likewise with a number for each lane: what is added to the lanes' weights in
+    * `cost_noise`, a stream that always has the next number: the noise on the next cost that
+      is measured, signed, in units of 2^-cost_frac.  It is consumed where `ready` is high.
+    * `update_noise`, likewise with a number for each lane: the noise on the lanes' weights in
       `update_noise_word`, signed, as weights are, in every change of the weights.  All words of
-      the layers that are trained are asked for in their order.  What a lane without a neuron there
-      gets shows nowhere.
+      the layers that are trained are asked for in their order.  The number of a lane without a
+      neuron there has no effect.
 
     Any noise of that width will do.  A training cost may be negative, and cost_sum is then signed.
     """

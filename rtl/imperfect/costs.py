@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from amaranth import Module, Signal
 
-from mgd.rtl.folded.cost_difference import CostDifference
-from mgd.rtl.folded.step_control import StepControl
+from mgd.rtl.folded.control.cost_difference import CostDifference
+from mgd.rtl.folded.control.step_control import StepControl
 from mgd.rtl.imperfect.config import ImperfectConfig
 from mgd.rtl.imperfect.limit import limited
 from mgd.rtl.lib.arithmetic import as_signed

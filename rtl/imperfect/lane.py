@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 from mgd.rtl.imperfect.config import ImperfectConfig
 from mgd.rtl.imperfect.limit import limited
 from mgd.rtl.imperfect.stuck import broken_bits
@@ -30,8 +30,8 @@ class ImperfectLane(Lane):
     def _moved(self, weight, change, subtract):
         if not self.imperfect.update_noise_bits:
             return super()._moved(weight, change, subtract)
-        # A change is exact, or beyond a weight's whole range: what noise is added to must not
-        # depend on how far.
+        # A change is exact, or beyond a weight's whole range.  It is limited before noise is added,
+        # so that the result does not depend on how far beyond it is.
         change = limited(change, self.imperfect.hardware.change_bound)
         return super()._moved(weight, change, subtract) + self.noise
 
@@ -40,8 +40,8 @@ class ImperfectLane(Lane):
         if not hardware.what.stuck:
             return weight
         broken = self._broken(m, "stuck", hardware.memory)
-        # The host's write begins with the least weight, to which the second half is added: no
-        # weight, so nothing is stuck in it.  It is the one that clips.
+        # The first half of the host's write is the smallest weight, to which the second half is
+        # added.  It is not a weight, so no bit is stuck in it; it alone clips.
         return Mux(self.host & self.clipped, weight, broken(weight)).as_signed()
 
     def _seen(self, m: Module):
@@ -49,10 +49,10 @@ class ImperfectLane(Lane):
         if not hardware.what.stuck_synapse:
             return self.new_weight
         broken = self._broken(m, "stuck_synapse", hardware.synapse)
-        # The host reads a weight by way of the multiplier, and reads the memory.
+        # The host reads a weight through the multiplier, and must get the memory's contents.
         seen = Signal.like(self.new_weight)
         m.d.comb += seen.eq(Mux(self.host, self.new_weight, broken(self.new_weight)))
         return seen
 
     def _broken(self, m: Module, name: str, bits):
-        return broken_bits(m, name, self.imperfect, bits, self.number, self.address, self.UPDATE)
+        return broken_bits(m, name, self.imperfect, bits, self.number, self.address, self.latency)

@@ -1,4 +1,4 @@
-"""What is refused of an imperfect core beyond golden_model.rules and protocol.rules, as rows.
+"""Refusals of an imperfect core, as rows, beyond golden_model.rules and protocol.rules.
 
 FOLDED_ONLY asks whether the core is `folded`; VERIFIED looks at its build options `o`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from mgd.golden_model.rules import Rule, as_toml
 
 PERTURBATIONS = ("random", "sequential", "walsh", "square")
-"""Those that imperfections were verified with."""
+"""Perturbations that imperfections were verified with."""
 OPTIONS = ("perturbation", "scope", "trainable", "sample_order")
 """Build options that imperfections were verified with."""
 

@@ -30,6 +30,7 @@ def add_tree(m: Module, terms: Sequence, bits: int, *, ccu2c: bool = False):
                 chained_sum(m, a, b) if ccu2c else a + b
                 for a, b in zip(terms[::2], terms[1::2], strict=False)
             ]
+            # An odd one out goes on to the next level as it is.
             terms = pairs + terms[2 * len(pairs) :]
         terms = [in_register(m, term, bits) for term in terms]
     (found,) = terms
@@ -38,6 +39,7 @@ def add_tree(m: Module, terms: Sequence, bits: int, *, ccu2c: bool = False):
 
 def in_register(m: Module, term, bits: int):
     """A register of a term, no wider than `bits`, signed."""
+    # Without a reset: nobody reads a sum before its terms have passed through.
     width = min(term.shape().width + (not term.shape().signed), bits)
     register = Signal(signed(width), name="sum", reset_less=True)
     m.d.sync += register.eq(term)

@@ -12,6 +12,7 @@ def as_signed(value):
 
 def add_or_subtract(a, b, subtract):
     """a − b where `subtract` is 1, else a + b; signed, one bit wider than the wider operand."""
+    # a − b is a + ~b + 1.
     b = as_signed(b)
     return add_with_carry(a, Mux(subtract, ~b, b).as_signed(), subtract)
 
@@ -28,12 +29,13 @@ def add_with_carry(a, b, carry):
 
 
 def saturated(value, bits: int):
-    """A signed `value` limited to what `bits` bits hold, and whether that changed it.
+    """A signed `value` limited to the range of `bits` bits, and whether that changed it.
 
     Both limits are powers of two, so the bits above tell it without a comparison.
     """
     if len(value) <= bits:
         return value, 0
+    # The sign of the result and all bits above it are equal where the value fits.
     above = value[bits - 1 :]
     overflow = above.any() & ~above.all()
     low = Cat((~value[-1]).replicate(bits - 1), value[-1])
@@ -41,7 +43,7 @@ def saturated(value, bits: int):
 
 
 def beyond(value, bits: int):
-    """Whether a signed `value` is above what `bits` bits hold, and whether it is below."""
+    """Whether a signed `value` is above the range of `bits` bits, and whether it is below."""
     above = value[bits - 1 :]
     return ~above[-1] & above.any(), above[-1] & ~above.all()
 

@@ -13,7 +13,7 @@ def accumulated(m: Module, bits: int, added, *, enable=1, clear=0, reset_less: b
     makes it 0.
 
     added: unsigned, PART_BITS wide at most.  The bits above PART_BITS follow a clock later, so
-    that no carry chain is longer.  reset_less: the clock domain's reset leaves it as it is.
+    that no carry chain is longer.  reset_less: the clock domain's reset does not change it.
     """
     low = Signal(min(bits, PART_BITS), reset_less=reset_less)
     total = low + added
@@ -23,6 +23,7 @@ def accumulated(m: Module, bits: int, added, *, enable=1, clear=0, reset_less: b
         m.d.sync += low.eq(total)
     if bits <= PART_BITS:
         return low
+    # `high` is a clock behind `low`: in the clock between the number is 2^PART_BITS too low.
     high, carry = (Signal(n, reset_less=reset_less) for n in (bits - PART_BITS, 1))
     m.d.sync += carry.eq(Mux(clear, 0, enable & total[PART_BITS]))
     with m.If(clear):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from mgd.rtl.lib.unit import Unit
 
 LEAST = 4
 """Fewer clocks are registers."""
 
 
-class DelayLine(wiring.Component):
-    """o is i as it was `clocks` clocks ago, which is its latency.
+class DelayLine(Unit):
+    """o is i as it was `latency` clocks ago.
 
     A ring of clocks − 1 words: a word is read in the clock before it is overwritten.
     """
 
     def __init__(self, width: int, clocks: int) -> None:
         self.width = width
-        self.clocks = clocks
+        self.latency = clocks
         super().__init__({"i": In(width), "o": Out(width)})
 
     def elaborate(self, platform):
         m = Module()
-        if self.clocks < LEAST:
+        if self.latency < LEAST:
             value = self.i
-            for k in range(self.clocks):
+            for k in range(self.latency):
                 register = Signal(self.width, name=f"stage_{k}", reset_less=True)
                 m.d.sync += register.eq(value)
                 value = register
@@ -34,7 +35,7 @@ class DelayLine(wiring.Component):
             return m
         # Written in clock t, read at the next visit of its place, one clock before it is
         # written again: depth − 1 clocks later; the memory's and our register add 2.
-        depth = self.clocks - 1
+        depth = self.latency - 1
         m.submodules.memory = memory = Memory(
             shape=self.width, depth=depth, init=[], attrs={"no_rw_check": True}
         )

@@ -34,5 +34,6 @@ def scaled(value, code):
     """
     added = Mux(code[1], Mux(code[0], value << 3, value << 2), Mux(code[0], value << 1, 0))
     subtracted = Mux(code[3], value << 1, Mux(code[2], value, 0))
+    # All magnitudes are 2^WIDER at most, so the bits cut off above are copies of the sign.
     difference = add_or_subtract(added, subtracted, Const(1))
     return difference[: len(value) + WIDER].as_signed()

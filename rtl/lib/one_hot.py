@@ -32,4 +32,5 @@ class OneHot:
         for name, state in self.at.items():
             entries = [transition for _, end, transition in self._transitions if end == name]
             exits = [transition for start, _, transition in self._transitions if start == name]
+            # A transition to the same state is an entry and an exit: the entry keeps the state.
             m.d.sync += state.eq(Cat(entries).any() | (state & ~Cat(exits).any()))

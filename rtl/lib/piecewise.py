@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +13,7 @@ from mgd.golden_model.network import ACT_BITS
 from mgd.golden_model.tables import EXP2, LOG2, PiecewiseLinear
 from mgd.rtl.lib.arithmetic import as_signed
 from mgd.rtl.lib.product import product, recoded
+from mgd.rtl.lib.unit import Unit
 
 LATENCY = 2
 TABLE = (11, 10)
@@ -116,15 +116,18 @@ def _interpolate(
     return result
 
 
-class SharedTables(wiring.Component):
+class SharedTables(Unit):
     """One interpolator for an activation's table, of 16 segments, and the cross-entropy's two.
 
-    Where `activates` is high, `value` is table(position) LATENCY clocks later, else LOG2 or EXP2
+    Where `activates` is high, `value` is table(position) `latency` clocks later, else LOG2 or EXP2
     of cost_position, as `logarithm` says.  `beyond`: its highest bit is the sign of what `position`
     stands for; where others differ from it, the last position is meant instead, or the first one
     for a negative number.  The positions' widths are those of the golden functions' `bits`.
     Cost: as one `interpolate`; with `memory` its tables are in two block RAMs, not in 90 LUTs.
     """
+
+    latency = LATENCY
+    model = PiecewiseLinear
 
     def __init__(
         self,

@@ -143,7 +143,7 @@ def _sum(m: Module, low, high):
     (at, a, ones), (above, b, later) = low, high
     free = {place - at: one for place, one in ones}
     assert all(place < above - at for place in free)
-    # Cutting off what nothing is added to also keeps Yosys from adding three terms in one
+    # Cutting off bits to which nothing is added also keeps Yosys from adding three terms in one
     # go, which takes more LUTs than two adders.
     cut = min(free, default=above - at)
     filled = Cat(*(free.get(k, Const(0, 1)) for k in range(cut, above - at)), b).as_signed()

@@ -79,6 +79,7 @@ class Loader(wiring.Component):
                 index.eq(0),
                 last_code.eq(net.layers[0] == 1),
             ]
+        # Compared a code ahead, so that it is a register: `sent` is valid late in its clock.
         with m.If(sent):
             m.d.sync += last_code.eq(index == net.layers[0] - 2)
             m.d.sync += [word.eq(word >> net.sample_bits), slot.eq(slot + 1), index.eq(index + 1)]
@@ -90,6 +91,7 @@ class Loader(wiring.Component):
         # valid late in its clock, and the route into the sample memory is long.
         m.d.comb += self.record.ready.eq(self.busy & (~labelled | ~full))
         with m.If(self.record.valid & self.record.ready):
+            # A record's first word is the label.
             with m.If(~labelled):
                 self._label(m, labelled)
             with m.Else():

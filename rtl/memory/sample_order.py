@@ -1,16 +1,18 @@
-"""Which training sample comes next where that is not the next in memory."""
+"""The address of the next training sample, where that is not the next one in memory."""
 
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.samples import order
 from mgd.golden_model.samples.order import EPOCH, KEYS, RANDOM, WORD_BITS
 from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.protocol.run_codes import COUNTS_BITS, PLACE_BITS, SAMPLE_COUNTS, SAMPLE_WINDOW
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.signs import next_bit
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.memory.samples import ADDRESS_BITS, ADDRESSED, REQUEST
 
 COUNTS_LAYOUT = data.StructLayout(COUNTS_BITS)
@@ -22,19 +24,21 @@ def request_layout(config: CoreConfig) -> data.StructLayout:
     return ADDRESSED if config.variant.ordered else REQUEST
 
 
-class SampleOrder(wiring.Component):
-    """Equals golden_model.samples.order.SampleOrder of kind "epoch" or "random".
+class SampleOrder(Unit):
+    """The order of kind "epoch" or "random".
 
-    Stands between a core that asks for samples, `i`, and the memory that has them, `o`: a
-    training sample's request leaves with the address of its record, which is `stride` words long.
-    `load` takes `data`, the number of protocol.run_codes for `part`; with SAMPLE_WINDOW, the last
-    of them, the first place is looked for.  From then on one is looked for when the one before was
-    taken.  It takes 50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first
-    place of an epoch, and for each permuted place, of which there are fewer than two on average, 42
-    and as many more as the number of samples has bits.
+    It is between a core that requests samples, `i`, and their memory, `o`: a training sample's
+    request leaves with the address of its record, which is `stride` words long.  `load` takes
+    `data`, the number of protocol.run_codes for `part`; SAMPLE_WINDOW, the last of them, starts
+    the search for the first place.  After that a search starts when the place before was used.
+    It takes 50 clocks with "random".  With "epoch" it takes 22, KEYS·32 more for the first place of
+    an epoch, and for each permuted place, of which there are fewer than two on average, 42 plus the
+    number of bits of the sample count.
 
     Cost: all arithmetic is serial, a bit a clock, with one adder of ADDRESS_BITS.
     """
+
+    model = order.SampleOrder
 
     def __init__(self, kind: str, stride: int) -> None:
         self.kind = kind
@@ -55,7 +59,7 @@ class SampleOrder(wiring.Component):
         ready, begin = Signal(), Signal()
         last = s.place == s.count - 1
         # total ← 2·total + (factor where x has a 1), x from its highest bit on: total + x·factor
-        # after PLACE_BITS turns.
+        # after PLACE_BITS rounds.
         total, x, factor = Signal(ADDRESS_BITS), Signal(PLACE_BITS), Signal(ADDRESS_BITS)
         turn = Signal(range(KEYS * WORD_BITS))
 
@@ -95,7 +99,7 @@ class SampleOrder(wiring.Component):
                 with m.If(turn == PLACE_BITS - 1):
                     m.d.sync += ready.eq(~begin)
                     m.next = "READY"
-        # A search that is running then goes on to its end with the new numbers; `begin` discards
+        # A search that is running then completes with the new numbers; `begin` discards
         # its result.
         with m.If(self.load & (part == SAMPLE_COUNTS)):
             m.d.sync += s.eq(self.data)

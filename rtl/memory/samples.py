@@ -1,4 +1,4 @@
-"""The on-chip sample memory and the reader that turns it into a stream of records."""
+"""The on-chip sample memory, and the reader that sends its records as a stream."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import Network
 from mgd.protocol.record import WORD_BITS
 from mgd.rtl.lib.copies import kept_copy
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.memory.spram import ADDRESS_BITS as SPRAM_ADDRESS_BITS
 from mgd.rtl.memory.spram import SPRAM
 from mgd.rtl.memory.spram import WORDS as SPRAM_WORDS
@@ -43,17 +44,9 @@ def bank_rows(rows: int) -> list[int]:
     return banks + [rows] * (rows > 0)
 
 
-def read_latency(depth: int, storage: str) -> int:
-    """Clocks from the address to the data: block RAM is far away, so that its address has a
-    register, and slow, so that its output has one, as has the choice between banks of it."""
-    if storage != "block":
-        return 1
-    return 3 if len(bank_rows(depth // 2)) == 1 else 4
-
-
 def queue_depth(latency: int) -> int:
-    """Words of block RAM under way at a word a clock: from the address to the clock behind that in
-    which the word is taken."""
+    """Words of block RAM in flight at a word a clock: from the address to the clock after the one
+    in which the word is consumed."""
     return latency + 2
 
 
@@ -67,21 +60,21 @@ def sample_link(addressed: bool) -> dict[str, wiring.Member]:
     }
 
 
-class SampleMemory(wiring.Component):
+class SampleMemory(Unit):
     """Records of golden_model.network.Network.sample_words 16-bit words each.
 
     A record is the label, then the input codes, several to a word, the first in the low bits.
     Each `request` {evaluate} brings one record on `record`, 1 + record_latency clocks later and
-    then a word a clock: the next training sample, in order and round again, or the next evaluation
+    then a word a clock: the next training sample, in order and repeating, or the next evaluation
     sample.
     Training samples begin at word 0 and end before word `train_end` (modulo the width of
     an address).  `restart_train` goes back to the first, `restart_evaluate` to word 0 or, where
     `eval_test` is high, to train_end.  Use restart_evaluate before the first evaluation sample
-    after training ones; the training samples then go on where they were.
+    after training ones; the training samples then continue where they were.
 
     The host's port reads and writes two words at a time; `host_address` is half that of the
-    first.  host_read_data is valid `latency` clocks after the address (read_latency), while no
-    request is under way.  A write is taken in the clock in which host_write and host_ready are
+    first.  host_read_data is valid `latency` clocks after the address, while no
+    request is under way.  A write is accepted in the clock in which host_write and host_ready are
     high, and may come at any time: it takes a clock from a record that is being read.
 
     depth: 16-bit words, even.  storage: "block" RAM, the iCE40 UltraPlus' "spram", or
@@ -104,7 +97,7 @@ class SampleMemory(wiring.Component):
         self.depth = depth
         self.storage = storage
         self.addressed = addressed
-        self.latency = read_latency(depth, storage)
+        self.latency = self.latency_of(depth, storage)
         self.record_latency = self.latency + (storage == "block")
         address = range(depth)
         super().__init__(
@@ -122,6 +115,15 @@ class SampleMemory(wiring.Component):
                 "host_read_data": Out(2 * WORD_BITS),
             }
         )
+
+    @classmethod
+    def latency_of(cls, depth: int, storage: str) -> int:
+        """Clocks from the host's address to its data: block RAM is far away, so that its address
+        has a register, and slow, so that its output has one, as has the choice between banks of
+        it."""
+        if storage != "block":
+            return 1
+        return 3 if len(bank_rows(depth // 2)) == 1 else 4
 
     def serve(self, m: Module, core) -> None:
         """Connect a core's ports of sample_link()."""
@@ -142,13 +144,13 @@ class SampleMemory(wiring.Component):
         remaining = Signal(range(stride))
         """Words to read after this one."""
         evaluate = Signal()
-        """The record under way is an evaluation sample."""
+        """The current record is an evaluation sample."""
         trained = Signal()
-        """A training sample was read to its end, a clock ago."""
+        """The last word of a training sample was read, a clock ago."""
         round_again = Signal()
         """It was the last one."""
         ended = Signal()
-        """A training sample was read to its end."""
+        """The last word of a training sample was read."""
         # Words on their way out of the memory, the latest one in bit 0.
         valid, half = Signal(self.latency), Signal(self.latency)
         reading, reads, advance, writes, write = Signal(), Signal(), Signal(), Signal(), Signal()
@@ -284,7 +286,7 @@ class SampleMemory(wiring.Component):
                 m.d.sync += bank_read.eq(row[SPRAM_ADDRESS_BITS:])
         rows = []
         for k in range(banks):
-            halves = [SPRAM(model=self.storage == "spram-model") for _ in range(2)]
+            halves = [SPRAM(behavioural=self.storage == "spram-model") for _ in range(2)]
             for name, block, part in zip(("low", "high"), halves, range(2), strict=True):
                 m.submodules[f"bank_{k}_{name}"] = block
                 m.d.comb += [

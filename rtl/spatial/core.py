@@ -25,7 +25,7 @@ from mgd.rtl.spatial.sign_windows import SignWindow, WindowLoader
 from mgd.rtl.spatial.timing import Timing
 from mgd.rtl.spatial.update_terms import Sources, UpdateTerms
 from mgd.rtl.spatial.weight_ring import WeightRing
-from mgd.rtl.units.costs import cost_latency, is_correct, parallel_cost, result_layout
+from mgd.rtl.units.costs import is_correct, parallel_cost, result_layout
 
 SETTLING = 8
 """Clocks that counters may be behind the last result."""
@@ -76,6 +76,8 @@ class SpatialCore(wiring.Component):
         m = Module()
         cfg, net, at = self.config, self.config.network, self.timing
         s = with_constants(m, self.settings, cfg.constants) if cfg.fixed else self.settings
+        # The last registers that a token reaches are those of the counters, behind a tree that adds
+        # up a bit for every weight.
         flight = max(at.weights, at.cost) + tree_latency(net.parameters) + SETTLING
         sources = Sources.of(cfg)
         # The other layers are neither perturbed nor changed: synthesis removes the logic for both.
@@ -92,6 +94,7 @@ class SpatialCore(wiring.Component):
 
         # Forward: from layer to layer, then all passes' costs, then their difference.
         scale = Signal(range(net.grid_frac + 1))
+        # The setting changes only while the core is idle, so a register costs no clock.
         domain = m.d.comb if "delta_exp" in cfg.constants else m.d.sync
         domain += scale.eq(net.grid_frac - s.delta_exp)
         codes = layers[0].codes.as_value()
@@ -131,7 +134,7 @@ class SpatialCore(wiring.Component):
             loads = Signal(name=f"loads_{k}")
             m.d.sync += loads.eq(s.sign_layer <= k)
             skew = at.skew[k]
-            term_clocks = skew + at.update_term - at.delta - UpdateTerms.latency_of(cfg)
+            term_clocks = skew + at.update_term - at.delta - terms.latency
             m.d.comb += [
                 *(
                     layer.update_term[n].eq(
@@ -228,7 +231,7 @@ class SpatialCore(wiring.Component):
             result.cost.eq(first),
             result.category.eq(units[0].category),
             result.correct.eq(
-                is_correct(net, units[0].category, delayed(m, label, cost_latency(net)))
+                is_correct(net, units[0].category, delayed(m, label, units[0].latency))
             ),
         ]
         probe = self.probe
@@ -282,6 +285,8 @@ class SpatialCore(wiring.Component):
         at = self.timing
         trains = []
         for k, layer in enumerate(layers):
+            # Activations of evaluated samples are not counted.  `clipped` needs no mark: it is high
+            # only behind a change.
             counts = token("step", at.inputs[k + 1]) | token("baseline", at.inputs[k + 1])
             trains.append(layer.saturated & counts.replicate(len(layer.saturated)))
         for bits, counter in (

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amaranth import Cat, Module, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.neuron import Synapses
 from mgd.rtl.spatial.sums import FirstSums, LaterSums
@@ -21,11 +22,11 @@ UPDATE = ("update_term", "gates", "change", "clear", "turns")
 """Ports of the update that every neuron has in common."""
 
 
-class Layer(wiring.Component):
+class Layer(Unit):
     """One layer of weights, number `layer`, and the nodes behind it.
 
     The first one takes `codes` and planes (rtl.spatial.sums.FirstSums), the others `x`, the
-    activations of each pass; `y` leaves latency_of() clocks later: activations, or the
+    activations of each pass; `y` leaves `latency` clocks later: activations, or the
     pre-activations of the output layer under cross-entropy.  `saturated` says which of them hit the
     end of their format.  `next_draw` belongs to the clock before that of the inputs' signs, which
     come signs_after clocks behind them.  The ports of the update are those of
@@ -37,6 +38,7 @@ class Layer(wiring.Component):
     def __init__(self, config: SpatialConfig, layer: int, term_of: Sequence[int]) -> None:
         self.config = config
         self.layer = layer
+        self.latency = self.latency_of(config, layer)
         self.term_of = term_of
         net = config.network
         self.fan_in, self.nodes = net.layers[layer], net.layers[layer + 1]
@@ -77,8 +79,8 @@ class Layer(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(config: SpatialConfig, layer: int) -> int:
+    @classmethod
+    def latency_of(cls, config: SpatialConfig, layer: int) -> int:
         """Clocks from the inputs to y."""
         sums = LaterSums.latency_of(config, layer) if layer else FirstSums.latency_of(config)
         return sums + (Activation.latency_of(True) if _activates(config, layer) else 0)
@@ -107,6 +109,8 @@ class Layer(wiring.Component):
                     self.config.network, 1, dsp=self.config.table_dsp, position_register=True
                 )
                 m.submodules[f"activation_{node}_{k}"] = unit
+                # Nothing waits in this core: the unit's pipeline moves in every clock, also where
+                # no pass is in it, and its readers know the clock.
                 m.d.comb += [
                     unit.i.valid.eq(1),
                     unit.i.payload.value.eq(sums.z[k]),

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from amaranth import Const, Module, Mux, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.update.memory import WeightMemory
 from mgd.rtl.lib.copies import kept_copy
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.sign_windows import SignWindow, sign_leap
 from mgd.rtl.spatial.synapse import Synapse
@@ -24,7 +26,7 @@ def weights_layout(config: SpatialConfig, fan_in: int) -> data.ArrayLayout:
     return data.ArrayLayout(signed(config.network.weight_bits), fan_in + 1)
 
 
-class Synapses(wiring.Component):
+class Synapses(Unit):
     """All synapses of one neuron: weights, accumulators, and the signs for both ends of a step.
 
     The perturbation of a step that enters the network has the signs `signs` (one per synapse, or
@@ -34,13 +36,16 @@ class Synapses(wiring.Component):
 
     Synapse k takes number term_of[k] of the `update_term`s that enter.  All that enters is
     registered here, so that the broadcast has to reach neurons, not synapses: a synapse sees its
-    term, and its bit of `gates` (1 unless `gated`), latency_of() clocks later, `change` and `clear`
+    term, and its bit of `gates` (1 unless `gated`), `latency` clocks later, `change` and `clear`
     1 clock later, `turns` 2.  `next_replay` belongs to the clock of the term; under node
     perturbation, where the term meets the sign here, to the clock before.
     """
 
+    model = WeightMemory
+
     def __init__(self, config: SpatialConfig, term_of: Sequence[int], gated: bool) -> None:
         self.config = config
+        self.latency = self.latency_of(config)
         self.gated = gated
         self.term_of = term_of
         self.fan_in = fan_in = len(term_of) - 1
@@ -66,8 +71,8 @@ class Synapses(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(config: SpatialConfig) -> int:
+    @classmethod
+    def latency_of(cls, config: SpatialConfig) -> int:
         """Clocks from an update term's arrival to the synapses."""
         return 1 + config.pipelined
 
@@ -105,6 +110,8 @@ class Synapses(wiring.Component):
         capture_next = copy(changes, "capture_next") if accumulates else changes
         synapses = [Synapse(cfg) for _ in range(self.fan_in + 1)]
         for k, synapse in enumerate(synapses):
+            # Behind `change` of this neuron: `here` a clock, `changed` two, `captures` and `empty`
+            # three with accumulators, else two.
             if k % GROUP == 0:
                 # Every bit of every synapse takes these: too many for one register.
                 turn, here = copy(turns, f"turn_{k}"), copy(change, f"change_{k}")

@@ -8,11 +8,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect
 
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.memory.samples import WORD_BITS
 from mgd.rtl.spatial.config import SpatialConfig
 
-READ_LATENCY = 2
-"""Clocks from the address to the data: a register follows the memory, whose output is slow."""
 BUFFERED = 4
 """Records on their way out of the memory or waiting."""
 
@@ -37,12 +36,12 @@ def record_link(config: SpatialConfig) -> dict[str, wiring.Member]:
     }
 
 
-class RecordMemory(wiring.Component):
+class RecordMemory(Unit):
     """As rtl.memory.samples.SampleMemory for the host, a record a clock for the core.
 
     The host writes the same words (the label, then packed codes), but a record begins every
     SpatialConfig.record_stride words, and what lies between two records is not stored.
-    host_address counts pairs of words; host_read_data is valid READ_LATENCY clocks after it, while
+    host_address counts pairs of words; host_read_data is valid `latency` clocks after it, while
     no stream is under way.  Writes are done at once, at any time.
 
     `begin` starts a stream of records on `record`: with `evaluate` low the training samples, from
@@ -52,7 +51,8 @@ class RecordMemory(wiring.Component):
     depth: 16-bit words that the host sees.
     """
 
-    latency = READ_LATENCY
+    latency = 2
+    """Clocks from the address to the data: a register follows the memory, whose output is slow."""
 
     def __init__(self, config: SpatialConfig, depth: int) -> None:
         self.config = config
@@ -105,7 +105,8 @@ class RecordMemory(wiring.Component):
         reading, training = Signal(), Signal()
         fetches, arrives, consumed = Signal(), Signal(), Signal()
         free, filled = Signal(BUFFERED), Signal(BUFFERED)
-        in_flight = Signal(READ_LATENCY)
+        # A bit for each record on its way out of the memory, the oldest one highest.
+        in_flight = Signal(self.latency)
         m.d.comb += [
             fetches.eq(reading & free[0]),
             arrives.eq(in_flight[-1]),
@@ -129,6 +130,8 @@ class RecordMemory(wiring.Component):
             self.record.valid.eq(filled[0]),
             self.record.payload.eq(Array(slots)[get]),
         ]
+        # in_flight goes to 0 too: what was fetched for the stream before is not taken when it
+        # arrives.
         with m.If(self.begin | self.stop):
             m.d.sync += [
                 reading.eq(self.begin),
@@ -146,7 +149,7 @@ class RecordMemory(wiring.Component):
 
     def _words(self, m: Module, row):
         """A memory per word of a record, as wide as the bits used of it; returns the record at
-        `row`, READ_LATENCY clocks later."""
+        `row`, `latency` clocks later."""
         sub = self.host_address[: self._sub_bits]
         outputs, padded = [], []
         for k, width in enumerate(self.config.word_widths):
@@ -166,7 +169,7 @@ class RecordMemory(wiring.Component):
             padded.append(Cat(output, Const(0, WORD_BITS - width)))
         padded += [Const(0, WORD_BITS)] * (len(padded) % 2)
         pairs = [Cat(*padded[k : k + 2]) for k in range(0, len(padded), 2)]
-        m.d.comb += self.host_read_data.eq(Array(pairs)[delayed(m, sub, READ_LATENCY)])
+        m.d.comb += self.host_read_data.eq(Array(pairs)[delayed(m, sub, self.latency)])
         return Cat(*outputs)
 
 

@@ -1,7 +1,7 @@
 """Steps, time constants and commands of the spatial core: what enters the network, and when.
 
-The rules are those of golden_model.trainer.Trainer.step.  As rtl.folded.step_control does for the
-folded core, but an update is applied when the last step of its window has left the network.
+The rules are those of golden_model.trainer.Trainer.step.  As rtl.folded.control.step_control does
+for the folded core, but an update is applied when the last step of its window has left the network.
 """
 
 from __future__ import annotations

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from mgd.golden_model.signs.sequence import STATE_BITS, TAPS, mask, spacing
+from mgd.golden_model.signs.sequence import (
+    STATE_BITS,
+    TAPS,
+    BitReader,
+    mask,
+    spacing,
+    stream_states,
+)
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 
 
@@ -20,15 +27,18 @@ def sequence_bits(m: Module, window, length: int) -> list:
     return bits[:length]
 
 
-class SignWindow(wiring.Component):
-    """One window that moves on by `leap` bits a clock; equals golden_model.signs.sequence for a
-    neuron.  Latency: 1 clock.
+class SignWindow(Unit):
+    """One window that moves on by `leap` bits a clock: the signs of one neuron.
 
     signs: the first `leap` bits of the window, those of this draw; they are those of the next
     draw in the clock after `advance`.  While `load` is high the window takes `bit`, STATE_BITS of
     them in all, the first one first.
     Cost: STATE_BITS registers and about as many LUTs.
     """
+
+    latency = 1
+    """Clocks from `advance` to the next signs."""
+    model = BitReader
 
     def __init__(self, leap: int) -> None:
         self.leap = leap
@@ -38,6 +48,7 @@ class SignWindow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # No reset: all bits are loaded before the first draw.
         window = Signal(STATE_BITS, reset_less=True)
         bits = sequence_bits(m, window, STATE_BITS + self.leap)
         with m.If(self.load):
@@ -48,7 +59,7 @@ class SignWindow(wiring.Component):
         return m
 
 
-class WindowLoader(wiring.Component):
+class WindowLoader(Unit):
     """Loads all windows from the seed, one after the other: those of the K neurons and that of
     the random bytes.
 
@@ -57,6 +68,10 @@ class WindowLoader(wiring.Component):
     behind that of neuron i: each of its bits is the parity of a window under a mask
     (golden_model.signs.sequence.mask).
     """
+
+    latency = 1
+    """Clocks from `start` to the first bit."""
+    model = staticmethod(stream_states)
 
     def __init__(self, config: SpatialConfig) -> None:
         self.neurons = config.network.neurons
@@ -76,8 +91,12 @@ class WindowLoader(wiring.Component):
             Signal(STATE_BITS, name=name, reset_less=True) for name in ("window", "next_window")
         )
         count = Signal(range(STATE_BITS))
+        # One bit is high, that of the neuron whose window leaves.  Behind the last one it is
+        # shifted out, and `busy` falls.
         target = Signal(self.neurons + 1)
         (feedback,) = sequence_bits(m, window, STATE_BITS + 1)[STATE_BITS:]
+        # The first bit of a window that is spacing() positions ahead; as this one moves on by a
+        # bit, so does that one.
         leap = mask(spacing(self.neurons))
         ahead = Cat(*(window[k] for k in range(STATE_BITS) if leap >> k & 1)).xor()
         collected = Cat(next_window[1:], ahead)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.forward import pre_activation
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC
 from mgd.rtl.lib.adder_tree import add_tree, in_register, tree_latency
 from mgd.rtl.lib.arithmetic import add_or_subtract
@@ -13,6 +14,7 @@ from mgd.rtl.lib.carry import either_sum, gated_sum
 from mgd.rtl.lib.copies import kept_copy
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.product import product
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.neuron import weights_layout
 from mgd.rtl.spatial.sign_windows import sign_leap
@@ -23,19 +25,20 @@ def sign_of(value, sign):
     return Mux(sign, -value, value)
 
 
-class FirstSums(wiring.Component):
+class FirstSums(Unit):
     """The first layer: W·x by adders alone, and the perturbation beside it.
 
-    Equals golden_model.forward.weighted_sums and pre_activation.  W·x takes the codes bit by
+    `z` equals golden_model.forward.pre_activation of weighted_sum.  W·x takes the codes bit by
     bit, the highest first: `plane` is a bit of every code, `plane_first` and `plane_last` mark
     the first and the last of them, and no bit of a code is multiplied.  The sum holds until the
     next one is there.  A pipelined core takes all bits at once, from `codes`, and has an adder
     tree for each.  `codes` belong to a step that enters with or after its sample's last
     plane, and so does `unperturbed`, which leaves the perturbation out; the step's `signs` belong
-    to the clock SIGNS_AFTER behind.  `z` of the one or two passes leaves latency_of() clocks behind
+    to the clock SIGNS_AFTER behind.  `z` of the one or two passes leaves `latency` clocks behind
     the codes; `scale` is grid_frac − delta_exp.
     """
 
+    model = staticmethod(pre_activation)
     SIGNS_AFTER = 1
     """Planes and codes come from the one sample for all neurons, and go into registers first."""
 
@@ -48,6 +51,7 @@ class FirstSums(wiring.Component):
 
     def __init__(self, config: SpatialConfig) -> None:
         self.config = config
+        self.latency = self.latency_of(config)
         net = config.network
         self.fan_in = net.layers[0]
         self.code_shape = signed(net.sample_bits) if net.sample_signed else net.sample_bits
@@ -65,8 +69,8 @@ class FirstSums(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(config: SpatialConfig) -> int:
+    @classmethod
+    def latency_of(cls, config: SpatialConfig) -> int:
         """Clocks from a step's codes to its pre-activations."""
         return _base_latency(config) + 2
 
@@ -187,19 +191,21 @@ def _base_latency(config: SpatialConfig) -> int:
     return FirstSums.SIGNS_AFTER + tree_latency(net.layers[0] + 1) + planes
 
 
-class LaterSums(wiring.Component):
+class LaterSums(Unit):
     """A later layer: W·x for each pass, by multipliers.
 
-    Equals golden_model.forward.weighted_sums and pre_activation.  `x` is the activations of the
-    layer before, pass after pass; `z` leaves latency_of() clocks later; `signs` belong to the clock
+    `z` equals golden_model.forward.pre_activation of weighted_sum.  `x` is the activations of the
+    layer before, pass after pass; `z` leaves `latency` clocks later; `signs` belong to the clock
     of x.
     """
 
+    model = staticmethod(pre_activation)
     SIGNS_AFTER = 0
 
     def __init__(self, config: SpatialConfig, layer: int) -> None:
         self.config = config
         self.layer = layer
+        self.latency = self.latency_of(config, layer)
         net = config.network
         self.fan_in = net.layers[layer]
         inputs = data.ArrayLayout(signed(ACT_BITS), self.fan_in)
@@ -214,8 +220,8 @@ class LaterSums(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(config: SpatialConfig, layer: int) -> int:
+    @classmethod
+    def latency_of(cls, config: SpatialConfig, layer: int) -> int:
         """Clocks from activations to pre-activations."""
         return PRODUCT_LATENCY + tree_latency(config.network.layers[layer] + 1) + 2
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.update.memory import WeightMemory
 from mgd.rtl.lib import carry
 from mgd.rtl.lib.arithmetic import beyond
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 from mgd.rtl.spatial.limit import limited_or_other
 
 
-class Synapse(wiring.Component):
-    """Equals golden_model.update.memory.WeightMemory for one weight.
+class Synapse(Unit):
+    """golden_model.update.memory.WeightMemory of one weight.
 
     * With accumulators: in each clock with `gate` G ← G ± term; a clock with `change` (with `gate`,
       and a term of 0, as in the two clocks behind) makes W ← clip(W − ⌊G·2^-S⌋), which leaves the
@@ -24,7 +25,7 @@ class Synapse(wiring.Component):
 
     A `sign` of 1 subtracts the term; under node perturbation, where that is the neuron's, the term
     comes inverted then, and with accumulators `sign` is low with `change`.  All outputs are
-    registers: G is there a clock later; latency_of() clocks later W, and `clipped`, which is high
+    registers: G is there a clock later; `latency` clocks later W, and `clipped`, which is high
     where the change was limited.
 
     While `turn` is high W takes `entering`, its neighbour's weight: the host reads and writes a
@@ -34,8 +35,11 @@ class Synapse(wiring.Component):
     with `empty` empties G.
     """
 
+    model = WeightMemory
+
     def __init__(self, config: SpatialConfig) -> None:
         self.config = config
+        self.latency = self.latency_of(config)
         weight = signed(config.network.weight_bits)
         super().__init__(
             {
@@ -55,8 +59,8 @@ class Synapse(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(config: SpatialConfig) -> int:
+    @classmethod
+    def latency_of(cls, config: SpatialConfig) -> int:
         """Clocks from `change`, or from an update term in a pipelined core, to the new weight."""
         if config.pipelined:
             return 1

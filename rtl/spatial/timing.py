@@ -13,7 +13,7 @@ from mgd.rtl.spatial.neuron import Synapses
 from mgd.rtl.spatial.sums import FirstSums
 from mgd.rtl.spatial.synapse import Synapse
 from mgd.rtl.spatial.update_terms import X_TO_DELTA, UpdateTerms
-from mgd.rtl.units.costs import cost_latency
+from mgd.rtl.units.costs import parallel_kind
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Timing:
         inputs = [0]
         for layer in range(net.depth):
             inputs.append(inputs[-1] + Layer.latency_of(config, layer))
-        cost = inputs[-1] + cost_latency(net)
+        cost = inputs[-1] + parallel_kind(net).latency_of(net)
         # A pipelined core has a register more on the long route from the difference to the
         # products, and one on the route from there to all neurons.
         delta = cost + 1 + config.pipelined

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.formats import stochastic_round
 from mgd.golden_model.network import ACT_BITS, DELTA_EXP_MAX, ONE, ROUND_BITS
 from mgd.golden_model.update.shift import update_shift
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.spatial.config import SpatialConfig
 
 X_TO_DELTA = 1
@@ -52,18 +54,21 @@ class Sources:
         return cls(tuple(x), tuple(term_of), tuple(layer_terms))
 
 
-class UpdateTerms(wiring.Component):
+class UpdateTerms(Unit):
     """From delta_cost to the update terms; each equals delta_cost·x, rounded, in
     golden_model.update.memory.WeightMemory, and is 0 where there is no step.
 
-    `delta_cost` enters with `valid`; `update_term`, one per number in `x`, leaves latency_of()
+    `delta_cost` enters with `valid`; `update_term`, one per number in `x`, leaves `latency`
     clocks later.  `x` belongs to the clock before delta_cost, the step's random byte to
     random_after() clocks behind it.
     Cost: a multiplier per term, none where delta_cost itself is the only one.
     """
 
+    model = staticmethod(stochastic_round)
+
     def __init__(self, config: SpatialConfig, count: int) -> None:
         self.config = config
+        self.latency = self.latency_of(config)
         self.count = count
         super().__init__(
             {
@@ -93,17 +98,20 @@ class UpdateTerms(wiring.Component):
     def random_after(cls, config: SpatialConfig) -> int:
         """Clocks from delta_cost to the random byte that rounds its products: a pipelined core has
         a register more behind the multipliers, because these are far from all other logic."""
-        return Broadcast.LATENCY - X_TO_DELTA - 1 + config.pipelined
+        return Broadcast.LEAST_LATENCY - X_TO_DELTA - 1 + config.pipelined
 
     def elaborate(self, platform):
         m = Module()
         cfg, net = self.config, self.config.network
         shift, align = Signal(signed(7)), Signal(range(max(cfg.align_max, 1) + 1))
+        # Settings change only while the core is idle, so a register costs no clock.
         m.d.sync += shift.eq(update_shift(net, self.eta_exp, self.delta_exp))
         if net.accumulators and cfg.align_max:
             m.d.comb += align.eq(cfg.shift_high - shift)
+        # `update` of a product comes latency − 1 clocks behind its x, and x one before delta_cost.
         valid = delayed(m, self.valid, self.random_after(cfg))
         rate = tuple(pair for pair in cfg.fixed if pair[0] in ("delta_exp", "eta_exp"))
+        # Of this core of one lane only the broadcast is built.
         products = CoreConfig(net, 1, shared_dsps=4 if cfg.share_dsp else 0, fixed=rate)
         for k in range(self.count):
             if self.is_direct(cfg):

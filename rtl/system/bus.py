@@ -1,4 +1,4 @@
-"""The bus between the link and what it reads and writes."""
+"""The bus between the link, its initiator, and Control, its responder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class BusSignature(wiring.Signature):
     The initiator raises `strobe` and holds it and `space`, `address`, `write` and, for a write,
     `write_data` until the clock in which the responder raises `ack`, be it the same one or any
     later.  In that clock `status` (a protocol.Status) and, for a read that is OK, `read_data` are
-    valid.  The next clock `strobe` is low.  A responder acknowledges everything, also what it
-    refuses, and raises `ack` only while `strobe` is high.
+    valid.  The next clock `strobe` is low.  A responder acknowledges every access, also a refused
+    one, and raises `ack` only while `strobe` is high.
     """
 
     def __init__(self):

@@ -44,14 +44,30 @@ def status_layout(config: CoreLayout) -> data.StructLayout:
     return data.StructLayout({"busy": 1, **widths, "cost_sum": cost_sum_bits(config.network)})
 
 
+class _Access:
+    """Where an address leads."""
+
+    def __init__(self) -> None:
+        self.found = Signal()
+        """There is such a register or word."""
+        self.known = Signal()
+        """It may be accessed in this direction."""
+        self.blocked = Signal()
+        """Not while the core is busy."""
+        self.in_core = Signal()
+        """In one of the core's memories: a request to the core reads or writes it."""
+        self.writes_high = Signal()
+        """The high bits of an accumulator: held until the low ones are written."""
+
+
 class Control(wiring.Component):
     """Maps the spaces and registers of protocol/ onto a core and a sample memory.
 
     Three clocks to the acknowledge of a write, to read three more than the sample memory's
     `sample_latency`, to access a weight or an accumulator four more than the core takes.
-    While the core is busy only the identity, the registers that are read, STEP_TARGET and, for
-    writing, the samples are there; everything else answers BUSY.  A sample that is written then
-    waits until the memory takes it.
+    While the core is busy the host may only access the identity, the registers that are read and
+    STEP_TARGET, and write samples; everything else answers BUSY.  A write of samples then waits
+    until the memory accepts it.
     """
 
     def __init__(
@@ -93,70 +109,98 @@ class Control(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        bus = self.bus
-        address, space = bus.address, bus.space
-        lane, word = address[16:], address[:16]
-        identity = self.identity.words()
-        m.submodules.identity = rom = Memory(
-            shape=16, depth=len(identity), init=identity, attrs={"ram_style": "block"}
-        )
-        rom_port = rom.read_port()
-        # Where samples take their time, block RAM is slow: it gets a register here as well.
-        rom_data = delayed(m, rom_port.data, 1) if self.sample_latency > 1 else rom_port.data
-        m.d.comb += [
-            rom_port.addr.eq(address),
-            self.sample_address.eq(address),
-            self.sample_write_data.eq(bus.write_data),
-            self.weight_request.payload.lane.eq(lane),
-            self.weight_request.payload.word.eq(word),
-            self.weight_request.payload.accumulator.eq(space != Space.WEIGHTS),
-            self.weight_request.payload.write.eq(bus.write),
-        ]
+        bus, status = self.bus, self.status
+        request = self.weight_request.payload
+        rom_data = self._identity_rom(m)
         high = Signal(self.high_bits)
-        m.d.comb += self.weight_request.payload.data.eq(Cat(bus.write_data, high))
-        # A core's memories: what is read or written by a request to the core.
-        in_core, writes_high = Signal(), Signal()
-        m.d.comb += writes_high.eq((space == Space.ACCUMULATORS_HIGH) & bus.write)
+        m.d.comb += [
+            self.sample_address.eq(bus.address),
+            self.sample_write_data.eq(bus.write_data),
+            request.lane.eq(bus.address[16:]),
+            request.word.eq(bus.address[:16]),
+            request.accumulator.eq(bus.space != Space.WEIGHTS),
+            request.write.eq(bus.write),
+            request.data.eq(Cat(bus.write_data, high)),
+        ]
+        # Address ─► where it leads ─► whether it is granted ─► one access ─► acknowledge.
+        # A command that the core has not taken counts, so that no access slips in before it.
+        busy = status.busy | self.command.valid
+        access = self._look_up(m)
+        write_register = self._access(m, access, busy, high)
+        with m.If(self.command.ready):
+            m.d.sync += self.command.valid.eq(0)
+        epoch = Signal(EPOCH_BITS)
+        self._writable_registers(m, write_register, epoch)
+        status_word = Cat(busy, Const(0, EPOCH_SHIFT - 1), epoch)
+        self._read_data(m, self._readable_registers(m, status_word), rom_data)
+        return m
 
-        busy = self.status.busy | self.command.valid
-        found, known, blocked = Signal(), Signal(), Signal()
-        with m.Switch(space):
+    def _identity_rom(self, m: Module) -> Value:
+        """The identity record's word at the bus's address, as late as a sample's."""
+        words = self.identity.words()
+        m.submodules.identity = rom = Memory(
+            shape=16, depth=len(words), init=words, attrs={"ram_style": "block"}
+        )
+        port = rom.read_port()
+        m.d.comb += port.addr.eq(self.bus.address)
+        # Where samples take longer, block RAM is slow: it gets a register here as well.
+        return delayed(m, port.data, 1) if self.sample_latency > 1 else port.data
+
+    def _look_up(self, m: Module) -> _Access:
+        """Where the bus's address leads."""
+        bus, address, access = self.bus, self.bus.address, _Access()
+        lane, word = address[16:], address[:16]
+        m.d.comb += access.writes_high.eq((bus.space == Space.ACCUMULATORS_HIGH) & bus.write)
+        with m.Switch(bus.space):
             with m.Case(Space.REGISTERS):
                 readable = address >= FIRST_READABLE
                 m.d.comb += [
-                    found.eq(address < REGISTERS),
-                    known.eq(readable ^ bus.write),
-                    blocked.eq(bus.write & (address != Register.STEP_TARGET)),
+                    access.found.eq(address < REGISTERS),
+                    access.known.eq(readable ^ bus.write),
+                    access.blocked.eq(bus.write & (address != Register.STEP_TARGET)),
                 ]
             with m.Case(Space.IDENTITY):
-                m.d.comb += [found.eq(address < len(identity)), known.eq(~bus.write)]
+                found = address < len(self.identity.words())
+                m.d.comb += [access.found.eq(found), access.known.eq(~bus.write)]
             with m.Case(Space.SAMPLES):
-                m.d.comb += [found.eq(address < self.sample_memory // 2), known.eq(1)]
-                m.d.comb += blocked.eq(~bus.write)
+                found = address < self.sample_memory // 2
+                m.d.comb += [access.found.eq(found), access.known.eq(1)]
+                m.d.comb += access.blocked.eq(~bus.write)
             with m.Case(*self._core_spaces()):
-                exists = (lane < self.config.lanes) & (word < self.config.lane_words)
-                m.d.comb += [found.eq(exists), known.eq(1), blocked.eq(1), in_core.eq(1)]
+                found = (lane < self.config.lanes) & (word < self.config.lane_words)
+                m.d.comb += [
+                    access.found.eq(found),
+                    access.known.eq(1),
+                    access.blocked.eq(1),
+                    access.in_core.eq(1),
+                ]
+        return access
 
+    def _access(self, m: Module, access: _Access, busy, high: Signal) -> Signal:
+        """The state machine of one access; the signal that writes a register."""
+        bus = self.bus
         status, granted = Signal(range(max(Status) + 1)), Signal()
         m.d.comb += bus.status.eq(status)
-        # What may be written is known a clock before it is.
+        # Registered: a write happens in ANSWER, a clock after it was granted.
         write_register, to_register, to_samples = Signal(), Signal(), Signal()
         m.d.sync += [
-            to_register.eq(granted & bus.write & (space == Space.REGISTERS)),
-            to_samples.eq(granted & bus.write & (space == Space.SAMPLES)),
+            to_register.eq(granted & bus.write & (bus.space == Space.REGISTERS)),
+            to_samples.eq(granted & bus.write & (bus.space == Space.SAMPLES)),
         ]
-        # An address' comparisons come a clock before what follows from them.
-        found_1, known_1, blocked_1 = (delayed(m, bit, 1) for bit in (found, known, blocked))
+        # Registered: the comparisons of the address are long, so they get a clock of their own.
+        found, known, blocked = (
+            delayed(m, bit, 1) for bit in (access.found, access.known, access.blocked)
+        )
         with m.FSM():
             with m.State("IDLE"), m.If(bus.strobe):
                 m.next = "LOOKED_UP"
             with m.State("LOOKED_UP"):
-                m.d.sync += granted.eq(found_1 & known_1 & ~(blocked_1 & busy))
-                with m.If(~found_1):
+                m.d.sync += granted.eq(found & known & ~(blocked & busy))
+                with m.If(~found):
                     m.d.sync += status.eq(Status.BAD_ADDRESS)
-                with m.Elif(~known_1):
+                with m.Elif(~known):
                     m.d.sync += status.eq(Status.BAD_REQUEST)
-                with m.Elif(blocked_1 & busy):
+                with m.Elif(blocked & busy):
                     m.d.sync += status.eq(Status.BUSY)
                 with m.Else():
                     m.d.sync += status.eq(Status.OK)
@@ -165,16 +209,18 @@ class Control(wiring.Component):
                 m.next = "ANSWER"
                 with m.If(~bus.write):
                     m.next = f"READ_{self.sample_latency}"
-                with m.If(granted & in_core & ~writes_high):
+                with m.If(granted & access.in_core & ~access.writes_high):
                     m.d.sync += self.weight_request.valid.eq(1)
                     m.next = "WEIGHT"
-            # What is read gets a register behind the choice of what it is, and that another one.
+            # Besides the memory's latency: registers before and behind the choice of the source.
             for left in range(self.sample_latency, 0, -1):
                 with m.State(f"READ_{left}"):
                     m.next = "ANSWER" if left == 1 else f"READ_{left - 1}"
             with m.State("ANSWER"):
                 m.d.comb += [write_register.eq(to_register), self.sample_write.eq(to_samples)]
-                with m.If(granted & writes_high):
+                # The upper bits wait here for the word of the lower ones, whose write takes both to
+                # the core.
+                with m.If(granted & access.writes_high):
                     m.d.sync += high.eq(bus.write_data)
                 with m.If(~self.sample_write | self.sample_ready):
                     m.d.comb += bus.ack.eq(1)
@@ -187,19 +233,15 @@ class Control(wiring.Component):
                     m.next = "ANSWER"
             with m.State("WEIGHT_READ"), m.If(self.weight_reply.valid):
                 m.next = "ANSWER"
+        return write_register
 
-        with m.If(self.command.ready):
-            m.d.sync += self.command.valid.eq(0)
-        epoch = Signal(EPOCH_BITS)
-        self._writable_registers(m, write_register, epoch)
-        status_word = Cat(busy, Const(0, EPOCH_SHIFT - 1), epoch)
-        readable_registers = self._readable_registers(m, status_word)
-        # As AND and OR, which LUTs of four inputs hold better than a multiplexer.
+    def _read_data(self, m: Module, registers: dict[int, Value], rom_data: Value) -> None:
+        """The word that the bus reads, two clocks behind its address and source."""
+        bus, space = self.bus, self.bus.space
         in_registers = space == Space.REGISTERS
-        number = address[: (REGISTERS - 1).bit_length()]
+        number = bus.address[: (REGISTERS - 1).bit_length()]
         sources = [
-            (in_registers & (number == register), value)
-            for register, value in readable_registers.items()
+            (in_registers & (number == register), value) for register, value in registers.items()
         ]
         reply = self.weight_reply.payload.as_unsigned()
         sources += [
@@ -209,13 +251,13 @@ class Control(wiring.Component):
         ]
         if self.high_bits:
             sources.append((space == Space.ACCUMULATORS_HIGH, reply[WORD:]))
+        # AND and OR take fewer LUTs of four inputs than a multiplexer.
         read_data = Const(0, WORD)
         for source, value in sources:
             chosen = Signal()
             m.d.sync += chosen.eq(source)
             read_data |= Mux(chosen, value, 0)
         m.d.sync += bus.read_data.eq(read_data)
-        return m
 
     def _core_spaces(self) -> list[Space]:
         """The spaces of those memories of this core that the host may access."""
@@ -238,10 +280,10 @@ class Control(wiring.Component):
         ports |= {r: getattr(self, r.field) for r in Register if r.role is Role.SAMPLES}
         ports |= {Register.MODE: mode, Register.EPOCH: epoch}
         m.d.comb += [getattr(self.settings, bit.field).eq((mode & bit.value).any()) for bit in Mode]
-        kept = {r: Signal(len(port), name=f"{r.field}_register") for r, port in ports.items()}
-        m.d.comb += [port.eq(kept[register]) for register, port in ports.items()]
+        registers = {r: Signal(len(port), name=f"{r.field}_register") for r, port in ports.items()}
+        m.d.comb += [port.eq(registers[register]) for register, port in ports.items()]
         with m.If(write), m.Switch(address[: (FIRST_READABLE - 1).bit_length()]):
-            for register, signal in kept.items():
+            for register, signal in registers.items():
                 for word in range(register.words):
                     with m.Case(register + word):
                         m.d.sync += signal[word * WORD : (word + 1) * WORD].eq(value)
@@ -249,11 +291,11 @@ class Control(wiring.Component):
                 m.d.sync += [self.command.payload.code.eq(value), self.command.valid.eq(1)]
 
     def _readable_registers(self, m: Module, status_word) -> dict[int, Value]:
-        """The word at each address: counts kept here, and the reports of core and link."""
+        """The word at each address: counters of this unit, and the reports of core and link."""
         e = self.evaluation.payload
         correct = Signal(EVAL_COUNT_BITS)
         m.d.comb += self.evaluation.ready.eq(1)
-        # A clock late: nothing is evaluated as soon as that.
+        # Registered: the first result of an evaluation comes much later.
         begins = delayed(m, self.command.valid & self.command.ready, 1)
         counts = delayed(m, self.evaluation.valid & e.correct, 1)
         with m.If(begins):

@@ -13,17 +13,18 @@ ERROR_BITS = Register.FRAME_ERRORS.bits
 
 
 class FrameReceiver(wiring.Component):
-    """Undoes the escapes of frames and keeps those whose length and CRC-32 are right.
+    """Decodes frames and stores those whose length and CRC-32 are right.
 
     Takes a byte in 9 clocks (two for flags and escapes).  While `valid` is high, a checked frame
     of FRAME_MIN to FRAME_MAX bytes (CRC included), FRAME_MIN + `extra`, is in the buffer.  Its
-    first byte is at FIRST_PLACE, places go round at FRAME_MAX; the byte at `place` is `read_data`
-    one clock later.
-    `done` for one clock gives the frame back.  `valid` rises two clocks after the flag that ends
-    the frame.  The next frame is received meanwhile into the other half of the buffer; if it is
-    complete before `done`, no more bytes are taken until then.
+    first byte is at FIRST_PLACE, and places wrap round at FRAME_MAX; the byte at `place` is
+    `read_data` one clock later.  `done` for one clock releases the frame.
 
-    A frame that is cut short, too short or long, or whose CRC is wrong is forgotten and adds one
+    `valid` rises two clocks after the flag that ends the frame.  The next frame is received
+    meanwhile into the other half of the buffer; if it is complete before `done`, no more bytes
+    are accepted until then.
+
+    A frame that is cut short, too short or long, or whose CRC is wrong is discarded and adds one
     to `errors` (modulo 2^16).  Flags alone are not errors.
     """
 
@@ -52,12 +53,12 @@ class FrameReceiver(wiring.Component):
         started, escaped = Signal(), Signal()
         bit = Signal(3)
         waiting = Signal()
-        """A checked frame waits for the other half to be given back."""
+        """A checked frame waits until the other half is released."""
         wrong = Signal()
-        """A frame that was forgotten ended a clock ago: the counter is wide, maybe far away."""
+        """A discarded frame ended a clock ago.  Registered: the counter is wide and far away."""
         flag, escape, taken, right = Signal(), Signal(), Signal(), Signal()
         known = Signal()
-        """`flag` and `escape` are of the byte that is offered: much follows from them."""
+        """`flag` and `escape` belong to the offered byte.  Registered: the logic behind is deep."""
         byte = Signal(8)
 
         m.d.comb += [
@@ -77,6 +78,8 @@ class FrameReceiver(wiring.Component):
             wrong.eq(0),
             flag.eq(self.i.payload == FLAG),
             escape.eq(self.i.payload == ESCAPE),
+            # A clock behind the CRC, as `known` is behind its byte: when a flag is taken it is that
+            # of all bytes before it.
             right.eq(crc.state == RESIDUE),
             known.eq(self.i.valid & ~self.i.ready),
         ]
@@ -98,8 +101,10 @@ class FrameReceiver(wiring.Component):
                     m.d.sync += bit.eq(bit + 1)
                     with m.If(bit == 7):
                         m.d.sync += [escaped.eq(0), count.eq(count + 1)]
+                        # FRAME_MIN bytes are there with this one, and the next place is 0.
                         with m.If(count == FRAME_MAX - 1):
                             m.d.sync += long_enough.eq(1)
+                        # This byte is one more than FRAME_MAX: it takes the place of the first.
                         with m.If(long_enough & (count == count.init)):
                             m.d.sync += too_long.eq(1)
 

@@ -36,7 +36,7 @@ class FrameSender(wiring.Component):
             # The CRC's own bit: then it only shifts.
             crc.bit.eq(Mux(tail, crc.state[0], byte.bit_select(bit, 1))),
         ]
-        # A register: what takes a byte does much with it.
+        # Registered: the logic behind an accepted byte is deep.
         m.d.sync += self.i.ready.eq(0)
         with m.FSM():
             with m.State("TAKE"):
@@ -59,6 +59,8 @@ class FrameSender(wiring.Component):
                         m.next = "CRC"
             with m.State("CRC"):
                 m.d.comb += crc.valid.eq(1)
+                # `ready` is a register: set with bit 6, it is high in the clock of bit 7, in which
+                # `last` is looked at.
                 m.d.sync += [bit.eq(bit + 1), self.i.ready.eq((bit == 6) & ~tail)]
                 with m.If(bit == 7):
                     m.next = "TAKE"
@@ -70,6 +72,7 @@ class FrameSender(wiring.Component):
                             m.d.sync += tail.eq(0)
                             m.next = "FLAG"
             with m.State("FLAG"):
+                # The CRC of the next frame begins here: nothing enters it before the flag has left.
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(FLAG), crc.start.eq(1)]
                 with m.If(self.o.ready):
                     m.next = "TAKE"

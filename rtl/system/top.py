@@ -1,4 +1,4 @@
-"""What becomes a bitstream: a core, its sample memory, and the link to the host."""
+"""The top level of a bitstream: a core, its sample memory, and the link to the host."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 
+from mgd.protocol.registers import CORE_REPORTS
 from mgd.rtl.core_kinds import AnyConfig, gateware_of
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link
@@ -77,11 +78,10 @@ class Top(wiring.Component):
             self.busy.eq(core.busy | control.command.valid),
             core.settings.eq(control.settings),
             control.status.busy.eq(core.busy),
-            control.status.step.eq(core.step),
-            control.status.cost_sum.eq(core.cost_sum),
-            control.status.train_clocks.eq(core.train_clocks),
-            control.status.weight_saturations.eq(core.weight_saturations),
-            control.status.activation_saturations.eq(core.activation_saturations),
+            *(
+                getattr(control.status, report.field).eq(getattr(core, report.field))
+                for report in CORE_REPORTS
+            ),
             control.status.frame_errors.eq(link.errors),
             samples.train_end.eq(control.train_end),
             samples.eval_test.eq(control.eval_test),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from mgd.golden_model.errors import UserError
 
 FRACTION_BITS = 8
-"""A bit's length is kept in 2^-8 clocks: after the ten bits of a byte at most 0.02 clock off."""
+"""A bit's length has units of 2^-8 clocks: at most 0.02 clocks off after the ten bits of a byte."""
 CLOCKS_PER_BIT_MIN = 4
 CLOCKS_PER_BIT_MAX = 65535
 
@@ -76,7 +76,7 @@ class UARTTransmitter(wiring.Component):
         last_clock = Signal()
         """Of a bit, while there are any left: `count` is 0.  Who sends waits for it."""
 
-        # Ready when none is left, and in the last clock: a register, as what follows is deep.
+        # Ready when none is left, and in the last clock.  Registered: the logic behind is deep.
         ready, ends = Signal(init=1), timer.count == 1
         m.d.sync += [
             last_clock.eq(ends),
@@ -89,6 +89,7 @@ class UARTTransmitter(wiring.Component):
             m.d.sync += [
                 ready.eq(0),
                 self.tx.eq(0),
+                # Behind the start bit, which `tx` takes now: eight data bits and the stop bit.
                 bits.eq(Cat(self.i.payload, 1)),
                 left.eq(10),
                 *timer.next_bit(),
@@ -144,6 +145,7 @@ class UARTReceiver(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"), m.If(~rx):
+                # To the middle of the start bit; from there whole bits lead from middle to middle.
                 m.d.sync += timer.wait(self._half)
                 m.next = "START"
             with m.State("START"), m.If(timer.count == 0):

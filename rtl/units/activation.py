@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.activations import activate
 from mgd.golden_model.network import ACT_BITS, ACT_FRAC, Network
 from mgd.rtl.lib.piecewise import LATENCY as TABLE_LATENCY
 from mgd.rtl.lib.piecewise import interpolate, rescaled
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.units.activations import KINDS, Direct, Kind, Tabulated
 
 
@@ -23,11 +25,11 @@ def has_table(network: Network) -> bool:
     return any(isinstance(kind, Tabulated) for kind in used_kinds(network))
 
 
-class Activation(wiring.Component):
-    """Equals golden_model.activations.activate.
+class Activation(Unit):
+    """One activation per clock.
 
     i: {value: pre-activation, output: output node rather than hidden, tag}; o: {value: Q1.14,
-    saturated, output, tag}.  One result per clock, latency_of() clocks later; stalls as a whole.
+    saturated, output, tag}, `latency` clocks later; stalls as a whole.
     `stores` is high while a hidden node's result is on `o`.
     The network's hidden and output activations are both built; `output` selects one.  Those that
     have a table take one multiplier for both, with `dsp` in a DSP block, and with `table_memory`
@@ -38,6 +40,8 @@ class Activation(wiring.Component):
     pre-activation to the table; it is a clock more.  (Without it the shared tables limit it:
     table_beyond.)
     """
+
+    model = staticmethod(activate)
 
     def __init__(
         self,
@@ -82,8 +86,8 @@ class Activation(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(position_register: bool = False) -> int:
+    @classmethod
+    def latency_of(cls, position_register: bool = False) -> int:
         """Clocks from `i` to `o`."""
         return 1 + TABLE_LATENCY + position_register
 
@@ -165,6 +169,7 @@ class Activation(wiring.Component):
         if self.position_register:
             asked, output, position = self._delay(m, enable, (asked, output, position))
         if self.shared_tables:
+            # The tables answer TABLE_LATENCY clocks later; the register behind them is this unit's.
             m.d.comb += [self.table_asked.eq(asked), self.table_position.eq(position)]
             found = self.table_value
         else:

@@ -1,1 +1,1 @@
-"""`mgd bench`: one benchmark a file, and what they measure against."""
+"""`mgd bench`: one benchmark a file, and the programs that they compare with."""

@@ -24,10 +24,10 @@ from mgd.host.task.task import Task
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector, tag_layout
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.loop_engine import LoopEngine
+from mgd.rtl.folded.control.step_control import StepControl
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.program.loop_engine import LoopEngine
 from mgd.rtl.folded.signs import SignGenerator
-from mgd.rtl.folded.step_control import StepControl
 from mgd.rtl.memory.samples import SampleMemory
 from mgd.rtl.system.control import Control
 from mgd.rtl.system.link import Link
@@ -107,7 +107,7 @@ def rows(
 
     Raises UserError where lanes do not fit the network or synthesis fails.
     """
-    config = CoreConfig(task.network(), lanes)
+    config = CoreConfig(task.spec.network, lanes)
     words = sample_words(task)
     wanted = [(family, part) for family in families for part in parts]
 
@@ -117,7 +117,7 @@ def rows(
         texts[part] = to_rtlil(PARTS[part](config, words), without=("probe",))
 
     found = []
-    # Each thread waits for a Yosys of its own.
+    # Each thread runs its own Yosys.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         areas = pool.map(lambda where: measure(texts[where[1]], where[0]), wanted)
         for (family, part), area in zip(wanted, areas, strict=True):
@@ -146,7 +146,7 @@ def recorded(file: Path) -> dict[tuple[Any, ...], dict[str, int]]:
         raise UserError(f"{file}: cannot be read: {error.strerror}; name a recorded file") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(
-            f"{file}: is not what `mgd bench area --json` writes; record it anew"
+            f"{file}: was not written by `mgd bench area --json`; record it again"
         ) from None
 
 
@@ -203,7 +203,7 @@ def area(
     old → new; more than 5 % and more than 8 cells, or one more block, is a failure.
     """
     task = Task.load(task_name)
-    lanes = task.lanes if lanes is None else lanes
+    lanes = task.spec.core.lanes if lanes is None else lanes
     families = list(COUNTED) if family == "both" else [family]
     wanted = list(parts) or [part for part in PARTS if not (quick and part == WHOLE)]
     old = recorded(check_file) if check_file is not None else {}
@@ -226,8 +226,8 @@ def area(
     if failed:
         click.echo(
             f"error: grown by more than {TOLERANCE:.0%} and {TOLERATED_CELLS} cells, by a block, "
-            f"or not in {check_file}: {', '.join(failed)}; if that is meant, record all parts anew "
-            f"with `mgd bench area --json {check_file}`",
+            f"or not in {check_file}: {', '.join(failed)}; if that is meant, record all parts "
+            f"again with `mgd bench area --json {check_file}`",
             err=True,
         )
         ctx.exit(1)

@@ -140,7 +140,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "--:|" * (len(HEAD) - 2)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
     if any(row.get("earlier") for row in rows):
-        lines += ["", "† not built anew with the others; the core may have changed since."]
+        lines += ["", "† not rebuilt with the others; the core may have changed since."]
     return "\n".join(lines)
 
 
@@ -165,7 +165,7 @@ def boards(
     seed: int | None,
     json_file: Path | None,
 ) -> None:
-    """Build what docs/boards.md lists: resources, clock and training steps per second.
+    """Build the cores of docs/boards.md: resources, clock and training steps per second.
 
     Takes hours where nothing is cached; with --clock each core is placed for the PLL setting below
     that one alone, not for the fastest that closes.  With --json the page is rewritten, too; where

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from mgd.golden_model.network import Network
 from mgd.golden_model.seeds import initial_weights, words
 from mgd.golden_model.settings import Settings
 from mgd.host.session.board import BoardSession
+from mgd.protocol.build_options import BuildOptions
 from mgd.protocol.record import Samples
 from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.bench.group import json_option, record
@@ -49,9 +51,17 @@ def bound(case: Case, settings: Settings) -> float:
     passes.  Forward with τ = tau_x = tau_theta: with weight perturbation a visit to every weight
     and the baseline once in τ steps, M + M/τ; with node perturbation the first layer and
     the baseline once in τ steps and the other layers once a step, M/τ + M − M₁.
+
+    Sums per node, every product of a window counted: the first layer's sums once in τ steps, the
+    outer products of all weights once, M₁/τ + M/τ; the other layers twice a step (antithetic), or
+    once a step and once in τ steps for the baseline (forward).
     """
     first, *others = products(case.layers)
     rest = sum(others)
+    if settings.by_node:
+        tau = settings.tau_theta
+        passes = 2 if settings.antithetic else 1 + 1 / tau
+        return ((2 * first + rest) / tau + passes * rest) / case.lanes
     if settings.antithetic:
         return (first + 2 * rest) / case.lanes
     total, tau = first + rest, settings.tau_theta
@@ -60,7 +70,7 @@ def bound(case: Case, settings: Settings) -> float:
 
 
 def variants() -> list[tuple[str, Settings]]:
-    """What is measured on each network: name and settings."""
+    """The measurements on each network: name and settings."""
     found = []
     for method in ("wp", "np"):
         common: dict[str, Any] = {"method": method, "input_shift": 7}
@@ -82,7 +92,35 @@ def variants() -> list[tuple[str, Settings]]:
                 ),
             ),
         ]
+    found += [
+        (
+            f"np {difference} nodes=16",
+            Settings(
+                "np",
+                difference,
+                input_shift=7,
+                eta_exp=9,
+                tau_x=16,
+                tau_theta=16,
+                accumulate="nodes",
+            ),
+        )
+        for difference in ("antithetic", "forward")
+    ]
     return found
+
+
+def builds() -> Iterator[tuple[bool, list[tuple[str, Settings]]]]:
+    """Whether a build has accumulators, and what is measured on it."""
+    for accumulators, by_node in ((False, False), (True, False), (False, True)):
+        yield (
+            accumulators,
+            [
+                (name, settings)
+                for name, settings in variants()
+                if (settings.accumulates, settings.by_node) == (accumulators, by_node)
+            ],
+        )
 
 
 def measure(case: Case, accumulators: bool, runs: list[tuple[str, Settings]], steps: int):
@@ -98,7 +136,8 @@ def measure(case: Case, accumulators: bool, runs: list[tuple[str, Settings]], st
     samples = Samples(table[:, 1:] % 256, table[:, 0] % network.classes)
     one = Samples(samples.codes[:1], samples.labels[:1])
     memory = 2 * (SAMPLES + 1) * network.sample_words
-    board = simulated.start(CoreConfig(network, case.lanes), memory)
+    variant = BuildOptions.of(runs[0][1])
+    board = simulated.start(CoreConfig(network, case.lanes, variant=variant), memory)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(samples, one)
@@ -133,8 +172,7 @@ def core(steps: int, json_file: Path | None) -> None:
     rows = []
     click.echo(f"{'network':>16} {'lanes':>5}  {'variant':<20} {'clocks':>9} {'bound':>9}  ratio")
     for case in CASES:
-        for accumulators in (False, True):
-            runs = [(n, s) for n, s in variants() if s.accumulates == accumulators]
+        for accumulators, runs in builds():
             for row in measure(case, accumulators, runs, steps):
                 rows.append(row)
                 name = "-".join(map(str, case.layers))

@@ -1,4 +1,4 @@
-"""`mgd bench fit`: the estimate of logic cells, calibrated on cores that are synthesised here."""
+"""`mgd bench fit`: the estimate of logic cells, calibrated on cores that it synthesises."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Case:
     """Settings that are constants."""
 
     def network(self) -> Network:
-        return replace(Task.load(self.task).network(), **self.changes)
+        return replace(Task.load(self.task).spec.network, **self.changes)
 
     def fixed_values(self) -> Fixed:
         """The fixed settings with the task's values."""
-        return fixed_settings(Task.load(self.task).settings(), self.fixed)
+        return fixed_settings(Task.load(self.task).spec.settings, self.fixed)
 
 
 FIXED = ("method", "difference")
@@ -131,7 +131,7 @@ def measured(families: Iterable[str], seen: Callable[[str], None]) -> list[dict[
     """Rows of all cases; `seen` is called with each as soon as it is there, in order."""
     wanted = [(case, family) for family in families for case in CASES]
     rows = []
-    # Each thread waits for a Yosys of its own.
+    # Each thread runs its own Yosys.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for row in pool.map(lambda pair: synthesised(*pair), wanted):
             rows.append(row)

@@ -65,7 +65,7 @@ class _Group(click.Group):
 @click.option(
     "--stale",
     is_flag=True,
-    help="List records that were made of other sources, with the commands that make them anew.",
+    help="List records that were made of other sources, with the commands that make them again.",
 )
 @click.pass_context
 def bench(ctx: click.Context, stale: bool) -> None:

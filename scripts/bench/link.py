@@ -1,4 +1,4 @@
-"""`mgd bench link`: what of the wire's rate bulk transfers reach, through the real UART."""
+"""`mgd bench link`: bulk transfers through the real UART, against the rate of its wire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measure(link: Link, transfer: Callable[[], object]) -> int:
     for _ in range(REPEATS):
         first, begin = clocks(), clocks()
         transfer()
-        # What the reading of the counter takes itself is between the first two.
+        # The first two readings measure the time of a reading itself.
         reading.append(begin - first)
         whole.append(clocks() - begin)
     # Each by itself: a busy machine makes either longer, never shorter.
@@ -74,7 +74,7 @@ def link(task_name: str, json_file: Path | None) -> None:
     checksums, escapes, and pauses.
     """
     task = Task.load(task_name)
-    network = task.network()
+    network = task.spec.network
     board = simulated.start(config_for(task.core_layout()), sample_words(task), notify=say)
     rows: list[dict[str, Any]] = []
     try:
@@ -85,7 +85,7 @@ def link(task_name: str, json_file: Path | None) -> None:
                 rows.append(
                     {
                         "task": task.name,
-                        "lanes": task.lanes,
+                        "lanes": task.spec.core.lanes,
                         "transfer": name,
                         "words": count,
                         "clocks_per_bit": simulated.CLOCKS_PER_BIT,

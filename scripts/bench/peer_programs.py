@@ -1,4 +1,4 @@
-"""What `mgd bench peers` runs side by side: the golden model, and MGD in float by other means.
+"""The programs of `mgd bench peers`: the golden model, and MGD in float.
 
 Every peer trains the same network on the same samples from the same initial weights, by the
 antithetic difference with a new sample, new signs and an update in every step.
@@ -31,7 +31,7 @@ def draws_at_once(signs: int) -> int:
 
 
 class NotInstalledError(Exception):
-    """A peer needs what is not there; the message is the command that installs it."""
+    """A peer's package is missing; the message is the command that installs it."""
 
 
 KNOWN: dict[str, tuple[Any, ...]] = {
@@ -70,7 +70,7 @@ class Problem:
 
         any_tau_p: for the golden model and C++ alone, which take any.
         """
-        settings = task.settings()
+        settings = task.spec.settings
         wanted = {"difference": "antithetic", "tau_x": 1, "tau_p": 1, "tau_theta": 1}
         if any_tau_p:
             del wanted["tau_p"]
@@ -80,13 +80,13 @@ class Problem:
                     f"{task.name}: {key} = {value}; the peers are written for {wanted[key]} only, "
                     "the form most work per step; set it so in a copy of the task file"
                 )
-        for key, value in _unknown(task.network(), settings):
+        for key, value in _unknown(task.spec.network, settings):
             raise UserError(
                 f"{task.name}: {key} = {value!r}; the peers have no such thing, leave it out of a "
                 "copy of the task file"
             )
         train, test = task.datasets()
-        return cls(task.network(), settings, train, test, task.seed, task.init_gain)
+        return cls(task.spec.network, settings, train, test, task.spec.seed, task.spec.init_gain)
 
     @cached_property
     def x(self) -> np.ndarray:
@@ -129,7 +129,7 @@ class Problem:
 
 
 class Peer(ABC):
-    """One way to train.  Making it is not timed, train() is."""
+    """One program that trains.  Its construction is not timed, train() is."""
 
     label: str
     seeds: int = 1

@@ -1,4 +1,4 @@
-"""`mgd bench peers`: the same training on this machine by other means, beside the FPGA's figure."""
+"""`mgd bench peers`: the same training by other programs on this machine, beside the FPGA."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mgd.scripts.common.recorded import RECORDED
 
 MANY_SEEDS = 64
 LEAST_SECONDS = 0.1
-"""A quick peer trains anew so often in a round that a timer's tick does not count."""
+"""A quick peer repeats its training in a round until a timer's tick does not count."""
 WARM_UP_STEPS = 200
 MOST_RUNS = 50
 
@@ -58,7 +58,7 @@ def native_peers() -> list[Make]:
 
 
 def available_peers() -> tuple[list[Make], list[dict[str, Any]]]:
-    """What can run here, the golden model first, and a row for each that is not installed."""
+    """The peers that can run here, the golden model first, and a row for each that is missing."""
     found: list[Make] = [
         GoldenPeer,
         lambda problem: GoldenPeer(problem, MANY_SEEDS),
@@ -188,7 +188,7 @@ def peers(
     really trained.
 
     Only the steps are timed.  Not timed: loading data, preparing tensors, importing PyTorch,
-    compiling C++ (kept for the next time), and 400 steps to warm up.  Drawing signs is timed.
+    compiling C++ (cached for the next time), and 400 steps to warm up.  Drawing signs is timed.
 
     The FPGA's rows are the clocks per step, counted in simulation, times the clock of a recorded
     build: nothing was run on hardware.
@@ -200,8 +200,8 @@ def peers(
     makes, missing = available_peers()
     before = problem.accuracy(problem.float_weights(1))
     click.echo(
-        f"{task.name}: {problem.network.describe()}, {task.method}, {steps:,} steps, seed "
-        f"{task.seed}, median of {rounds} rounds; accuracy {before:.2%} before training"
+        f"{task.name}: {problem.network.describe()}, {task.spec.method}, {steps:,} steps, seed "
+        f"{task.spec.seed}, median of {rounds} rounds; accuracy {before:.2%} before training"
     )
     rows = compare(makes, problem, steps, rounds, seconds)
     golden = rows[0]["steps_per_second"]
@@ -210,5 +210,5 @@ def peers(
     click.echo("\n".join(table(rows, steps)))
     if not fpga:
         click.echo(f"FPGA: no build of {task.name} is recorded in {boards}; make one: {REMEDY}")
-    common = {"task": task.name, "method": task.method, "rounds": rounds}
+    common = {"task": task.name, "method": task.spec.method, "rounds": rounds}
     record(json_file, "peers", [common | row for row in rows])

@@ -27,8 +27,8 @@ def fpga_rows(path: Path, task: Task) -> list[dict[str, Any]]:
         if not serves(build, folded):
             continue
         lanes, clocks = build["lanes"], build.get("clocks_per_step")
-        if clocks is None or case_of(build).loaded().method != task.method:
-            clocks = measured_clocks(folded, CoreConfig(folded.network(), lanes))
+        if clocks is None or case_of(build).loaded().spec.method != task.spec.method:
+            clocks = measured_clocks(folded, CoreConfig(folded.spec.network, lanes))
         rows.append(
             {
                 "peer": f"{build['board']}, {lanes} lanes",

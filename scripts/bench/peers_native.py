@@ -31,15 +31,17 @@ STREAMS = 8
 def library() -> ctypes.CDLL:
     """The compiled program.  Raises NotInstalledError without a compiler, UserError where it fails.
 
-    It is kept among the compiled simulations, under a name that depends on source, flags,
+    It is cached among the compiled simulations, under a name that depends on source, flags,
     compiler and processor.
     """
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         raise NotInstalledError(CXX_REMEDY)
     source = files("mgd.scripts.bench").joinpath("peers_native.cpp").read_text()
-    told = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    parts = [source, *FLAGS, compiler, told, machine()["cpu"], os.uname().machine]
+    compiler_version = subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True
+    ).stdout
+    parts = [source, *FLAGS, compiler, compiler_version, machine()["cpu"], os.uname().machine]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     final = cache_folder() / "peers" / f"{digest}.so"
     if not final.exists():

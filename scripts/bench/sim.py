@@ -29,19 +29,19 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
     """Clocks per second of the simulated board while it trains, UART and all.
 
     Beside it the same core and sample memory in a bare Verilator loop that looks at nothing;
-    the ratio, of processor time, is what UART and pseudo-terminal leave of that.
+    the ratio, of processor time, shows the cost of UART and pseudo-terminal.
     """
     task = for_core(Task.load(task_name))
-    network, words = task.network(), sample_words(task)
-    program = bare.build(network, task.lanes, words, task.settings())
+    network, words = task.spec.network, sample_words(task)
+    program = bare.build(network, task.spec.core.lanes, words, task.spec.settings)
     train, test = task.datasets()
     board = simulated.start(config_for(task.core_layout()), words)
     rows = []
     try:
         with BoardSession(board.port, network, backend="sim") as session:
-            session.load_samples(train, test, task.settings())
-            session.write_weights(initial_weights(network, task.seed, task.init_gain))
-            session.start(task.settings(), task.seed)
+            session.load_samples(train, test, task.spec.settings)
+            session.write_weights(initial_weights(network, task.spec.seed, task.spec.init_gain))
+            session.start(task.spec.settings, task.spec.seed)
             session.train(100)
             per_step = session.counters().train_clocks / 100
             steps = 100
@@ -57,7 +57,7 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
                 rows.append(
                     {
                         "task": task.name,
-                        "lanes": task.lanes,
+                        "lanes": task.spec.core.lanes,
                         "board_clocks_per_second": trained / wall,
                         "board_clocks_per_processor_second": trained / used,
                         "bare_clocks_per_processor_second": bare_rate,
@@ -77,5 +77,6 @@ def sim(task_name: str, clocks: int, json_file: Path | None) -> None:
             f"{max(found):>12,.0f}  clocks (min, median, max of {PAIRS})"
         )
     ratio = statistics.median(row["ratio"] for row in rows)
-    click.echo(f"{'ratio, median of the pairs':<32} {ratio:.3f}  ({task.name}, {task.lanes} lanes)")
+    lanes = task.spec.core.lanes
+    click.echo(f"{'ratio, median of the pairs':<32} {ratio:.3f}  ({task.name}, {lanes} lanes)")
     record(json_file, "sim", rows)

@@ -15,7 +15,7 @@ from mgd.scripts.common.sources import RECORDS
 
 
 class Stale(NamedTuple):
-    """A record, or a row of one, and the command that makes it anew."""
+    """A record, or a row of one, and the command that makes it again."""
 
     record: str
     command: str

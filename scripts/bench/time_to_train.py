@@ -31,10 +31,10 @@ TARGETS = (0.95, 0.98)
 WINDOWS = (1, 5, 10, 25, 50, 100)
 """tau_theta that are tried, where updates are not late."""
 RATES = (-1, 0, 1, 2)
-"""What is tried of the learning rate over tau_theta: the task's eta_exp and so much more."""
+"""Learning rates over tau_theta that are tried: the task's eta_exp and so much more."""
 RATE_STEPS = 20_000
 SHARED = ("task", "method", "tau_p", "eta_exp", "seeds", "targets")
-"""Of a core's row, what a row of this machine has as well."""
+"""Keys of a core's row that a row of this machine has as well."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def steps_to_targets(
     take the same steps to the bit.  Nothing is evaluated on the way, but what a run that ended
     there would leave: late updates are all made at the end of a TRAIN command alone.
     """
-    network, settings = task.network(), task.settings()
+    network, settings = task.spec.network, task.spec.settings
     train, test = task.datasets()
     numbers = list(range(1, seeds + 1))
-    drawn = [initial_weights(network, seed, task.init_gain) for seed in numbers]
+    drawn = [initial_weights(network, seed, task.spec.init_gain) for seed in numbers]
     trainer = Trainer(
         network,
         settings,
@@ -127,10 +127,10 @@ def last_way(task: Task) -> int:
 
 def core_row(case: Case, way: Way, task: Task, steps: np.ndarray) -> dict[str, Any]:
     """Steps and clocks to each target on one core.  steps: as steps_to_targets of the task."""
-    each, last, settings = reckoned_clocks(task), last_way(task), task.settings()
+    each, last, settings = reckoned_clocks(task), last_way(task), task.spec.settings
     return {
         "task": case.task,
-        "method": task.method,
+        "method": task.spec.method,
         "by": way.name,
         "tau_theta": settings.tau_theta,
         "tau_p": settings.tau_p,
@@ -206,7 +206,7 @@ def measure(case: Case, method: str, seeds: int, windows: tuple[int, ...]) -> li
             windows if way.schedule == SEQUENTIAL else (1,), case.draws, RATES
         ):
             task = loaded(case, method, way, tau_theta, tau_p, rate)
-            settings = task.settings()
+            settings = task.spec.settings
             if settings not in known:
                 say(
                     f"{case.task}, {method}, {way.name}, tau_theta {tau_theta}, tau_p {tau_p}, "

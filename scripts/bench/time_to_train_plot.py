@@ -1,4 +1,4 @@
-"""The picture of `mgd bench time-to-train`: a bar for each way to train, on a logarithmic axis."""
+"""The picture of `mgd bench time-to-train`: a bar for each core or program, logarithmic."""
 
 from __future__ import annotations
 

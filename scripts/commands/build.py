@@ -42,7 +42,7 @@ class _Lanes(click.ParamType):
 @click.option("--board", "board_name", required=True, metavar="NAME", help="See `mgd boards`.")
 @click.option("--core", metavar="folded|spatial", help="Which core.  Default: the task's.")
 @schedule_option
-@click.option("--method", metavar="wp|np", help="Of a core where it is wiring.")
+@click.option("--method", metavar="wp|np", help="Of a core where it is a constant.")
 @click.option("--tau-theta", type=int, metavar="N", help="Largest tau_theta.  Default: the task's.")
 @click.option(
     "--lanes",
@@ -94,7 +94,7 @@ def build_command(
 ) -> None:
     """Build TASK_OR_TOML for a board: bitstream, report.json and a summary.
 
-    The clock is the fastest that closes.  The same build is not run twice: it is kept in
+    The clock is the fastest that closes.  The same build is not run twice: it is cached in
     $MGD_CACHE or ~/.cache/mgd.
     """
     board = find_board(board_name)
@@ -162,7 +162,7 @@ def build_label(design: Design) -> str:
 
 def finished_report(built: Built, task: Task, clocks: float | None) -> dict:
     """A build's report with the task's name, method and schedule, and the training speed."""
-    asked = {"task": task.name, "method": task.method, "schedule": task.schedule}
+    asked = {"task": task.name, "method": task.spec.method, "schedule": task.spec.schedule}
     return {**asked, **with_speed(built.report, clocks)}
 
 

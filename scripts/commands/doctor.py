@@ -1,4 +1,4 @@
-"""`mgd doctor`: is everything there that the project needs?"""
+"""`mgd doctor`: checks that everything the project needs is installed."""
 
 from __future__ import annotations
 

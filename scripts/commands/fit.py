@@ -50,9 +50,9 @@ class Clock(NamedTuple):
 
 def default_lanes(task: Task) -> list[int]:
     """Powers of two that the network can use, and the task's own number."""
-    widest = max(task.network().layers[1:])
+    widest = max(task.spec.network.layers[1:])
     powers = {1 << k for k in range(widest.bit_length())}
-    return sorted({lanes for lanes in powers if lanes <= min(widest, 256)} | {task.lanes})
+    return sorted({lanes for lanes in powers if lanes <= min(widest, 256)} | {task.spec.core.lanes})
 
 
 def clock_of(board: Board, task: str, lanes: int, builds: list[dict[str, Any]]) -> Clock:
@@ -132,7 +132,7 @@ def _because(notes: list[str]) -> str:
 
 def as_rows(fits: list[tuple[Fit, Clock]], task: Task, others: list[Board]) -> list[dict[str, Any]]:
     """Rows for machines of a task's core.  others: boards to search for one where it would fit."""
-    settings, codes = task.settings(), looked_at(task)
+    settings, codes = task.spec.settings, looked_at(task)
     return [
         as_row(
             fit,
@@ -175,8 +175,8 @@ def spatial_task(task: Task, schedule: str | None, fixed: list[str] | None) -> T
     None for a network far too large for one, and for settings that none can take, but where the
     task or the schedule asks for it: then the latter raise UserError.
     """
-    asked = not KINDS[task.core].folds or schedule is not None
-    if not asked and task.network().parameters > OFFERED_PARAMETERS:
+    asked = not KINDS[task.spec.core.kind].folds or schedule is not None
+    if not asked and task.spec.network.parameters > OFFERED_PARAMETERS:
         return None
     try:
         return for_core(task.with_overrides(core=SPATIAL, schedule=schedule, fixed=fixed))
@@ -190,7 +190,7 @@ def spatial_clock(board: Board, task: Task, builds: list[dict[str, Any]]) -> Clo
     """The clock of the recorded build of the same core, or the first that a build tries."""
     for row in builds:
         if row["board"] == board.name and serves(row, task):
-            kind = _spatial_name(task.schedule)
+            kind = _spatial_name(task.spec.schedule)
             return Clock(row["core_hz"], f"build of {row['task']}, {kind}, {row['method']}")
     return Clock(board.device.start_hz, START)
 
@@ -257,7 +257,7 @@ def fit(
     rows = as_rows(table(task, chosen, sorted(set(lanes)) or None, builds), task, known)
     if spatial is not None and not lanes:
         rows += as_rows(spatial_table(spatial, chosen, builds), spatial, known)
-    network, settings = task.network(), task.settings()
+    network, settings = task.spec.network, task.spec.settings
     click.echo(
         f"{network.describe()}, {settings.method}, {settings.difference}, "
         f"{'with' if network.accumulators else 'no'} accumulators"

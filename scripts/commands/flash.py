@@ -70,6 +70,6 @@ def flash(
 
 
 def _pass_on(data: bytes) -> None:
-    """A program's output as it is, its progress bar included."""
+    """A program's output unchanged, including its progress bar."""
     sys.stderr.buffer.write(data)
     sys.stderr.flush()

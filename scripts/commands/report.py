@@ -18,7 +18,7 @@ NAME = "report.html"
 KEYS = (
     "network", "lanes", "board", "device", "core_hz", "fmax_mhz", "timing_met", "resources",
 )  # fmt: skip
-"""What is taken from a build's report."""
+"""The keys that are copied from a build's report."""
 
 
 @click.command()
@@ -81,7 +81,7 @@ def read_build(folder: Path, run: StoredRun) -> dict[str, Any]:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write the page, whole or not at all; only an earlier report is overwritten."""
+    """Write the page, completely or not at all; only an earlier report is overwritten."""
     check_json(path)  # it checks the place of any file
     if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:500]:
         raise UserError(

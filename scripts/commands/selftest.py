@@ -1,4 +1,4 @@
-"""`mgd selftest`: does the board on this port work?"""
+"""`mgd selftest`: checks the board on a port."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _checks(port: str, baud: int | None, task: Task | None) -> Iterator[Check]:
 
 @contextmanager
 def _opened(port: str, baud: int | None, task: Task | None) -> Iterator[Transport]:
-    """The way to the board; ends the simulation that it began."""
+    """The transport to the board; ends the simulation if it started one."""
     if port != "sim":
         transport = open_port(port, baud)
         try:

@@ -1,4 +1,4 @@
-"""`mgd soak`: train again and again while everything goes wrong, and compare the weights."""
+"""`mgd soak`: train repeatedly with faults in link, board and host, and compare the weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.folder import check_json, package_version, write_json
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, RunResult, run_training
+from mgd.host.runs.training import Checkpointer, RunResult, run_training
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
-from mgd.host.task.pipelining import keeping_period
+from mgd.host.task.pipelining import checkpoint_period
 from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
 
@@ -41,7 +41,7 @@ TRIES_MAX = 40
 
 @dataclass
 class Round:
-    """What happened to one run."""
+    """The result of one run."""
 
     seed: int
     rates: Rates
@@ -65,7 +65,7 @@ class _FullDiskError(UserError):
 
 
 class _Soak:
-    """One round: a run on a board, and what happens to it."""
+    """One round: a run on a board, and its faults."""
 
     def __init__(self, task: Task, board: simulated.SimulatedBoard, seed: int) -> None:
         self.task, self.board = task, board
@@ -77,7 +77,7 @@ class _Soak:
         silence = self.random.choice((0.0, 0.002))
         events = self.random.choices(EVENTS, k=self.random.randint(0, EVENTS_MAX))
         self.due = sorted((self.random.randrange(FRAMES), event) for event in events)
-        period = keeping_period(task.spec)
+        period = checkpoint_period(task.spec)
         self.frames = 0
         self.disk_full = False
         self.round = Round(
@@ -85,11 +85,11 @@ class _Soak:
             Rates(**dict(zip(names, parts, strict=True)), silence=silence),
             max(self.random.randint(7, 60) // period, 1) * period,
             [],
-            task.steps,
+            task.spec.steps,
         )
 
     def frame(self, transport: FaultyTransport) -> None:
-        """Before each frame that the host sends: what is due then happens."""
+        """Called before each frame that the host sends: causes the faults that are due."""
         self.frames += 1
         while self.due and self.frames >= self.due[0][0]:
             _, event = self.due.pop(0)
@@ -139,7 +139,7 @@ class _Soak:
         return None
 
     def _program(self, path: Path, transport: FaultyTransport) -> RunResult:
-        """What `mgd train` or `mgd resume` does, once."""
+        """One `mgd train` or `mgd resume`."""
         progress: Progress | None = None
         task = self.task
         start = Checkpoint.of(task, "sim", self.round.every, None)
@@ -153,9 +153,9 @@ class _Soak:
                 raise _FullDiskError("no space left on the device; free some")
             save(path, start.at(now))
 
-        session = BoardSession(transport, task.network(), "sim")
-        keeper = Keeper(self.round.every, keep)
-        result = run_training(session, task, keeper=keeper, progress=progress)
+        session = BoardSession(transport, task.spec.network, "sim")
+        checkpointer = Checkpointer(self.round.every, keep)
+        result = run_training(session, task, checkpointer=checkpointer, progress=progress)
         self.round.link_errors = result.counters.link_errors
         self.round.link_repeats = result.counters.link_repeats
         self.round.board_losses = result.board_losses
@@ -187,7 +187,7 @@ def soak(task_name: str, rounds: int, steps: int, seed: int | None, json_file: P
     if json_file:
         check_json(json_file)
     first = random.SystemRandom().randrange(1 << 31) if seed is None else seed
-    expected = run_training(GoldenSession(task.network()), task)
+    expected = run_training(GoldenSession(task.spec.network), task)
     done: list[Round] = []
     board = simulated.start(config_for(task.core_layout()), sample_words(task), notify=say)
     try:
@@ -235,7 +235,7 @@ def _summary(task: Task, seed: int, rounds: list[Round]) -> dict[str, Any]:
     return {
         "task": task.name,
         "backend": "sim",
-        "lanes": task.lanes,
+        "lanes": task.spec.core.lanes,
         "seed": seed,
         "version": package_version(),
         "rounds": [asdict(one) for one in rounds],

@@ -1,4 +1,4 @@
-"""`mgd train` and `mgd resume`: train a task, show how it goes, leave a run folder."""
+"""`mgd train` and `mgd resume`: train a task, show its progress, write a run folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import click
 
 from mgd.api.backends import open_session
 from mgd.golden_model.errors import UserError
+from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.settings import PIPELINED
 from mgd.host.runs.checkpoint import NAME as CHECKPOINT
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.folder import check_folder, default_folder, make_folder, write_run
 from mgd.host.runs.live import LiveLog, Tee
 from mgd.host.runs.progress import ACCURACY, R2, Progress, score_name, score_text, target_text
-from mgd.host.runs.training import Keeper, RunResult, run_training
-from mgd.host.task.pipelining import check_keeping
+from mgd.host.runs.training import Checkpointer, RunResult, run_training
+from mgd.host.task.pipelining import check_checkpoints
 from mgd.host.task.task import Task
 from mgd.scripts.common.fix_option import fix_option
 from mgd.scripts.common.progress import make_reporter
@@ -127,17 +128,17 @@ def train(
         target=target,
         seed=seed,
     )
-    # What can fail before a long build and a long run should.
+    # Errors should appear before a long build and a long run.
     planned = out or _default(task, backend)
     check_folder(planned)
     for note in task.prepared.notes:
         click.echo(f"note: {note}")
     if every is not None:
-        check_keeping(task.spec, every)
+        check_checkpoints(task.spec, every)
         folder = make_folder(planned)
         checkpoint = Checkpoint.of(task, backend, every, None)
         return _kept(task, baud, folder, checkpoint, record)
-    with LiveLog(planned, what(task, backend)) as live:
+    with LiveLog(planned, description(task, backend)) as live:
         with open_session(task, backend, baud, record) as session, make_reporter() as shown:
             result = run_training(session, task, Tee(shown, live))
         last = None
@@ -177,7 +178,7 @@ def resume(
         checkpoint, backend=backend or checkpoint.backend, every=every or checkpoint.every
     )
     if checkpoint.every is not None:
-        check_keeping(task.spec, checkpoint.every)
+        check_checkpoints(task.spec, checkpoint.every)
     return _kept(task, baud, run, checkpoint, record)
 
 
@@ -193,12 +194,12 @@ def _kept(
         save(path, checkpoint.at(progress))
         checkpoint = checkpoint.at(progress)
 
-    keeper = Keeper(checkpoint.every, keep) if checkpoint.every else None
+    checkpointer = Checkpointer(checkpoint.every, keep) if checkpoint.every else None
     try:
-        with LiveLog(folder, what(task, backend)) as live:
+        with LiveLog(folder, description(task, backend)) as live:
             with open_session(task, backend, baud, record) as session, make_reporter() as shown:
                 result = run_training(
-                    session, task, Tee(shown, live), keeper=keeper, progress=begin
+                    session, task, Tee(shown, live), checkpointer=checkpointer, progress=begin
                 )
             last = checkpoint.at(result.progress) if result.progress else None
             live.folder = write_run(folder, result, last, own=True)
@@ -207,7 +208,7 @@ def _kept(
             with suppress(OSError):
                 folder.rmdir()  # nothing was written yet
             raise
-        again = f"`mgd resume {folder}` goes on from step {checkpoint.progress.state.step:,}"
+        again = f"`mgd resume {folder}` continues from step {checkpoint.progress.state.step:,}"
         if isinstance(error, UserError):
             raise UserError(f"{error}; {again}") from None
         click.echo(f"interrupted; {again}", err=True)
@@ -216,8 +217,8 @@ def _kept(
     return 0
 
 
-def what(task: Task, backend: str) -> dict[str, Any]:
-    """What a run is, for those who look on."""
+def description(task: Task, backend: str) -> dict[str, Any]:
+    """A run's description, for `mgd watch`."""
     spec = task.spec
     return {
         "task": task.name,
@@ -283,7 +284,7 @@ def report(result: RunResult, folder: Path) -> str:
             target += f" on the {result.watched} samples"
     if result.interrupted:
         target += ", interrupted"
-    method = "node perturbation" if result.method == "np" else "weight perturbation"
+    method = LEARNING[result.method].title
     counters = result.counters
     lines = [
         f"{result.task} ({result.network.describe()}) on backend {result.backend}, "
@@ -318,7 +319,7 @@ def report(result: RunResult, folder: Path) -> str:
     if result.board_losses:
         lines.append(f"  board      lost the run {result.board_losses} times, loaded again")
     if result.progress is not None:
-        lines.append(f"  go on      mgd resume {folder}")
+        lines.append(f"  continue   mgd resume {folder}")
     if result.not_resumable is not None:
         lines.append(f"  final      {result.not_resumable}")
     lines.append(f"  written    {folder}")

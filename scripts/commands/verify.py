@@ -19,6 +19,7 @@ from mgd.host.runs.folder import check_json, package_version, write_json
 from mgd.host.session.board import BoardSession
 from mgd.host.task.pipelining import schedule_text
 from mgd.host.task.task import Task
+from mgd.protocol.core_kinds import KINDS
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.lockstep import Lockstep, MismatchError
 from mgd.scripts.commands.verify_netlist import Comparison, compare, prepared
@@ -26,7 +27,7 @@ from mgd.scripts.common.fix_option import fix_option
 from mgd.scripts.common.schedule_option import schedule_option
 
 CHUNK_EVENTS = 100_000
-"""Probe events between two looks at the trace: bounds the file's size."""
+"""Probe events between two reads of the trace: bounds the file's size."""
 QUIET_SECONDS = 10
 """The board writes its trace out when it falls idle; this long without news is the end."""
 
@@ -102,10 +103,10 @@ def verify(
     result = {
         "task": task.name,
         "backend": f"netlist-{family}" if family else "sim",
-        "method": task.method,
-        "lanes": task.lanes,
-        "schedule": task.schedule,
-        "seed": task.seed,
+        "method": task.spec.method,
+        "lanes": task.spec.core.lanes,
+        "schedule": task.spec.schedule,
+        "seed": task.spec.seed,
         "steps": compared.steps,
         "values_compared": compared.values_compared,
         "mismatches": 0 if difference is None else 1,
@@ -117,11 +118,12 @@ def verify(
         result["seconds"] = {name: round(spent, 1) for name, spent in compared.seconds.items()}
     if json_file:
         write_json(json_file, result)
+    chosen = task.spec.core
     what = (
-        f"{task.name} ({task.network().describe()}), "
-        f"{'spatial core' if task.core == 'spatial' else f'{task.lanes} lanes'}, "
-        f"{schedule_text(task.schedule)}method {task.method}, "
-        f"seed {task.seed}"
+        f"{task.name} ({task.spec.network.describe()}), "
+        f"{f'{chosen.lanes} lanes' if KINDS[chosen.kind].folds else f'{chosen.kind} core'}, "
+        f"{schedule_text(task.spec.schedule)}method {task.spec.method}, "
+        f"seed {task.spec.seed}"
     )
     if family:
         what += f", {family} netlist"
@@ -140,31 +142,31 @@ def verify(
 
 def _lockstep(task: Task) -> Lockstep:
     train, _ = task.datasets()
-    network = task.network()
-    weights = initial_weights(network, task.seed, task.init_gain)
+    network = task.spec.network
+    weights = initial_weights(network, task.spec.seed, task.spec.init_gain)
     trainer = Trainer(
         network,
-        task.settings(),
+        task.spec.settings,
         train.codes,
         train.labels,
         [w[None] for w in weights],
-        [task.seed],
+        [task.spec.seed],
     )
     return Lockstep(config_for(task.core_layout()), trainer)
 
 
 def _run(task: Task, steps: int, lockstep: Lockstep, trace_file: Path) -> None:
     """Raises MismatchError at the first difference."""
-    network, config = task.network(), lockstep.config
+    network, config = task.spec.network, lockstep.config
     train, test = task.datasets()
     trace_file.touch()
     trace = Trace(trace_file, config)
     board = simulated.start(config, sample_words(task), trace_file, say)
     try:
         with BoardSession(board.port, network, backend="sim") as session:
-            session.load_samples(train, test, task.settings())
-            session.write_weights(initial_weights(network, task.seed, task.init_gain))
-            session.start(task.settings(), task.seed)
+            session.load_samples(train, test, task.spec.settings)
+            session.write_weights(initial_weights(network, task.spec.seed, task.spec.init_gain))
+            session.start(task.spec.settings, task.spec.seed)
             chunk = max(1, CHUNK_EVENTS // config.lane_words)
             for until in range(chunk, steps + chunk, chunk):
                 until = min(until, steps)

@@ -1,6 +1,6 @@
 """`mgd verify --netlist`: the synthesised netlist trains, and is compared with the golden model.
 
-A netlist has no probe: what is compared is what a host can read, after every few steps and then
+A netlist has no probe: the values that a host can read are compared, after every few steps and then
 at the end of runs that nobody interrupted.
 """
 
@@ -24,6 +24,7 @@ from mgd.host.session.base import Session
 from mgd.host.session.board import BoardSession
 from mgd.host.task.task import Task
 from mgd.protocol.record import Samples
+from mgd.protocol.registers import settings_in_registers
 from mgd.rtl.lockstep import MismatchError
 
 CHUNK_STEPS = 5
@@ -37,7 +38,7 @@ again too soon sends more than the board has room for."""
 
 @dataclass
 class Comparison:
-    """What was found equal.  steps: of the run under way; seconds: by what they were spent on."""
+    """The number of equal values.  steps: of the current run; seconds: by activity."""
 
     values_compared: int = 0
     steps: int = 0
@@ -93,21 +94,23 @@ def compare(task: Task, program: Path, steps: int, comparison: Comparison, *argu
     train, test = few(task)
     board = simulated.run(program, *arguments)
     try:
-        with BoardSession(board.port, task.network(), backend="netlist") as session:
+        with BoardSession(board.port, task.spec.network, backend="netlist") as session:
             session.link.timeout_s = TIMEOUT_S
             session.load_samples(train, test)
             for number, (settings, chunk) in enumerate(runs(task, steps)):
-                weights = initial_weights(task.network(), task.seed + number, task.init_gain)
+                weights = initial_weights(
+                    task.spec.network, task.spec.seed + number, task.spec.init_gain
+                )
                 trainer = Trainer(
-                    task.network(),
+                    task.spec.network,
                     settings,
                     train.codes,
                     train.labels,
                     [w[None] for w in weights],
-                    [task.seed + number],
+                    [task.spec.seed + number],
                 )
                 session.write_weights(weights)
-                session.start(settings, task.seed + number)
+                session.start(settings, task.spec.seed + number)
                 for until in range(chunk, steps + chunk, chunk):
                     _train(trainer, session, min(until, steps), comparison)
                 _evaluate(trainer, session, test, comparison)
@@ -122,13 +125,13 @@ def compare(task: Task, program: Path, steps: int, comparison: Comparison, *argu
 def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
     """Settings, and steps between two comparisons.
 
-    The task's settings with a look at the weights every few steps and without one, and then what
-    the task does not use: the other method and difference, where they are not wiring, samples and
-    signs that stay.
+    First the task's settings, with the weights compared every few steps and then only at the end;
+    then settings that the task does not use: the other method and difference, where the core has
+    registers for them, and samples and signs that stay for several steps.
     """
-    settings = task.whole().settings()
+    settings = task.whole().spec.settings
     others = settings
-    if task.core == "folded":
+    if {"method", "difference"} <= set(settings_in_registers(task.spec.core.kind)):
         others = replace(settings, method="wp" if settings.perturbs_nodes else "np")
         if not settings.continuous:
             difference = "forward" if settings.antithetic else "antithetic"
@@ -138,9 +141,8 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
         tau_x=2 if settings.tau_x == 1 else 1,
         tau_p=3 if settings.tau_p == 1 else 1,
     )
-    if task.core == "folded":
-        wired: dict[str, Any] = dict(task.fixed)
-        others = replace(others, **wired)
+    constants: dict[str, Any] = dict(task.fixed)
+    others = replace(others, **constants)
     return [(settings, CHUNK_STEPS), (settings, steps), (others, steps)]
 
 

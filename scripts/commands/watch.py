@@ -33,16 +33,16 @@ def watch(run: Path) -> int:
     except OSError:
         return _ended(console, folder)
     with reader:
-        # A log that nobody writes, beside a whole run, is that of an earlier run which was killed.
+        # A log without a writer beside a complete run is left from an earlier run that was killed.
         if not reader.writer_lives() and (folder / "run.json").exists():
             return _ended(console, folder)
         try:
             lives = _follow(reader, view, console)
         except KeyboardInterrupt:
-            console.print("the run goes on")
+            console.print("the run continues")
             return 0
     if not lives and (folder / CHECKPOINT).exists():
-        _print(console, f"`mgd resume {folder}` goes on from its last checkpoint")
+        _print(console, f"`mgd resume {folder}` continues from its last checkpoint")
     return _close(console, view, lives)
 
 

@@ -1,1 +1,1 @@
-"""What several commands share: options, progress, recorded results."""
+"""Parts that several commands have in common: options, progress, recorded results."""

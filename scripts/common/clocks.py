@@ -22,12 +22,12 @@ def reckoned_clocks(task: Task) -> float:
     """Clocks per step of the task's core, where nothing waits; with skip_zeros the mean over its
     first samples."""
     config = config_for(task.core_layout())
-    return kind_of(config).clocks_per_step(config, task.settings(), looked_at(task))
+    return kind_of(config).clocks_per_step(config, task.spec.settings, looked_at(task))
 
 
 def looked_at(task: Task, count: int = SAMPLES) -> np.ndarray | None:
     """Codes of samples that follow one another in training; None where no clock depends on them."""
-    return task.datasets()[0].codes[:count] if task.settings().skip_zeros else None
+    return task.datasets()[0].codes[:count] if task.spec.settings.skip_zeros else None
 
 
 def measured_clocks(task: Task, config: AnyConfig) -> float:
@@ -37,7 +37,7 @@ def measured_clocks(task: Task, config: AnyConfig) -> float:
     They depend on the data's shape alone, with skip_zeros on its zeros, too.  Raises UserError
     where the simulated board cannot be built.
     """
-    network, settings = task.network(), task.whole().settings()
+    network, settings = task.spec.network, task.whole().spec.settings
     train, test = task.datasets()
     few = Samples(train.codes[:SAMPLES], train.labels[:SAMPLES])
     one = Samples(test.codes[:1], test.labels[:1])
@@ -48,8 +48,8 @@ def measured_clocks(task: Task, config: AnyConfig) -> float:
     try:
         with BoardSession(board.port, network, backend="sim") as session:
             session.load_samples(few, one)
-            session.write_weights(initial_weights(network, task.seed))
-            session.start(settings, task.seed)
+            session.write_weights(initial_weights(network, task.spec.seed))
+            session.start(settings, task.spec.seed)
             session.train(steps)
             clocks = session.counters().train_clocks
             if settings.update_delay:

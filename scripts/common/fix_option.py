@@ -1,4 +1,4 @@
-"""--fix: settings that are wiring in the core of a command."""
+"""--fix: settings that are constants in a command's core."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ fix_option = click.option(
     "fixed",
     metavar="NAMES",
     callback=_names,
-    help="Settings that are wiring in the core, as method,difference; 'all'; '' for none.  "
+    help="Settings that are constants in the core, as method,difference; 'all'; '' for none.  "
     "It has the task's values of them, no others, and takes fewer cells.  [default: the task's]",
 )

@@ -1,4 +1,4 @@
-"""Shows a training run: a bar on a terminal, plain lines elsewhere."""
+"""Shows a training run: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE_SECONDS = 2.0
 
 
 class ShownReporter(Reporter):
-    """What both displays know; a context manager."""
+    """The common part of both displays; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -139,6 +139,6 @@ class BarReporter(ShownReporter):
 
 
 def make_reporter() -> ShownReporter:
-    """The bar where standard output is a terminal, plain lines otherwise."""
+    """The bar where standard output is a terminal, lines otherwise."""
     console = Console()
     return BarReporter(console) if console.is_terminal else PlainReporter(console)

@@ -41,12 +41,12 @@ def serves(row: dict[str, Any], task: Task) -> bool:
     A spatial core is built for one schedule, method and difference; either core may have more
     settings fixed.
     """
-    if row["task"] != task.name or (row["lanes"] is not None) != KINDS[task.core].folds:
+    if row["task"] != task.name or (row["lanes"] is not None) != KINDS[task.spec.core.kind].folds:
         return False
-    if (row.get("schedule") or SEQUENTIAL) != task.schedule:
+    if (row.get("schedule") or SEQUENTIAL) != task.spec.schedule:
         return False
     names = row["fixed"].split(",") if row.get("fixed") else []
     if row["lanes"] is None:
         names += ["method", "difference"]
-    built, wanted = case_of(row).loaded().settings(), task.settings()
+    built, wanted = case_of(row).loaded().spec.settings, task.spec.settings
     return all(getattr(built, name) == getattr(wanted, name) for name in names)

@@ -1,4 +1,4 @@
-"""What `mgd watch` knows of a run, and how it looks."""
+"""A run as `mgd watch` shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mgd study angle`: cos(G, ∇C) and ‖G‖² after τ steps, for each family of perturbations.
+"""`mgd study angle`: cos(G, ∇C) and ‖G‖² after τ steps, for each perturbation.
 
 One sample, fixed weights, many seeds.  G is what the fixed-point model's accumulators hold after τ
 steps, divided by τ and by the mean square of the perturbation's values.
@@ -17,7 +17,7 @@ import numpy as np
 from mgd.api.backends import say
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import DELTA_EXP_MAX, TAU_MAX, Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.reference import network as reference
 from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import DIFFERENCES, METHODS, SCOPES, Settings
@@ -49,9 +49,9 @@ class Problem:
     @classmethod
     def of(cls, task: Task, difference: str | None, scope: str | None, fine: bool) -> Problem:
         """The task's initial weights and its first training sample; in finest formats if `fine`."""
-        network = replace(task.network(), accumulators=True, tau_theta_max=TAU_MAX, shift_max=32)
+        network = replace(task.spec.network, accumulators=True, tau_theta_max=TAU_MAX, shift_max=32)
         network = finest(network) if fine else network
-        plain = task.settings()
+        plain = task.spec.settings
         settings = Settings(
             plain.method,
             difference or plain.difference,
@@ -63,7 +63,7 @@ class Problem:
             trainable=plain.trainable,
         )
         train, _ = task.datasets()
-        weights = initial_weights(network, task.seed, task.init_gain)
+        weights = initial_weights(network, task.spec.seed, task.spec.init_gain)
         return cls(network, settings, weights, train.codes[:1], train.labels[:1])
 
     def trainer(self, seeds: list[int]) -> Trainer:
@@ -74,25 +74,25 @@ class Problem:
         )
 
     def pick(self, layers: list[np.ndarray]) -> list[np.ndarray]:
-        """What is perturbed of arrays like the weights, per trained layer (..., quantities).
+        """The perturbed quantities of arrays like the weights, per trained layer (..., quantities).
 
         For nodes the biases: their input is 1, so theirs is the pre-activation's gradient.
         """
         numbering = self.settings.numbering(self.network)
-        kept = [a for a, numbers in zip(layers, numbering, strict=True) if numbers is not None]
+        perturbed = [a for a, numbers in zip(layers, numbering, strict=True) if numbers is not None]
         if self.settings.perturbs_nodes:
-            return [a[..., -1] for a in kept]
-        return [a.reshape(*a.shape[:-2], -1) for a in kept]
+            return [a[..., -1] for a in perturbed]
+        return [a.reshape(*a.shape[:-2], -1) for a in perturbed]
 
 
 def measured(problem: Problem, trainer: Trainer, tau: int) -> list[np.ndarray]:
     """G per trained layer, (seeds, quantities), in natural units: an estimate of ∇C."""
     settings, network = problem.settings, problem.network
-    family = FAMILIES[settings.perturbation]
+    kind = PERTURBATIONS[settings.perturbation]
     unit = 2.0 ** (settings.delta_exp - network.cost_frac - 1 - settings.value_frac)
     totals = [n.total for n in settings.numbering(network) if n is not None]
     return [
-        g * unit / tau / family.mean_square(total)
+        g * unit / tau / kind.mean_square(total)
         for g, total in zip(problem.pick(trainer.accumulators), totals, strict=True)
     ]
 
@@ -117,7 +117,7 @@ def float_gradient(problem: Problem) -> list[np.ndarray]:
 
 
 def moments(steps: int, period: int | None) -> list[int]:
-    """The τ that are looked at: three an octave, and whole periods."""
+    """The τ at which G is compared: three an octave, and whole periods."""
     found = {round(2 ** (k / 3)) for k in range(3 * steps.bit_length() + 3)}
     if period:
         found |= {period, 2 * period, 4 * period}
@@ -127,19 +127,19 @@ def moments(steps: int, period: int | None) -> list[int]:
 def curve(problem: Problem, truth: list[np.ndarray], seeds: int, steps: int) -> Iterator[dict]:
     """A row per τ: mean cosine and mean of ‖G‖²/‖∇C‖² over the seeds, and theory."""
     settings = problem.settings
-    family = FAMILIES[settings.perturbation]
+    kind = PERTURBATIONS[settings.perturbation]
     totals = [n.total for n in settings.numbering(problem.network) if n is not None]
     g = np.concatenate(truth)
     square = float(g @ g)
     shares = [float(part @ part) / square for part in truth]
     trainer = problem.trainer(list(range(1, seeds + 1)))
-    for tau in moments(steps, family.period(max(totals))):
+    for tau in moments(steps, kind.period(max(totals))):
         trainer.train(tau)
         estimate = np.concatenate(measured(problem, trainer, tau), axis=-1)
         lengths = (estimate**2).sum(axis=1)
         # All of it can be 0 after few steps of a sequential walk; that is at a right angle.
         cosines = (estimate @ g) / np.sqrt(np.where(lengths > 0, lengths, 1) * square)
-        excess = sum(w * family.excess(n, tau) for w, n in zip(shares, totals, strict=True))
+        excess = sum(w * kind.excess(n, tau) for w, n in zip(shares, totals, strict=True))
         yield {
             "perturbation": settings.perturbation,
             "tau": tau,
@@ -197,7 +197,7 @@ def table(rows: list[dict[str, Any]], shown: int = 8) -> list[str]:
     "--family",
     "families",
     multiple=True,
-    type=click.Choice(list(FAMILIES)),
+    type=click.Choice(list(PERTURBATIONS)),
     help="Perturbation; more than once for several.  [default: all]",
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=64, show_default=True)
@@ -255,7 +255,7 @@ def angle(
     click.echo(title)
     click.echo(f"cosine of the fixed point's gradient with float backpropagation: {cosine:.4f}")
     rows: list[dict[str, Any]] = []
-    for name in families or FAMILIES:
+    for name in families or PERTURBATIONS:
         say(f"{name} ...")
         one = replace(problem, settings=replace(problem.settings, perturbation=name))
         rows += curve(one, truth, seeds, steps)

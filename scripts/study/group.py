@@ -1,4 +1,4 @@
-"""`mgd study`: what the methods do, measured on the golden model beside what theory says."""
+"""`mgd study`: the methods measured on the golden model, and compared with theory."""
 
 from __future__ import annotations
 

@@ -157,7 +157,8 @@ def noise(
     exps = list(dict.fromkeys(delta_exps)) or [task.spec.settings.delta_exp]
     numbers = list(range(1, seeds + 1))
     title = (
-        f"{task.name} ({task.network().describe()}), {task.method}, {steps:,} steps, {seeds} seeds"
+        f"{task.name} ({task.spec.network.describe()}), {task.spec.method}, {steps:,} steps, "
+        f"{seeds} seeds"
     )
     click.echo(title)
     rows: list[dict[str, Any]] = []
@@ -166,6 +167,6 @@ def noise(
     click.echo("\n".join(table(rows)))
     if plot_file is not None:
         draw(rows, title, plot_file)
-    common = {"task": task.name, "method": task.method, "steps": steps, "seeds": seeds}
+    common = {"task": task.name, "method": task.spec.method, "steps": steps, "seeds": seeds}
     common["stuck_bits"] = stuck_bits
     record(json_file, "study noise", [common | row for row in rows])

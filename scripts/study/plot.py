@@ -1,4 +1,4 @@
-"""Figures of the studies: no display, no state of pyplot, whole or not at all."""
+"""Figures of the studies: no display, no state of pyplot, written completely or not at all."""
 
 from __future__ import annotations
 

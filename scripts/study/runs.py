@@ -23,13 +23,13 @@ def runs(
 
     network, settings: in place of the task's.
     """
-    network, settings = network or task.network(), settings or task.settings()
+    network, settings = network or task.spec.network, settings or task.spec.settings
     # The task has the samples in the order of its own seed.
-    train, order = task.datasets()[0], permutation(len(task.datasets()[0]), task.seed)
+    train, order = task.datasets()[0], permutation(len(task.datasets()[0]), task.spec.seed)
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     orders = np.array([back[permutation(len(order), seed)] for seed in seeds])
-    drawn = [initial_weights(network, seed, task.init_gain) for seed in seeds]
+    drawn = [initial_weights(network, seed, task.spec.init_gain) for seed in seeds]
     weights = [np.array(layer) for layer in zip(*drawn, strict=True)]
     return Trainer(
         network, settings, train.codes, train.labels, weights, seeds, orders,

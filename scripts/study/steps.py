@@ -44,7 +44,7 @@ SAMPLES_LOOKED_AT = 1000
 
 def clocks_per_step(task: Task) -> float | None:
     """Of the task's folded core, reckoned; None where no such core can train it."""
-    network, settings = task.network(), task.settings()
+    network, settings = task.spec.network, task.spec.settings
     try:
         config = config_for(task.with_overrides(core=FOLDED).core_layout())
     except UserError:
@@ -133,7 +133,7 @@ _GOAL_OPTIONS = (
 
 
 def goal_options(command: Callable) -> Callable:
-    """What a study of steps to an accuracy is told: method, target, seeds, steps, every."""
+    """The options of a study of steps to an accuracy: method, target, seeds, steps, every."""
     for option in reversed(_GOAL_OPTIONS):
         command = option(command)
     return command
@@ -143,10 +143,10 @@ def goal(
     task: Task, target: float | None, steps: int | None, every: int | None
 ) -> tuple[float, int, int]:
     """(target, most steps, steps between evaluations), the task's own where not given."""
-    target = target or task.target
+    target = target or task.spec.target
     if target is None:
         raise UserError(f"{task.name} has no target; give one, for example --target 0.95")
-    return target, steps or task.steps, every or task.eval_every
+    return target, steps or task.spec.steps, every or task.spec.eval_every
 
 
 @click.command()
@@ -181,12 +181,12 @@ def steps(
     check_results(json_file, plot_file)
     task = Task.load(task_name).with_overrides(method=method)
     target, limit, every = goal(task, target, steps, every)
-    # What can fail does before the work.
+    # Errors appear before the work.
     tasks = [("as it is", task), *((text, varied(task, text)) for text in variants)]
     numbers = list(range(1, seeds + 1))
     title = (
-        f"{task.name} ({task.network().describe()}), {task.method}, steps to {100 * target:g} %, "
-        f"evaluated every {every:,}, at most {limit:,}"
+        f"{task.name} ({task.spec.network.describe()}), {task.spec.method}, "
+        f"steps to {100 * target:g} %, evaluated every {every:,}, at most {limit:,}"
     )
     click.echo(
         f"{title}\n{'reached':<12}{'median':>10}{'quartiles':>22}{'clocks/step':>13}"
@@ -199,6 +199,6 @@ def steps(
         click.echo(line(rows[-1], seeds, limit))
     if plot_file is not None:
         draw(rows, title, plot_file)
-    common = {"task": task.name, "method": task.method, "target": target, "seeds": seeds}
+    common = {"task": task.name, "method": task.spec.method, "target": target, "seeds": seeds}
     common |= {"every": every, "limit": limit}
     record(json_file, "study steps", [common | row for row in rows])

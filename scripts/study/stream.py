@@ -1,4 +1,4 @@
-"""`mgd study stream`: what a resident window does to steps and time to a solution."""
+"""`mgd study stream`: the effect of a resident window on steps and time to a solution."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def wire_bytes(record_words: int) -> int:
 
 
 def speed(task: Task, baud: int, hertz: float) -> dict[str, Any]:
-    """What core and link take for a step, in seconds, and which of them is the slower one."""
-    settings = task.settings()
+    """Seconds of core and link for a step, and which of the two is slower."""
+    settings = task.spec.settings
     core = reckoned_clocks(task) / hertz
     link = 0.0
     if 0 < settings.resident < len(task.datasets()[0]):
@@ -128,7 +128,7 @@ def stream(
     check_results(json_file, plot_file)
     given = Task.load(task_name).with_overrides(method=method)
     target, limit, every = goal(given, target, steps, every)
-    own = given.settings()
+    own = given.spec.settings
     windows = [
         (resident, count)
         for resident, count in product(
@@ -144,12 +144,12 @@ def stream(
     tasks = [given.whole(), *(given.with_overrides(resident=r, passes=k) for r, k in windows)]
     train, _ = given.datasets()
     for task in tasks:
-        if (window := task.settings().window) is not None:
+        if (window := task.spec.settings.window) is not None:
             window.check(len(train))
     title = (
-        f"{given.name} ({given.network().describe()}), {given.method}, steps to "
-        f"{100 * target:g} %, evaluated every {every:,}; {given.lanes} lanes at {mhz:g} MHz, "
-        f"{baud:,} baud"
+        f"{given.name} ({given.spec.network.describe()}), {given.spec.method}, steps to "
+        f"{100 * target:g} %, evaluated every {every:,}; "
+        f"{given.spec.core.lanes} lanes at {mhz:g} MHz, {baud:,} baud"
     )
     click.echo(
         f"{title}\n{'resident':>8} {'passes':>6} {'reached':>11}{'steps':>12}"
@@ -157,7 +157,7 @@ def stream(
     )
     rows: list[dict[str, Any]] = []
     for task in tasks:
-        settings = task.settings()
+        settings = task.spec.settings
         say(f"resident {settings.resident}, passes {settings.passes} ...")
         found = measure(task, list(range(1, seeds + 1)), target, every, limit)
         times = speed(task, baud, 1e6 * mhz)
@@ -168,7 +168,7 @@ def stream(
         click.echo(line(rows[-1], seeds, limit))
     if plot_file is not None:
         draw(rows, title, plot_file)
-    common = {"task": given.name, "method": given.method, "target": target, "seeds": seeds}
-    common |= {"every": every, "limit": limit, "tau_x": own.tau_x, "lanes": given.lanes}
+    common = {"task": given.name, "method": given.spec.method, "target": target, "seeds": seeds}
+    common |= {"every": every, "limit": limit, "tau_x": own.tau_x, "lanes": given.spec.core.lanes}
     common |= {"baud": baud, "clock_hz": 1e6 * mhz}
     record(json_file, "study stream", [common | row for row in rows])

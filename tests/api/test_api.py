@@ -88,8 +88,8 @@ def session():
 def test_a_session_trains_as_the_core_does_by_itself(backend):
     with open_core(XOR, "golden") as core:
         core.load_samples(*XOR.datasets())
-        core.write_weights(initial_weights(core.network, XOR.seed, XOR.init_gain))
-        core.start(XOR.settings(), XOR.seed)
+        core.write_weights(initial_weights(core.network, XOR.spec.seed, XOR.spec.init_gain))
+        core.start(XOR.spec.settings, XOR.spec.seed)
         core.train(50)
         expected, counters, test = core.read_weights(), core.counters(), core.evaluate()
     with open_session("xor", backend=backend) as session:
@@ -140,7 +140,7 @@ def test_training_ends_at_the_target_and_goes_on_when_asked():
     with open_session("xor", backend="golden", seed=2) as session:
         assert session.train()[-1].test_accuracy == 1.0
         reached = session.step
-        assert reached < XOR.steps
+        assert reached < XOR.spec.steps
         points = session.train(100, target=1.0)
         assert points[-1].step <= reached + 100
         assert [p.step for p in session.train(7, eval_every=3, callback=lambda _: None)][:1] == [
@@ -215,7 +215,7 @@ def test_what_cannot_be_configured(session, settings, why):
         session.configure(**settings)
     assert session.task is not None
     assert session.step == 20
-    assert session.settings == XOR.settings()
+    assert session.settings == XOR.spec.settings
 
 
 # -- data -----------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_inputs_are_rounded_to_the_nearest_step(session):
 
 
 def test_weights_are_rounded_to_the_nearest():
-    network = XOR.network()
+    network = XOR.spec.network
     unit = 2.0**-network.weight_frac
     weights = [np.full((2, 3), 1.49 * unit), np.full((1, 3), -0.51 * unit)]
     first, second = to_weights(weights, network)

@@ -128,7 +128,7 @@ def test_logic_cells_are_what_nextpnr_packs(tmp_path):
     from mgd.rtl.folded.config import CoreConfig
 
     task = Task.load("nist7x7")
-    config = CoreConfig(task.network(), 2)
+    config = CoreConfig(task.spec.network, 2)
     for part in ("lane with accumulators", "cost cross_entropy"):
         folder = tmp_path / part.replace(" ", "-")
         folder.mkdir()

@@ -294,7 +294,7 @@ def test_no_room_for_our_own_files(tools, design, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(flow, "write_sources", refuse)
-    with pytest.raises(UserError, match="No space left on device; builds are kept there"):
+    with pytest.raises(UserError, match="No space left on device; builds are cached there"):
         build(design, Options(), silent)
     assert left_over(tmp_path) == []
 
@@ -566,5 +566,5 @@ def test_a_board_is_built_for_its_tasks_variant(tmp_path, board, key):
     (tmp_path / "mine.toml").write_text(text)
     task = Task.load(tmp_path / "mine.toml")
     config = task_design(find_board(board), task, most_lanes=True).config
-    assert config.variant == task.core_layout().variant == BuildOptions.of(task.settings())
+    assert config.variant == task.core_layout().variant == BuildOptions.of(task.spec.settings)
     assert config.variant != BuildOptions()

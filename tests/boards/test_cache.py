@@ -58,5 +58,6 @@ def test_nothing_is_kept_of_what_failed(empty_cache):
 
 def test_a_folder_that_cannot_be_written(empty_cache):
     empty_cache.write_text("a file in its place")
-    with pytest.raises(UserError, match="Not a directory; little things are kept there, make room"):
+    message = "Not a directory; little things are cached there, make room"
+    with pytest.raises(UserError, match=message):
         cached("things", "ab", "little things", lambda folder, final: folder)

@@ -33,7 +33,7 @@ from mgd.host.task.task import Task
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks
 from mgd.scripts.bench.boards import case_of
 from mgd.scripts.bench.fit import CASES, Case, fitted, placed, synthesised
 from mgd.scripts.cli import main
@@ -311,7 +311,7 @@ def test_the_command_looks_at_samples():
     for skips in (False, True):
         task = Task.load("digits").with_overrides(skip_zeros=skips)
         found[skips] = average_clocks(
-            config_for(task.core_layout()), task.settings(), looked_at(task)
+            config_for(task.core_layout()), task.spec.settings, looked_at(task)
         )
     assert looked_at(Task.load("digits")) is None
     assert 300 < found[True] < 0.85 * found[False] == 0.85 * 430

@@ -39,8 +39,8 @@ def board():
 
 def load(session: BoardSession) -> None:
     session.load_samples(*XOR.datasets())
-    session.write_weights(initial_weights(XOR.network(), XOR.seed))
-    session.start(XOR.settings(), XOR.seed)
+    session.write_weights(initial_weights(XOR.spec.network, XOR.spec.seed))
+    session.start(XOR.spec.settings, XOR.spec.seed)
 
 
 def test_the_clock_stands_still_while_nothing_happens(board):
@@ -57,7 +57,7 @@ def test_the_clock_stands_still_while_nothing_happens(board):
 def test_training_needs_no_host(board):
     """The clock runs on while the core is busy and nothing is on the wire."""
     link = Link(SerialTransport(board.port))
-    with BoardSession(link.transport, XOR.network(), backend="sim") as session:
+    with BoardSession(link.transport, XOR.spec.network, backend="sim") as session:
         load(session)
         before = link.read_register64(Register.CLOCKS)
         link.write_register(Register.STEP_TARGET, 2000)
@@ -70,7 +70,7 @@ def test_training_needs_no_host(board):
 
 
 def test_damaged_frames_are_counted(board):
-    with BoardSession(board.port, XOR.network(), backend="sim") as session:
+    with BoardSession(board.port, XOR.spec.network, backend="sim") as session:
         load(session)
         assert session.counters().link_errors == 0
         for _ in range(2):
@@ -89,7 +89,7 @@ def test_it_ends_when_its_standard_input_closes(board):
 
 
 def test_it_ends_while_its_core_is_busy(board):
-    with BoardSession(board.port, XOR.network(), backend="sim") as session:
+    with BoardSession(board.port, XOR.spec.network, backend="sim") as session:
         load(session)
         session.link.write_register(Register.STEP_TARGET, 1 << 31)
         session.link.write_register(Register.COMMAND, 2)
@@ -101,19 +101,19 @@ def test_it_ends_while_its_core_is_busy(board):
 def test_a_second_host_is_refused(board, tmp_path):
     link = Link(SerialTransport(board.port))
     with pytest.raises(UserError, match=f"port {board.port} is in use by another program") as error:
-        BoardSession(board.port, XOR.network())
+        BoardSession(board.port, XOR.spec.network)
     assert "\n" not in str(error.value)
     line = refused(mgd("train", "xor", "--backend", board.port, cwd=tmp_path))
     assert f"port {board.port} is in use" in line
     assert list(tmp_path.iterdir()) == []
     assert link.identify().layers == (2, 2, 1)  # the first one goes on
     link.close()
-    with BoardSession(board.port, XOR.network()) as session:
-        assert session.lanes == XOR.lanes
+    with BoardSession(board.port, XOR.spec.network) as session:
+        assert session.lanes == XOR.spec.core.lanes
 
 
 def test_a_board_that_vanishes(board):
-    with BoardSession(board.port, XOR.network()) as session:
+    with BoardSession(board.port, XOR.spec.network) as session:
         load(session)
         board.process.kill()
         board.process.wait(WAIT_SECONDS)
@@ -123,13 +123,13 @@ def test_a_board_that_vanishes(board):
 
 
 def test_the_trace_holds_every_event(tmp_path):
-    config, steps = CoreConfig(XOR.network(), XOR.lanes), 25
+    config, steps = CoreConfig(XOR.spec.network, XOR.spec.core.lanes), 25
     file = tmp_path / "trace"
     file.touch()
     trace = Trace(file, config)
     board = start_board(XOR, trace=file)
     try:
-        with BoardSession(board.port, XOR.network()) as session:
+        with BoardSession(board.port, XOR.spec.network) as session:
             load(session)
             session.train(steps)
             session.read_weights()  # flushes the last update
@@ -152,7 +152,7 @@ def test_the_trace_holds_every_event(tmp_path):
 
 def test_without_a_trace_nothing_is_written(board, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with BoardSession(board.port, XOR.network()) as session:
+    with BoardSession(board.port, XOR.spec.network) as session:
         load(session)
         session.train(3)
     assert list(tmp_path.iterdir()) == []
@@ -250,7 +250,7 @@ def test_a_program_that_does_not_start(monkeypatch, tmp_path):
 
 def test_lanes_that_do_not_fit_are_refused_before_any_build(tmp_path, monkeypatch):
     monkeypatch.setenv("MGD_CACHE", str(tmp_path / "cache"))
-    network = table_task(tmp_path).network()
+    network = table_task(tmp_path).spec.network
     with pytest.raises(UserError, match="lanes = 6"):
         simulated.start(CoreConfig(network, 6), 100)
     assert not (tmp_path / "cache").exists()

@@ -14,8 +14,8 @@ from amaranth.back import rtlil
 from mgd.golden_model.network import Network
 from mgd.host.task.task import Task
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.program.step_clocks import step_clocks
 from mgd.scripts.cli import COMMANDS
 from tests.support.paths import ROOT
 
@@ -75,7 +75,7 @@ def test_files_named_exist(page: Path):
 
 
 def test_names_in_the_architecture_exist():
-    """`Lane.update_latency` and the like: a class, and a name in the file that defines it."""
+    """`Lane.latency_of` and the like: a class, and a name in the file that defines it."""
     names = set(re.findall(r"`([A-Z]\w+)\.(\w+)`", ARCHITECTURE.read_text(encoding="utf-8")))
     assert names
     sources = [
@@ -109,7 +109,7 @@ def test_task_file_of_the_readme(tmp_path):
     task = Task.parse(text, "README.md", tmp_path)
     train, test = task.datasets()
     assert len(train) + len(test) == 60
-    assert train.codes.shape[1] == task.network().layers[0]
+    assert train.codes.shape[1] == task.spec.network.layers[0]
 
 
 def test_tutorial(tmp_path):
@@ -179,14 +179,14 @@ def test_table_of_clocks_per_step():
     assert len(rows) >= 3
     for name, lanes, clocks in rows:
         task = Task.load(name)
-        assert task.lanes == int(lanes)
-        config = CoreConfig(task.network(), task.lanes)
+        assert task.spec.core.lanes == int(lanes)
+        config = CoreConfig(task.spec.network, task.spec.core.lanes)
         assert step_clocks(config) == int(clocks), name
 
 
 def test_memory_map_of_the_architecture():
     task = Task.load("digits")
-    config = CoreConfig(task.network(), task.lanes)
+    config = CoreConfig(task.spec.network, task.spec.core.lanes)
     rows = [[row[0], row[1], row[3]] for row in table_rows(ARCHITECTURE, "words")]
     expected = []
     for layer, groups in enumerate(config.groups):
@@ -202,5 +202,5 @@ def test_latencies_named_in_the_architecture():
     plain = CoreConfig(Network((3, 2)), 1)
     wide = CoreConfig(Network((3, 2), accumulators=True), 1)
     text = ARCHITECTURE.read_text(encoding="utf-8")
-    assert f"U = {Lane.update_latency(plain)} " in text
-    assert f"U = {Lane.update_latency(wide)} " in text
+    assert f"U = {Lane.latency_of(plain)} " in text
+    assert f"U = {Lane.latency_of(wide)} " in text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.seeds import initial_weights
 from mgd.host.runs.training import run_training
 from mgd.host.session.golden import GoldenSession
@@ -30,10 +30,10 @@ def task_with(keys: str) -> Task:
 @pytest.mark.parametrize("name", METHODS)
 def test_settings_train(name):
     task = task_with(METHODS[name])
-    with GoldenSession(task.network()) as session:
+    with GoldenSession(task.spec.network) as session:
         result = run_training(session, task)
     assert result.steps == 400
-    start = initial_weights(task.network(), task.seed, task.init_gain)
+    start = initial_weights(task.spec.network, task.spec.seed, task.spec.init_gain)
     assert any((a != b).any() for a, b in zip(result.weights, start, strict=True))
 
 
@@ -45,6 +45,6 @@ def test_every_row_of_the_table_is_a_method():
 
 
 def test_periods_that_are_told():
-    assert FAMILIES["walsh"].period(9) == 16
-    assert FAMILIES["sine"].period(9) == 32
-    assert task_with(METHODS["codes"]).network().parameters == 9
+    assert PERTURBATIONS["walsh"].period(9) == 16
+    assert PERTURBATIONS["sine"].period(9) == 32
+    assert task_with(METHODS["codes"]).spec.network.parameters == 9

@@ -387,7 +387,7 @@ def _(b):
     numbering = Settings("wp").numbering(net)
     families = {
         name: family(net, numbering, [seed])
-        for name, family in perturbations.FAMILIES.items()
+        for name, family in perturbations.PERTURBATIONS.items()
         if name != "random"
     }
     drawn = {

@@ -8,7 +8,7 @@ from enum import IntEnum
 import pytest
 
 from mgd.host.link.board_link import Link
-from mgd.protocol.build_options import FIELDS, Mask
+from mgd.protocol.build_options import FIELDS, MEASURED, BuildOptions, Mask
 from mgd.protocol.framing import (
     ESCAPE,
     ESCAPE_XOR,
@@ -82,13 +82,30 @@ def test_spaces_and_constants():
     assert f"A reply of {MAX_READ} words has {4 * MAX_READ + 9:,} bytes" in TEXT
 
 
-def test_build_options_share_no_bit():
+@pytest.mark.parametrize("difference", [MEASURED, "highpass"])
+def test_build_options_share_no_bit(difference):
+    """Those that stand beside one another; the difference alone decides which do."""
+    assert {field.beside[0] for field in FIELDS if field.beside} == {"difference"}
     taken = [0]  # accumulators
     for field in FIELDS:
-        taken += range(field.shift, field.shift + field.bits)
         assert isinstance(field, Mask) or len(field.values) <= 1 << field.bits, field.name
+        if field.is_there({"difference": difference}):
+            taken += range(field.shift, field.shift + field.bits)
     assert len(taken) == len(set(taken))
     assert max(taken) < 32
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        BuildOptions(accumulate="nodes", trainable=(True, False), sample_order="random"),
+        BuildOptions(difference="highpass", highpass_exp=2),
+        BuildOptions(difference="highpass", highpass_exp=16, gate_zeros=True),
+        BuildOptions(),
+    ],
+)
+def test_a_word_of_build_options_says_which_they_are(options):
+    assert BuildOptions.from_word(options.word(), 2) == options
 
 
 def test_the_example_is_what_host_and_board_say():

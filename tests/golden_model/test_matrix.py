@@ -117,7 +117,7 @@ def test_case_goes_on_from_its_middle(number):
     other = trainer(whole.weights)
     kept = {"optimizer": "adam", "difference": "highpass", "accumulate": "nodes"}
     if any(chosen[name] == value for name, value in kept.items()):
-        with pytest.raises(UserError, match="cannot go on from its middle"):
+        with pytest.raises(UserError, match="cannot continue from its middle"):
             other.resume(first, whole.accumulators)
         return
     other.resume(first, whole.accumulators)

@@ -10,7 +10,7 @@ import pytest
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.learning import LEARNING
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES, Numbering, number_quantities
+from mgd.golden_model.perturbations import PERTURBATIONS, Numbering, number_quantities
 from mgd.golden_model.perturbations.sequential import stride_and_start
 from mgd.golden_model.perturbations.sine import SINE
 from mgd.golden_model.perturbations.walsh import rows
@@ -32,12 +32,12 @@ def draws(
 ) -> np.ndarray:
     """(draws, seeds, quantities) in natural units, those of frozen layers left out."""
     numbering = numbered(NETWORK, nodes, by_layer, trainable)
-    family = FAMILIES[name](NETWORK, numbering, SEEDS)
+    kind = PERTURBATIONS[name](NETWORK, numbering, SEEDS)
     rows = []
     for _ in range(count):
-        values = [v.reshape(len(SEEDS), -1) for v in family.draw() if v is not None]
+        values = [v.reshape(len(SEEDS), -1) for v in kind.draw() if v is not None]
         rows.append(np.concatenate(values, axis=1))
-    return np.array(rows) * 2.0**-family.frac
+    return np.array(rows) * 2.0**-kind.frac
 
 
 @pytest.mark.parametrize("nodes", [False, True])
@@ -45,14 +45,14 @@ def draws(
 def test_values_of_a_period(name, nodes):
     """Over a period every quantity has its mean square; in the next one only signs change."""
     total = 5 if nodes else 23
-    period = FAMILIES[name].period(total)
+    period = PERTURBATIONS[name].period(total)
     s = draws(name, 2 * period, nodes)
     assert s.shape == (2 * period, len(SEEDS), total)
     first, second = s[:period], s[period:]
     square = (first**2).mean(axis=0)
     # A sine of an even frequency meets only some of the 32 points, or only few of them.
     tolerance = 0.12 if name == "sine" else 1e-12
-    assert np.abs(square - FAMILIES[name].mean_square(total)).max() <= tolerance
+    assert np.abs(square - PERTURBATIONS[name].mean_square(total)).max() <= tolerance
     assert (second == (-first if name == "walsh" else first)).all()
     assert (s[:, 0] != s[:, 1]).any() | (s[:, 0] != s[:, 2]).any(), "seeds differ"
 
@@ -65,9 +65,9 @@ def test_orthogonality(name, most, nodes):
     """Exact for sequential and Walsh codes.  Square waves share odd harmonics, f and 3f a third and
     more where a turn has few samples; those of the quantised sine are small."""
     total = 5 if nodes else 23
-    period = FAMILIES[name].period(total)
+    period = PERTURBATIONS[name].period(total)
     s = draws(name, period, nodes).transpose(1, 0, 2)
-    gram = np.matmul(s.transpose(0, 2, 1), s) / period / FAMILIES[name].mean_square(total)
+    gram = np.matmul(s.transpose(0, 2, 1), s) / period / PERTURBATIONS[name].mean_square(total)
     worst = np.abs(gram - gram * np.eye(total)).max()
     print(f"{name}: largest correlation {worst:.3f}")
     assert worst <= most + 1e-12
@@ -89,7 +89,7 @@ def test_walsh_rows_are_distinct_and_never_constant(layers):
     network = Network(layers)
     numbering = numbered(network)
     got = np.concatenate([rows(n, 5).ravel() for n in numbering if n is not None])
-    length = FAMILIES["walsh"].period(network.parameters)
+    length = PERTURBATIONS["walsh"].period(network.parameters)
     assert length is not None
     assert length / 2 <= network.parameters < length
     assert len(set(got)) == network.parameters
@@ -97,7 +97,7 @@ def test_walsh_rows_are_distinct_and_never_constant(layers):
     assert (got < 2 * length).all()
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PERTURBATIONS)
 @pytest.mark.parametrize("nodes", [False, True])
 def test_layers_alone_and_frozen_ones(name, nodes):
     """A layer that counts by itself is perturbed as if it were the only one that is trained."""
@@ -132,11 +132,11 @@ def test_sine_table():
 )
 def test_norm_is_the_length_of_the_perturbation(name, delta):
     """McCaughan et al. 2023: m per slot, m/√N for codes, m·√2/√N for sinusoids."""
-    amplitude = FAMILIES[name].amplitude(1.0, 256)
+    amplitude = PERTURBATIONS[name].amplitude(1.0, 256)
     assert amplitude == pytest.approx(delta or 2**0.5 / 16, rel=0.01)
     numbering = numbered(NETWORK)
     exp = delta_exp_for(0.25, name, numbering)
-    root = FAMILIES[name].mean_square(23) ** 0.5
+    root = PERTURBATIONS[name].mean_square(23) ** 0.5
     length = 2.0**-exp * root * 23**0.5
     assert 0.25 / 2**0.5 <= length <= 0.25 * 2**0.5
 

@@ -136,8 +136,8 @@ def test_sgd_learns_xor():
 def test_sgd_learns_digits():
     """Measured: 95 % after 2,000 samples, 0.989 after 15,000."""
     task = Task.load("digits")
-    network, (train, test) = task.network(), task.datasets()
-    shift = task.settings().input_shift
+    network, (train, test) = task.spec.network, task.datasets()
+    shift = task.spec.settings.input_shift
     _, curve = reference.backpropagation_sgd(
         network,
         float_inputs(train.codes, shift),

@@ -63,7 +63,9 @@ def test_nist7x7_easy(method, limit):
     """98 % in the median of 9 seeds.  Measured: np 600 steps, wp 4,200."""
     task = Task.load("nist7x7_easy").with_overrides(method=method)
     train, test = task.datasets()
-    trainer = start(task.network(), task.settings(), train.codes, train.labels, list(range(1, 10)))
+    trainer = start(
+        task.spec.network, task.spec.settings, train.codes, train.labels, list(range(1, 10))
+    )
     steps = first_steps(trainer, test.codes, test.labels, 0.98, 100, limit)
     print(f"nist7x7_easy {method}: median {np.median(steps):.0f} steps, all {steps.tolist()}")
     assert np.median(steps) <= limit
@@ -73,7 +75,7 @@ def test_digits():
     """95 % by node perturbation, two seeds.  Measured: 26,000 and 19,000 steps."""
     task = Task.load("digits")
     train, test = task.datasets()
-    trainer = start(task.network(), task.settings(), train.codes, train.labels, [1, 2])
+    trainer = start(task.spec.network, task.spec.settings, train.codes, train.labels, [1, 2])
     steps = first_steps(trainer, test.codes, test.labels, 0.95, 1000, 60_000)
     print(f"digits np: {steps.tolist()} steps")
     assert (steps <= 60_000).all()

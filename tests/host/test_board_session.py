@@ -46,18 +46,20 @@ def board(task):
 @pytest.fixture
 def session(task, board):
     """Loaded and started; the board is the same for all tests, so each starts at step 0."""
-    with BoardSession(board.port, task.network(), backend="sim") as session:
+    with BoardSession(board.port, task.spec.network, backend="sim") as session:
         session.load_samples(*task.datasets())
-        session.write_weights(initial_weights(task.network(), SEED))
-        session.start(task.settings(), SEED)
+        session.write_weights(initial_weights(task.spec.network, SEED))
+        session.start(task.spec.settings, SEED)
         yield session
 
 
 @pytest.fixture
 def trainer(task):
     train, _ = task.datasets()
-    weights = [w[None] for w in initial_weights(task.network(), SEED)]
-    return Trainer(task.network(), task.settings(), train.codes, train.labels, weights, [SEED])
+    weights = [w[None] for w in initial_weights(task.spec.network, SEED)]
+    return Trainer(
+        task.spec.network, task.spec.settings, train.codes, train.labels, weights, [SEED]
+    )
 
 
 def equal(weights, trainer) -> bool:
@@ -70,9 +72,9 @@ def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 
 
 def test_identity(task, session):
-    config = CoreConfig(task.network(), LANES)
+    config = CoreConfig(task.spec.network, LANES)
     identity = session.identity
-    assert identity.digest == int(task.network().digest()[:16], 16)
+    assert identity.digest == int(task.spec.network.digest()[:16], 16)
     assert identity.layers == (3, 5, 4)
     assert (identity.hidden, identity.cost) == ("relu", "cross_entropy")
     assert (identity.lanes, identity.lane_words) == (LANES, config.lane_words)
@@ -81,7 +83,7 @@ def test_identity(task, session):
 
 
 def test_weights_come_back(task, session):
-    network = task.network()
+    network = task.spec.network
     weights = [
         np.random.default_rng(k).integers(network.weight_min, network.weight_max + 1, size=w.shape)
         for k, w in enumerate(initial_weights(network, SEED))
@@ -109,15 +111,15 @@ def test_trains_and_counts_as_the_golden_model(session, trainer):
 
 
 def test_saturations_are_counted_apart(session, task):
-    settings = task.with_overrides(eta_exp=1).settings()
-    weights = initial_weights(task.network(), SEED, gain=4.0)
+    settings = task.with_overrides(eta_exp=1).spec.settings
+    weights = initial_weights(task.spec.network, SEED, gain=4.0)
     session.write_weights(weights)
     session.start(settings, SEED)
     session.train(40)
     session.read_weights()  # flushes the last update
     train, _ = task.datasets()
     trainer = Trainer(
-        task.network(), settings, train.codes, train.labels, [w[None] for w in weights], [SEED]
+        task.spec.network, settings, train.codes, train.labels, [w[None] for w in weights], [SEED]
     )
     trainer.train(40)
     counters = session.counters()
@@ -154,11 +156,11 @@ def test_reading_in_between_changes_nothing(session, trainer):
 
 def test_start_begins_again(session, trainer, task):
     session.train(25)
-    session.start(task.settings(), SEED)
+    session.start(task.spec.settings, SEED)
     assert session.counters().step == 0
     assert session.counters().cost_sum == 0
     assert session.counters().train_clocks == 0
-    session.write_weights(initial_weights(task.network(), SEED))
+    session.write_weights(initial_weights(task.spec.network, SEED))
     session.train(25)
     trainer.train(25)
     assert equal(session.read_weights(), trainer)
@@ -169,13 +171,18 @@ def test_method_and_seed_are_registers(session, task):
     """One core serves both methods and any seed."""
     train, _ = task.datasets()
     for method, seed in (("np", SEED), ("wp", SEED + 1)):
-        settings = task.with_overrides(method=method).settings()
-        weights = initial_weights(task.network(), seed)
+        settings = task.with_overrides(method=method).spec.settings
+        weights = initial_weights(task.spec.network, seed)
         session.write_weights(weights)
         session.start(settings, seed)
         session.train(20)
         trainer = Trainer(
-            task.network(), settings, train.codes, train.labels, [w[None] for w in weights], [seed]
+            task.spec.network,
+            settings,
+            train.codes,
+            train.labels,
+            [w[None] for w in weights],
+            [seed],
         )
         trainer.train(20)
         assert equal(session.read_weights(), trainer)

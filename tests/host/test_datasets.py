@@ -61,7 +61,7 @@ def test_digits():
     assert (len(train), len(test)) == (1438, 359)
     codes = np.concatenate([train.codes, test.codes])
     assert (codes.min(), codes.max()) == (0, 16)
-    assert 16 << Task.load("digits").settings().input_shift == 1 << 14
+    assert 16 << Task.load("digits").spec.settings.input_shift == 1 << 14
     assert set(train.labels) == set(test.labels) == set(range(10))
 
 
@@ -156,7 +156,7 @@ def test_csv_is_scaled_by_its_training_part(tmp_path):
     rows, test_rows = split(5, 0.4, 0, "x")
     low, high = values[rows].min(axis=0), values[rows].max(axis=0)
     expected = np.floor((values - low) / (high - low) * 255 + 0.5) - 128
-    order = permutation(3, task.seed, "order")
+    order = permutation(3, task.spec.seed, "order")
     np.testing.assert_array_equal(train.codes[:, :2], expected[rows][order])
     np.testing.assert_array_equal(test.codes[:, :2], np.clip(expected[test_rows], -128, 127))
     assert (train.codes[:, :2].min(axis=0) == -128).all()

@@ -15,7 +15,7 @@ from mgd.host.link.board_link import Link
 from mgd.host.link.faults import SILENCE_S, FaultyTransport, HostDiedError, Rates
 from mgd.host.link.transport import PortError, SerialTransport
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, Reporter, RunResult, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, RunResult, run_training
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
 from mgd.protocol.framing import Op, Space
@@ -36,7 +36,7 @@ def task(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(task) -> RunResult:
-    return run_training(GoldenSession(task.network()), task)
+    return run_training(GoldenSession(task.spec.network), task)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def assert_same(result: RunResult, expected: RunResult) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_changes_no_weight(board, task, expected, kind, rate):
     transport = faulty(board, Rates(**{kind: rate}))
-    with BoardSession(transport, task.network(), "sim") as session:
+    with BoardSession(transport, task.spec.network, "sim") as session:
         result = run_training(session, task)
     assert_same(result, expected)
     if rate == 1e-2:  # where luck, good or bad, cannot hide it
@@ -76,7 +76,7 @@ def test_noise_changes_no_weight(board, task, expected, kind, rate):
 
 def test_silence_is_waited_for(board, task, expected):
     transport = faulty(board, Rates(silence=0.02))
-    with BoardSession(transport, task.network(), "sim") as session:
+    with BoardSession(transport, task.spec.network, "sim") as session:
         assert session.link.timeout_s < SILENCE_S
         result = run_training(session, task)
     assert_same(result, expected)
@@ -85,11 +85,11 @@ def test_silence_is_waited_for(board, task, expected):
 
 def test_a_line_that_stays_silent(board, task):
     transport = faulty(board)
-    with BoardSession(transport, task.network(), "sim") as session:
+    with BoardSession(transport, task.spec.network, "sim") as session:
         session.load_samples(*task.datasets())
         transport.rates = Rates(drop=1.0)
         with pytest.raises(UserError, match="no answer from the board") as error:
-            session.start(task.settings(), 1)
+            session.start(task.spec.settings, 1)
         assert "\n" not in str(error.value)
 
 
@@ -130,7 +130,7 @@ def test_what_the_transport_does_to_bytes():
 
 @pytest.mark.parametrize("size", [0, 1, 7, 33])
 def test_a_host_that_dies_within_a_frame(board, task, expected, size):
-    """The next host's first flag ends what is left of it; the run goes on from its checkpoint."""
+    """The next host's first flag ends what is left of it; the run continues from its checkpoint."""
     kept: list[Progress] = []
     transport = faulty(board)
 
@@ -141,12 +141,13 @@ def test_a_host_that_dies_within_a_frame(board, task, expected, size):
 
     with (
         pytest.raises(HostDiedError),
-        BoardSession(transport, task.network(), "sim") as session,
+        BoardSession(transport, task.spec.network, "sim") as session,
     ):
-        run_training(session, task, Dies(), keeper=Keeper(5, kept.append))
+        run_training(session, task, Dies(), checkpointer=Checkpointer(5, kept.append))
     assert kept[-1].state.step >= 10
-    with BoardSession(board.port, task.network(), "sim") as session:
-        result = run_training(session, task, keeper=Keeper(5, kept.append), progress=kept[-1])
+    with BoardSession(board.port, task.spec.network, "sim") as session:
+        saves = Checkpointer(5, kept.append)
+        result = run_training(session, task, checkpointer=saves, progress=kept[-1])
     assert_same(result, expected)
 
 
@@ -161,11 +162,11 @@ def test_a_port_that_vanishes(board, task, expected):
 
     with (
         pytest.raises(PortError, match="is gone") as error,
-        BoardSession(transport, task.network(), "sim") as session,
+        BoardSession(transport, task.spec.network, "sim") as session,
     ):
-        run_training(session, task, Unplugs(), keeper=Keeper(5, kept.append))
+        run_training(session, task, Unplugs(), checkpointer=Checkpointer(5, kept.append))
     assert "\n" not in str(error.value)
-    with BoardSession(board.port, task.network(), "sim") as session:
+    with BoardSession(board.port, task.spec.network, "sim") as session:
         result = run_training(session, task, progress=kept[-1])
     assert_same(result, expected)
 
@@ -180,28 +181,28 @@ def test_a_second_host_is_refused(board, task, expected, tmp_path):
                 line = refused(mgd("train", "xor", "--backend", board.port, cwd=tmp_path))
                 lines.append(line)
 
-    with BoardSession(board.port, task.network(), "sim") as session:
+    with BoardSession(board.port, task.spec.network, "sim") as session:
         assert_same(run_training(session, task, Asks()), expected)
     assert "in use by another program" in lines[0]
 
 
 def test_a_wrong_bitstream(board, tmp_path):
     with pytest.raises(UserError, match="core for another network"):
-        BoardSession(faulty(board, Rates(flip=0.003)), XOR.network())
+        BoardSession(faulty(board, Rates(flip=0.003)), XOR.spec.network)
 
 
 def test_errors_are_in_run_json(board, task, tmp_path, monkeypatch):
     from click.testing import CliRunner
 
-    from mgd.scripts.commands.train import train
+    from mgd.scripts.commands import train as command
 
     def open_faulty(task, _backend, _baud=None, _record=None):
-        return BoardSession(faulty(board, Rates(flip=0.003)), task.network(), "sim")
+        return BoardSession(faulty(board, Rates(flip=0.003)), task.spec.network, "sim")
 
-    monkeypatch.setattr(mgd.scripts.commands.train, "open_session", open_faulty)
+    monkeypatch.setattr(command, "open_session", open_faulty)
     out = tmp_path / "run"
     arguments = [str(Path(task.folder) / "table.toml"), "--steps", "40", "--out", str(out)]
-    result = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(command.train, arguments, catch_exceptions=False)
     values = json.loads((out / "run.json").read_text())
     assert values["link_errors"] > 0
     assert values["link_repeats"] > 0
@@ -270,9 +271,9 @@ def spoilt_frames(random: random.Random) -> bytes:
 def test_the_parser_survives_a_million_clocks_of_garbage(board, task, seed):
     print(f"seed {seed}")
     rng = random.Random(seed)
-    with BoardSession(board.port, task.network(), "sim") as session:
+    with BoardSession(board.port, task.spec.network, "sim") as session:
         session.load_samples(*task.datasets())
-        session.start(task.settings(), SEED)
+        session.start(task.spec.settings, SEED)
         weights = session.read_weights()
         link = session.link
         begin = link.read_register64(Register.CLOCKS)

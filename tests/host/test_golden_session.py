@@ -21,23 +21,25 @@ def task(tmp_path):
 
 @pytest.fixture
 def session(task):
-    session = GoldenSession(task.network(), lanes=3)
+    session = GoldenSession(task.spec.network, lanes=3)
     session.load_samples(*task.datasets())
-    session.write_weights(initial_weights(task.network(), SEED))
-    session.start(task.settings(), SEED)
+    session.write_weights(initial_weights(task.spec.network, SEED))
+    session.start(task.spec.settings, SEED)
     return session
 
 
 @pytest.fixture
 def trainer(task):
     train, _ = task.datasets()
-    weights = [w[None] for w in initial_weights(task.network(), SEED)]
-    return Trainer(task.network(), task.settings(), train.codes, train.labels, weights, [SEED])
+    weights = [w[None] for w in initial_weights(task.spec.network, SEED)]
+    return Trainer(
+        task.spec.network, task.spec.settings, train.codes, train.labels, weights, [SEED]
+    )
 
 
 def test_it_is_a_session(session, task):
     assert isinstance(session, Session)
-    assert (session.backend, session.lanes, session.network) == ("golden", 3, task.network())
+    assert (session.backend, session.lanes, session.network) == ("golden", 3, task.spec.network)
 
 
 def test_trains_as_the_trainer_does(session, trainer):
@@ -71,10 +73,10 @@ def test_evaluates_either_set(session, trainer, task):
 
 
 def test_evaluating_changes_nothing(session, task):
-    other = GoldenSession(task.network())
+    other = GoldenSession(task.spec.network)
     other.load_samples(*task.datasets())
-    other.write_weights(initial_weights(task.network(), SEED))
-    other.start(task.settings(), SEED)
+    other.write_weights(initial_weights(task.spec.network, SEED))
+    other.start(task.spec.settings, SEED)
     other.train(30)
     for until in range(1, 31):
         session.train(until)
@@ -88,10 +90,10 @@ def test_evaluating_changes_nothing(session, task):
 def test_the_seed_decides(session, task):
     session.train(20)
     first = session.read_weights()
-    session.start(task.settings(), SEED)  # from the weights that were written
+    session.start(task.spec.settings, SEED)  # from the weights that were written
     session.train(20)
     again = session.read_weights()
-    session.start(task.settings(), SEED + 1)
+    session.start(task.spec.settings, SEED + 1)
     session.train(20)
     other = session.read_weights()
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
@@ -108,7 +110,7 @@ def test_progress_is_told(session, monkeypatch):
 
 def test_order_of_calls_and_closing(task, session):
     with pytest.raises(RuntimeError, match="start"):
-        GoldenSession(task.network()).train(1)
+        GoldenSession(task.spec.network).train(1)
     with session:
         pass
     session.close()

@@ -84,7 +84,7 @@ def test_the_example_in_the_documentation_trains(tmp_path):
         most = 10 if "labels" in name else 256
         (folder / stem).write_bytes(idx_bytes(random.integers(0, most, shape)))
     one = Task.parse(toml, "fashion.toml", tmp_path).with_overrides(steps=40, eval_every=40)
-    result = run_training(GoldenSession(one.network()), one)
+    result = run_training(GoldenSession(one.spec.network), one)
     assert (result.steps, result.settings.resident, result.settings.passes) == (40, 128, 8)
     assert len(one.datasets()[1]) == 1000
 
@@ -93,10 +93,10 @@ def test_the_example_in_the_documentation_trains(tmp_path):
 def test_codes_are_the_upper_bits_of_pixels(folder, arrays, bits):
     text = TOML if bits is None else TOML + f"numbers = {{ sample_bits = {bits} }}\n"
     one, bits = task(folder, text), bits or 8
-    assert (one.network().sample_bits, one.network().sample_signed) == (bits, False)
-    assert one.settings().input_shift == 14 - bits
+    assert (one.spec.network.sample_bits, one.spec.network.sample_signed) == (bits, False)
+    assert one.spec.settings.input_shift == 14 - bits
     train, test = one.datasets()
-    order = permutation(IMAGES, one.seed, "order")
+    order = permutation(IMAGES, one.spec.seed, "order")
     codes = arrays["images"].reshape(IMAGES, -1) >> (8 - bits)
     np.testing.assert_array_equal(train.codes, codes[order])
     np.testing.assert_array_equal(train.labels, arrays["labels"][order])
@@ -121,7 +121,7 @@ def test_what_is_converted_is_mapped_and_the_same(folder, cache, monkeypatch):
             np.testing.assert_array_equal(np.asarray(found.codes), wanted.codes)
             np.testing.assert_array_equal(found.codes[3], wanted.codes[3])
             np.testing.assert_array_equal(found.labels, wanted.labels)
-            records = sample_records(wanted, task(folder).network())
+            records = sample_records(wanted, task(folder).spec.network)
             np.testing.assert_array_equal(found.records[:], records)
             np.testing.assert_array_equal(found.records[np.array([5, 2])], records[[5, 2]])
         assert prepared.class_names == plain.class_names
@@ -133,8 +133,10 @@ def test_a_trainer_takes_mapped_samples(folder, cache, monkeypatch):
     for large in (1 << 30, 0):
         monkeypatch.setattr(datasets_module, "LARGE", large)
         train, _ = task(folder).datasets()
-        weights = [w[None] for w in initial_weights(one.network(), 1)]
-        runs.append(Trainer(one.network(), one.settings(), train.codes, train.labels, weights, [1]))
+        weights = [w[None] for w in initial_weights(one.spec.network, 1)]
+        runs.append(
+            Trainer(one.spec.network, one.spec.settings, train.codes, train.labels, weights, [1])
+        )
         runs[-1].train(40)
     assert not isinstance(runs[1].codes, np.ndarray)
     for a, b in zip(runs[0].weights, runs[1].weights, strict=True):

@@ -20,17 +20,17 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.golden_model.settings import Settings
 from mgd.golden_model.trainer import Trainer
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, Reporter, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, run_training
 from mgd.host.session.base import BoardLostError, Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
-from mgd.host.task.pipelining import keeping_period
+from mgd.host.task.pipelining import checkpoint_period
 from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
 from mgd.rtl.spatial.timing import Timing, update_delay
 from mgd.scripts.cli import main
 from mgd.scripts.commands.build import build_label, task_design
-from mgd.scripts.commands.train import what
+from mgd.scripts.commands.train import description
 from mgd.scripts.common.run_view import RunView
 from tests.support.simulation import XOR_TOML as XOR
 from tests.support.simulation import built, mgd, refused, start_board
@@ -56,28 +56,28 @@ def task() -> Task:
 
 def test_updates_are_late_by_what_the_core_needs():
     plain, task = parse(XOR), parse(XOR + CORE)
-    assert (plain.schedule, task.schedule) == ("sequential", "pipelined")
-    assert plain.settings().update_delay == 0
-    late = task.settings().update_delay
+    assert (plain.spec.schedule, task.spec.schedule) == ("sequential", "pipelined")
+    assert plain.spec.settings.update_delay == 0
+    late = task.spec.settings.update_delay
     assert (
         late
         == Timing.of(config_for(task.core_layout())).delay
         == config_for(task.core_layout()).update_delay
         > 0
     )
-    assert task.settings() == replace(plain.settings(), update_delay=late)
-    assert late == update_delay(task.network(), plain.settings())
-    assert plain.with_overrides(**BOTH).settings() == task.settings()
-    assert task.with_overrides(schedule="sequential").settings() == plain.settings()
+    assert task.spec.settings == replace(plain.spec.settings, update_delay=late)
+    assert late == update_delay(task.spec.network, plain.spec.settings)
+    assert plain.with_overrides(**BOTH).spec.settings == task.spec.settings
+    assert task.with_overrides(schedule="sequential").spec.settings == plain.spec.settings
     assert task.config_digest() != plain.config_digest()
     assert plain.with_overrides(core="spatial").config_digest() == plain.config_digest()
 
 
 def test_accumulators_are_what_the_tasks_own_method_needs():
     text = f"{XOR}[training.wp]\ntau_theta = 50\n"
-    assert parse(text).network().accumulators
+    assert parse(text).spec.network.accumulators
     task = parse(text + CORE)
-    assert (task.network().accumulators, task.network().tau_theta_max) == (False, 1)
+    assert (task.spec.network.accumulators, task.spec.network.tau_theta_max) == (False, 1)
     with pytest.raises(UserError, match=r"tau_theta = 50 with schedule = 'pipelined'"):
         task.with_overrides(method="wp")
     assert config_for(task.with_overrides(method="wp", tau_theta=1).core_layout()).pipelined
@@ -115,7 +115,7 @@ def test_what_does_not_go_with_it_is_one_line(text, parts):
 
 def test_narrow_weights_may_be_rounded_at_random():
     text = f'{XOR}[numbers]\nweight_bits = 8\n[training]\nrounding = "stochastic"\n{CORE}'
-    assert parse(text).settings().update_delay > 0
+    assert parse(text).spec.settings.update_delay > 0
 
 
 def test_an_open_core_stays_as_it_was_built(task):
@@ -141,8 +141,8 @@ def test_a_board_makes_its_updates_as_late_as_the_task_says(name, method):
     """What a board's FPGA does with its DSP blocks changes no clock."""
     task = Task.load(name).with_overrides(**BOTH, method=method)
     for board in ("ulx3s-45f", "ulx3s-25f", "icebreaker"):
-        config = task_design(find_board(board), task, None, None).config
-        assert Timing.of(config).delay == task.settings().update_delay
+        config = task_design(find_board(board), task).config
+        assert Timing.of(config).delay == task.spec.settings.update_delay
 
 
 # -- runs -----------------------------------------------------------------------------------
@@ -151,9 +151,11 @@ def test_a_board_makes_its_updates_as_late_as_the_task_says(name, method):
 def in_pieces(task: Task, ends: tuple[int, ...]) -> list[np.ndarray]:
     """The golden model's weights after TRAIN commands up to these steps."""
     train, _ = task.datasets()
-    weights = [w[None] for w in initial_weights(task.network(), task.seed, task.init_gain)]
+    weights = [
+        w[None] for w in initial_weights(task.spec.network, task.spec.seed, task.spec.init_gain)
+    ]
     trainer = Trainer(
-        task.network(), task.settings(), train.codes, train.labels, weights, [task.seed]
+        task.spec.network, task.spec.settings, train.codes, train.labels, weights, [task.spec.seed]
     )
     for end in ends:
         trainer.train(end)
@@ -169,16 +171,16 @@ def assert_equal(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
 def sessions(task):
     board = start_board(task)
     try:
-        with BoardSession(board.port, task.network(), "sim") as session:
-            yield [session, GoldenSession(task.network())]
+        with BoardSession(board.port, task.spec.network, "sim") as session:
+            yield [session, GoldenSession(task.spec.network)]
     finally:
         board.close()
 
 
 def begin(session: Session, task: Task) -> None:
     session.load_samples(*task.datasets())
-    session.write_weights(initial_weights(task.network(), task.seed, task.init_gain))
-    session.start(task.settings(), task.seed)
+    session.write_weights(initial_weights(task.spec.network, task.spec.seed, task.spec.init_gain))
+    session.start(task.spec.settings, task.spec.seed)
 
 
 def test_a_run_changes_hands_between_its_pieces(task, sessions):
@@ -191,7 +193,7 @@ def test_a_run_changes_hands_between_its_pieces(task, sessions):
         session = sessions[number % 2]
         if number:
             session.load_samples(*task.datasets())
-            session.restore(task.settings(), task.seed, states[-1])
+            session.restore(task.spec.settings, task.spec.seed, states[-1])
         assert session.counters().step == first
         session.train(end)
         states.append(session.read_state())
@@ -220,11 +222,11 @@ def test_a_board_goes_on_from_whole_periods_only(task, sessions):
     state = golden.read_state()
     board.load_samples(*slow.datasets())
     with pytest.raises(UserError, match="step 10 lies 2 steps into a period of tau_x = 4") as error:
-        board.restore(slow.settings(), slow.seed, state)
-    assert "go on from a multiple of tau_x, or with --backend golden" in str(error.value)
+        board.restore(slow.spec.settings, slow.spec.seed, state)
+    assert "continue from a multiple of tau_x, or with --backend golden" in str(error.value)
     assert "\n" not in str(error.value)
     golden.train(12)
-    board.restore(slow.settings(), slow.seed, golden.read_state())
+    board.restore(slow.spec.settings, slow.spec.seed, golden.read_state())
     board.train(33)
     assert_equal(board.read_weights(), in_pieces(slow, (10, 12, 33)))
 
@@ -256,28 +258,29 @@ def test_checkpoints_change_nothing(task):
     kept: list[Progress] = []
     board = start_board(wanted)
     try:
-        with BoardSession(board.port, wanted.network(), "sim") as session:
+        with BoardSession(board.port, wanted.spec.network, "sim") as session:
             reporter = Loses(board, 90)
-            result = run_training(session, wanted, reporter, keeper=Keeper(60, kept.append))
+            saves = Checkpointer(60, kept.append)
+            result = run_training(session, wanted, reporter, checkpointer=saves)
     finally:
         board.close()
-    expected = run_training(GoldenSession(wanted.network()), wanted)
+    expected = run_training(GoldenSession(wanted.spec.network), wanted)
     assert reporter.losses == result.board_losses == 1
     assert [p.state.step for p in kept] == [0, 60, 120]
     assert_equal(result.weights, expected.weights)
     assert [p.test_cost for p in result.curve] == [p.test_cost for p in expected.curve]
-    again = run_training(GoldenSession(wanted.network()), wanted, progress=kept[1])
+    again = run_training(GoldenSession(wanted.spec.network), wanted, progress=kept[1])
     assert_equal(again.weights, expected.weights)
 
 
 def test_checkpoints_are_where_training_ends_anyhow(task):
     slow = task.with_overrides(tau_x=4, tau_p=3)
-    assert keeping_period(task.spec) == 30
-    assert keeping_period(slow.spec) == 60
-    assert keeping_period(task.with_overrides(schedule="sequential").spec) == 1
-    session = GoldenSession(slow.network())
+    assert checkpoint_period(task.spec) == 30
+    assert checkpoint_period(slow.spec) == 60
+    assert checkpoint_period(task.with_overrides(schedule="sequential").spec) == 1
+    session = GoldenSession(slow.spec.network)
     with pytest.raises(UserError, match="--checkpoint-every 30 with schedule = 'pip") as error:
-        run_training(session, slow, keeper=Keeper(30, lambda _: None))
+        run_training(session, slow, checkpointer=Checkpointer(30, lambda _: None))
     assert "multiple of 60 (eval_every = 30, tau_x = 4, tau_p = 3)" in str(error.value)
 
 
@@ -336,7 +339,7 @@ def test_a_run_says_it_and_goes_on(tmp_path):
 
 
 def test_sequential_runs_look_as_before():
-    view = RunView(what(Task.load("xor"), "sim"))
+    view = RunView(description(Task.load("xor"), "sim"))
     assert view.title().endswith("2 lanes, seed 1")
     del view.what["schedule"]  # of a log that an earlier version wrote
     assert view.title().endswith("2 lanes, seed 1")

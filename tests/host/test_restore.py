@@ -34,7 +34,7 @@ def task(request, tmp_path_factory) -> Task:
     if request.param == "wide":
         text = TABLE_TOML + "[core]\ntau_theta_max = 60000\n"
         task = Task.parse(text.replace("eta_exp = 6", "eta_exp = 14"), "wide", folder)
-    assert (task.network().gradient_bits > 32) == (request.param == "wide")
+    assert (task.spec.network.gradient_bits > 32) == (request.param == "wide")
     return task
 
 
@@ -43,8 +43,8 @@ def sessions(task):
     boards = [start_board(task, lanes) for lanes in LANES]
     try:
         yield [
-            *(BoardSession(board.port, task.network(), "sim") for board in boards),
-            GoldenSession(task.network()),
+            *(BoardSession(board.port, task.spec.network, "sim") for board in boards),
+            GoldenSession(task.spec.network),
         ]
     finally:
         for board in boards:
@@ -53,7 +53,7 @@ def sessions(task):
 
 def begin(session: Session, task: Task, settings) -> None:
     session.load_samples(*task.datasets())
-    session.write_weights(initial_weights(task.network(), SEED))
+    session.write_weights(initial_weights(task.spec.network, SEED))
     session.start(settings, SEED)
 
 
@@ -72,7 +72,7 @@ def assert_same(left, right) -> None:
 def test_a_run_changes_hands(task, sessions, method, difference):
     for number, (tau_x, tau_p, tau_theta) in enumerate(itertools.product((1, 4), (1, 3), (1, 3))):
         settings = replace(
-            task.settings(),
+            task.spec.settings,
             method=method,
             difference=difference,
             tau_x=tau_x,
@@ -100,19 +100,19 @@ def test_a_run_changes_hands(task, sessions, method, difference):
 
 def test_reading_the_state_changes_nothing(task, sessions):
     session = sessions[0]
-    begin(session, task, task.settings())
+    begin(session, task, task.spec.settings)
     for until in (5, 6, 30):
         session.train(until)
         assert_same(session.read_state(), session.read_state())
     golden = sessions[-1]
-    begin(golden, task, task.settings())
+    begin(golden, task, task.spec.settings)
     golden.train(30)
     assert_same(session.read_state(), golden.read_state())
 
 
 def test_accumulators_come_back(task, sessions):
     """All that an accumulator may hold, its ends and both signs."""
-    net = task.network()
+    net = task.spec.network
     ends = (1 << (net.gradient_bits - 1)) - 1
     random = np.random.default_rng(5)
     given = [random.integers(-ends - 1, ends + 1, size=w.shape) for w in initial_weights(net, SEED)]
@@ -120,19 +120,19 @@ def test_accumulators_come_back(task, sessions):
     for session in sessions[:2]:
         session.load_samples(*task.datasets())
         state = replace(sessions[0].read_state(), accumulators=given)
-        session.restore(task.settings(), SEED, state)
+        session.restore(task.spec.settings, SEED, state)
         assert_same(session.read_state(), state)
 
 
 def test_what_a_host_left_running_is_stopped(task, sessions):
     """A new session on a board that trains: it stops within a few steps and can be used."""
     session = sessions[0]
-    begin(session, task, task.settings())
+    begin(session, task, task.spec.settings)
     link = session.link
     link.write_register(Register.STEP_TARGET, 0xFFFFFFFF)
     session._send(2)  # TRAIN, and nobody waits
     assert link.read_register(Register.STATUS) & 1
-    other = BoardSession(link.transport, task.network(), "sim")
+    other = BoardSession(link.transport, task.spec.network, "sim")
     assert not link.read_register(Register.STATUS) & 1
     stopped_at = link.read_register(Register.STEP)
     assert 0 < stopped_at < 0xFFFFFFFF
@@ -147,8 +147,10 @@ def test_what_a_host_left_running_is_stopped(task, sessions):
     state = other.read_state()
     assert state.step == stopped_at
     train, _ = task.datasets()
-    weights = [w[None] for w in initial_weights(task.network(), SEED)]
-    trainer = Trainer(task.network(), task.settings(), train.codes, train.labels, weights, [SEED])
+    weights = [w[None] for w in initial_weights(task.spec.network, SEED)]
+    trainer = Trainer(
+        task.spec.network, task.spec.settings, train.codes, train.labels, weights, [SEED]
+    )
     trainer.train(stopped_at)
     for found, wanted in zip(state.weights, trainer.weights, strict=True):
         np.testing.assert_array_equal(found, wanted[0])
@@ -157,20 +159,20 @@ def test_what_a_host_left_running_is_stopped(task, sessions):
 
 def test_a_board_that_forgot_its_epoch(task, sessions):
     session = sessions[0]
-    begin(session, task, task.settings())
+    begin(session, task, task.spec.settings)
     session.train(5)
     session.link.write_register(Register.EPOCH, 0)  # as after power-up
     with pytest.raises(BoardLostError, match="lost its power or was reset"):
         session.train(10)
     session.recover()
-    begin(session, task, task.settings())
+    begin(session, task, task.spec.settings)
     session.train(5)
     assert session.counters().step == 5
 
 
 def test_a_run_that_somebody_else_stops(task, sessions, monkeypatch):
     session = sessions[0]
-    begin(session, task, task.settings())
+    begin(session, task, task.spec.settings)
     looks = []
 
     def look():

@@ -17,7 +17,7 @@ from mgd.golden_model.errors import UserError
 from mgd.host.runs import checkpoint as checkpoints
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.progress import CurvePoint, Progress
-from mgd.host.runs.training import Keeper, Reporter, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, run_training
 from mgd.host.session.base import BoardLostError
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
@@ -62,7 +62,7 @@ def assert_same_run(left: Path, right: Path) -> None:
 
 
 def test_kill_and_resume_on_a_board_that_went_on_training(task, tmp_path):
-    """kill -9 in a long interval: the board stays busy, and the run goes on elsewhere, too."""
+    """kill -9 in a long interval: the board stays busy, and the run continues elsewhere, too."""
     board = start_board(task, 2)
     run = tmp_path / "run"
     options = ("--steps", 1_000_000, "--checkpoint-every", 30, "--out", run)
@@ -101,9 +101,9 @@ def test_kill_and_resume_on_a_board_that_went_on_training(task, tmp_path):
         )
         save(run / "checkpoint", kept)
         # Left running, as by a host that died in the middle of an interval.
-        with BoardSession(board.port, task.network(), "sim") as session:
+        with BoardSession(board.port, task.spec.network, "sim") as session:
             session.load_samples(*task.datasets())
-            session.start(task.settings(), 9)
+            session.start(task.spec.settings, 9)
             session.link.write_register(1, 1 << 31)
             session._send(2)
         done = mgd("resume", run, cwd=tmp_path)
@@ -169,7 +169,7 @@ def test_ctrl_c_saves(task, tmp_path):
 
 
 def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
-    """The port stays, the weights are gone: the run goes on from its last checkpoint."""
+    """The port stays, the weights are gone: the run continues from its last checkpoint."""
     board = start_board(task, 3)
     kept: list[Progress] = []
 
@@ -190,12 +190,13 @@ def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
 
     wanted, reporter = task.with_overrides(steps=400), Resets()
     try:
-        with BoardSession(board.port, task.network(), "sim") as session:
-            result = run_training(session, wanted, reporter, keeper=Keeper(15, kept.append))
+        with BoardSession(board.port, task.spec.network, "sim") as session:
+            saves = Checkpointer(15, kept.append)
+            result = run_training(session, wanted, reporter, checkpointer=saves)
     finally:
         board.close()
     assert reporter.told.count("lost") == result.board_losses >= 1
-    expected = run_training(GoldenSession(task.network()), wanted)
+    expected = run_training(GoldenSession(task.spec.network), wanted)
     for found, right in zip(result.weights, expected.weights, strict=True):
         np.testing.assert_array_equal(found, right)
     assert [p.test_cost for p in result.curve] == [p.test_cost for p in expected.curve]
@@ -206,7 +207,7 @@ def test_a_board_that_is_reset_is_loaded_again(task, tmp_path):
 
 
 def loses_at(*steps: int) -> FakeSession:
-    session, left = FakeSession(XOR.network(), full_at=10_000), list(steps)
+    session, left = FakeSession(XOR.spec.network, full_at=10_000), list(steps)
 
     def lose(step):
         if left and step >= left[0]:
@@ -223,14 +224,14 @@ def xor(**changes) -> Task:
 
 def test_checkpoints_are_kept_between_evaluations():
     kept: list[Progress] = []
-    session = FakeSession(XOR.network(), full_at=1000)
-    result = run_training(session, xor(), keeper=Keeper(40, kept.append))
+    session = FakeSession(XOR.spec.network, full_at=1000)
+    result = run_training(session, xor(), checkpointer=Checkpointer(40, kept.append))
     assert [p.state.step for p in kept] == [0, 40, 80, 120, 160, 200, 240]
     assert [p.step for p in result.curve] == [0, 100, 200, 250]
     assert [len(p.curve) for p in kept] == [0, 1, 1, 2, 2, 3, 3]
     assert [p.train_cost for p in result.curve[1:]] == [3.5, 3.5, 3.5]
     for progress in kept[1:]:
-        again = run_training(FakeSession(XOR.network(), full_at=1000), xor(), progress=progress)
+        again = run_training(FakeSession(XOR.spec.network, full_at=1000), xor(), progress=progress)
         assert again.curve == result.curve
         assert again.steps == 250
 
@@ -238,7 +239,7 @@ def test_checkpoints_are_kept_between_evaluations():
 def test_what_the_board_loses_is_loaded_again():
     kept: list[Progress] = []
     session = loses_at(100, 250)
-    result = run_training(session, xor(), keeper=Keeper(40, kept.append))
+    result = run_training(session, xor(), checkpointer=Checkpointer(40, kept.append))
     assert result.board_losses == 2
     assert [p.step for p in result.curve] == [0, 100, 200, 250]
     assert session.calls.count("recover") == 2
@@ -249,7 +250,7 @@ def test_what_the_board_loses_is_loaded_again():
 def test_a_board_that_loses_everything_again_and_again():
     session = loses_at(*[40] * 10)
     with pytest.raises(BoardLostError, match="gone"):
-        run_training(session, xor(), keeper=Keeper(40, lambda progress: None))
+        run_training(session, xor(), checkpointer=Checkpointer(40, lambda progress: None))
     assert session.calls.count("recover") == 3
 
 
@@ -283,7 +284,7 @@ def test_a_checkpoint_comes_back(some, tmp_path):
     assert replace(one, **bare) == replace(two, **bare)
     assert replace(some.progress, state=None) == replace(back.progress, state=None)
     assert replace(some, progress=None) == replace(back, progress=None)
-    assert back.task().lanes == 2
+    assert back.task().spec.core.lanes == 2
     assert [p.name for p in tmp_path.iterdir() if "checkpoint" in p.name] == ["checkpoint"]
 
 
@@ -352,7 +353,7 @@ def test_a_full_disk_ends_a_run_that_can_go_on(task, tmp_path, monkeypatch):
     result = CliRunner().invoke(train, [*arguments, "--checkpoint-every", "10"])
     assert isinstance(result.exception, UserError)
     assert "No space left" in str(result.exception)
-    assert f"`mgd resume {run}` goes on from step 10" in str(result.exception)
+    assert f"`mgd resume {run}` continues from step 10" in str(result.exception)
     done = mgd("resume", run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "whole"

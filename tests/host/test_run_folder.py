@@ -27,7 +27,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def result():
     task = Task.load("moons").with_overrides(steps=400, eval_every=100, target=0.9)
-    return run_training(FakeSession(task.network(), full_at=400), task)
+    return run_training(FakeSession(task.spec.network, full_at=400), task)
 
 
 def test_run_json(result, tmp_path):

@@ -33,8 +33,8 @@ from mgd.host.selftest.training_check import TestRun
 from mgd.host.session.golden import GoldenSession
 from mgd.protocol.framing import Space
 from mgd.protocol.identity import Identity
+from mgd.protocol.layout.folded import FoldedLayout
 from mgd.protocol.registers import Register
-from mgd.rtl.folded.config import CoreConfig
 from mgd.scripts.cli import main
 from tests.support.simulation import XOR, mgd, start_board, table_task
 
@@ -85,10 +85,10 @@ class FakeBoardSession(GoldenSession):
     backend = "fake"
 
     def __init__(self, task, lanes=3):
-        super().__init__(task.network(), lanes)
-        self.config = CoreConfig(task.network(), lanes)
+        super().__init__(task.spec.network, lanes)
+        self.layout = FoldedLayout(task.spec.network, lanes)
         self.identity = Identity.of(
-            task.network(), lanes, self.config.lane_words, SAMPLE_MEMORY, 12_000_000
+            task.spec.network, lanes, self.layout.lane_words, SAMPLE_MEMORY, 12_000_000
         )
         self.link = FakeLink()
         self.link.identity = self.identity
@@ -276,7 +276,7 @@ def test_wrong_evaluation(run_self_test, session, name):
 def test_clocks_that_stand_still(run_self_test, session):
     clocks = (Space.REGISTERS, Register.CLOCKS)
     session.link.fault = lambda space, at, read: 5 if (space, at) == clocks else read
-    assert "CLOCKS does not go on" in run_self_test()["counters"].detail
+    assert "CLOCKS does not advance" in run_self_test()["counters"].detail
 
 
 @pytest.mark.parametrize("train_clocks", [0, 9000])
@@ -420,7 +420,7 @@ def test_port(board, tmp_path):
     assert written["passed"] is True
     assert [check["name"] for check in written["checks"]] == list(CHECKS)
     assert written["checks"][0]["network_of"] == "xor"
-    assert written["checks"][0]["digest"] == XOR.network().digest()[:16]
+    assert written["checks"][0]["digest"] == XOR.spec.network.digest()[:16]
     assert written["checks"][-1]["write_bytes_per_s"] > 0
     # Again: nothing of the first run is in the way.
     assert selftest("xor", "--port", board.port, "--baud", 1_000_000).exit_code == 0

@@ -17,6 +17,7 @@ from mgd.golden_model.errors import UserError
 from mgd.host.link import transport as module
 from mgd.host.link.board_link import Link
 from mgd.host.link.transport import PortError, RateError, SerialTransport
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_busy_port(terminal):
 def test_port_used_by_another_process(terminal):
     _, name = terminal
     program = (
-        "import sys; from host.link.transport import SerialTransport;"
+        "import sys; from mgd.host.link.transport import SerialTransport;"
         f"port = SerialTransport({name!r}); print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -120,7 +121,7 @@ def test_port_used_by_another_process(terminal):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        cwd=ROOT,
     ) as other:
         assert other.stdout is not None
         assert other.stdin is not None

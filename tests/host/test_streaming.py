@@ -15,7 +15,7 @@ from mgd.golden_model.seeds import initial_weights
 from mgd.host.link.faults import FaultyTransport, Rates
 from mgd.host.link.transport import SerialTransport
 from mgd.host.runs.progress import Progress
-from mgd.host.runs.training import Keeper, Reporter, run_training
+from mgd.host.runs.training import Checkpointer, Reporter, run_training
 from mgd.host.session.base import Session
 from mgd.host.session.board import BoardSession
 from mgd.host.session.golden import GoldenSession
@@ -53,7 +53,7 @@ def boards(task):
 
 def load(session: Session, task: Task, settings) -> None:
     session.load_samples(*task.datasets(), settings)
-    session.write_weights(initial_weights(task.network(), SEED))
+    session.write_weights(initial_weights(task.spec.network, SEED))
     session.start(settings, SEED)
 
 
@@ -69,9 +69,9 @@ def assert_same(left: Session, right: Session) -> None:
 
 @pytest.mark.parametrize("board", [0, 1, 2])
 def test_board_and_golden_model_are_the_same(task, boards, board):
-    with BoardSession(boards[board].port, task.network(), "sim") as session:
+    with BoardSession(boards[board].port, task.spec.network, "sim") as session:
         for number, (tau_x, passes) in enumerate(itertools.product((1, 3), (1, 2, 6))):
-            settings = replace(task.settings(), tau_x=tau_x, passes=passes)
+            settings = replace(task.spec.settings, tau_x=tau_x, passes=passes)
             if not session.identity.constants:
                 settings = replace(
                     settings,
@@ -79,7 +79,7 @@ def test_board_and_golden_model_are_the_same(task, boards, board):
                     difference="antithetic" if number % 3 else "forward",
                 )
             print(settings)
-            golden = GoldenSession(task.network())
+            golden = GoldenSession(task.spec.network)
             for one in (golden, session):
                 load(one, task, settings)
             for until in (1, 41, 120):
@@ -93,15 +93,15 @@ def test_board_and_golden_model_are_the_same(task, boards, board):
 
 def test_a_slow_host_is_waited_for(task, boards, monkeypatch):
     """The core stands still, on the step that needs what is not there, and nothing else changes."""
-    golden = GoldenSession(task.network())
-    with BoardSession(boards[0].port, task.network(), "sim") as session:
+    golden = GoldenSession(task.spec.network)
+    with BoardSession(boards[0].port, task.spec.network, "sim") as session:
         for one in (golden, session):
-            load(one, task, task.settings())
+            load(one, task, task.spec.settings)
         store, seen = session._store, []
         make = store.make
 
         def slow(changes):
-            first = changes[0].take * task.settings().tau_x
+            first = changes[0].take * task.spec.settings.tau_x
             time.sleep(0.02)
             status, step = session.link.read(0, Register.STATUS, 2)
             seen.append((status & 1, step, first))
@@ -118,10 +118,10 @@ def test_a_slow_host_is_waited_for(task, boards, monkeypatch):
 
 def test_steps_to_a_changed_sample_do_not_depend_on_what_is_in_the_memory_too_late(task, boards):
     """Old samples in the slots would give other weights: the test can see it."""
-    golden = GoldenSession(task.network())
-    with BoardSession(boards[0].port, task.network(), "sim") as session:
+    golden = GoldenSession(task.spec.network)
+    with BoardSession(boards[0].port, task.spec.network, "sim") as session:
         for one in (golden, session):
-            load(one, task, task.settings())
+            load(one, task, task.spec.settings)
         session._streaming = None  # trains on what is there
         session.train(60)
         golden.train(60)
@@ -131,12 +131,12 @@ def test_steps_to_a_changed_sample_do_not_depend_on_what_is_in_the_memory_too_la
 
 def test_a_run_changes_hands(task, boards):
     """Within a pass, within a sample: golden model, 3 lanes, 2 lanes, and on."""
-    settings = replace(task.settings(), tau_x=4, tau_p=3, tau_theta=3)
-    golden = GoldenSession(task.network())
+    settings = replace(task.spec.settings, tau_x=4, tau_p=3, tau_theta=3)
+    golden = GoldenSession(task.spec.network)
     others: list[Session] = [
-        BoardSession(boards[0].port, task.network(), "sim"),
-        BoardSession(boards[1].port, task.network(), "sim"),
-        GoldenSession(task.network()),
+        BoardSession(boards[0].port, task.spec.network, "sim"),
+        BoardSession(boards[1].port, task.spec.network, "sim"),
+        GoldenSession(task.spec.network),
     ]
     try:
         load(golden, task, settings)
@@ -168,22 +168,22 @@ def test_a_run_changes_hands(task, boards):
 
 
 def test_a_spatial_run_goes_on_from_a_golden_one(task, boards):
-    settings = replace(task.settings(), tau_x=4, tau_theta=1, rounding="stochastic")
-    plain = replace(task.network(), accumulators=False, tau_theta_max=1)
-    assert plain != task.network()  # so this one is a board of its own
+    settings = replace(task.spec.settings, tau_x=4, tau_theta=1, rounding="stochastic")
+    plain = replace(task.spec.network, accumulators=False, tau_theta_max=1)
+    assert plain != task.spec.network  # so this one is a board of its own
     spatial = Task.parse(
         (task.folder / "table.toml").read_text().replace('"residual"', '"stochastic"')
         .replace("tau_theta = 3", "tau_theta = 1").replace("tau_x = 2", "tau_x = 4"),
         "spatial", task.folder,
     ).with_overrides(resident=RESIDENT, passes=3, core="spatial")  # fmt: skip
-    settings = spatial.settings()
-    golden, other = GoldenSession(spatial.network()), GoldenSession(spatial.network())
+    settings = spatial.spec.settings
+    golden, other = GoldenSession(spatial.spec.network), GoldenSession(spatial.spec.network)
     board = start(spatial)
     try:
         load(golden, spatial, settings)
         golden.train(45)
         state = golden.read_state()
-        with BoardSession(board.port, spatial.network(), "sim") as session:
+        with BoardSession(board.port, spatial.spec.network, "sim") as session:
             session.load_samples(*spatial.datasets(), settings, state.take(settings))
             session.restore(settings, SEED, state)
             session.train(150)
@@ -207,9 +207,9 @@ def test_a_spatial_run_goes_on_from_a_golden_one(task, boards):
 def test_a_noisy_link_changes_no_weight(task, boards, rates):
     wanted = task.with_overrides(steps=80, eval_every=40)
     transport = FaultyTransport(SerialTransport(boards[0].port), rates, SEED)
-    with BoardSession(transport, task.network(), "sim") as session:
+    with BoardSession(transport, task.spec.network, "sim") as session:
         result = run_training(session, wanted)
-    expected = run_training(GoldenSession(task.network()), wanted)
+    expected = run_training(GoldenSession(task.spec.network), wanted)
     for found, right in zip(result.weights, expected.weights, strict=True):
         np.testing.assert_array_equal(found, right)
     assert [p.test_cost for p in result.curve] == [p.test_cost for p in expected.curve]
@@ -233,9 +233,9 @@ def test_a_board_that_is_reset_within_a_pass(task, boards):
             self.losses += 1
 
     wanted, reporter = task.with_overrides(steps=120, eval_every=40), Resets()
-    with BoardSession(board.port, task.network(), "sim") as session:
-        result = run_training(session, wanted, reporter, keeper=Keeper(7, kept.append))
-    expected = run_training(GoldenSession(task.network()), wanted)
+    with BoardSession(board.port, task.spec.network, "sim") as session:
+        result = run_training(session, wanted, reporter, checkpointer=Checkpointer(7, kept.append))
+    expected = run_training(GoldenSession(task.spec.network), wanted)
     assert result.board_losses == reporter.losses == 1
     for found, right in zip(result.weights, expected.weights, strict=True):
         np.testing.assert_array_equal(found, right)

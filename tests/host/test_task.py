@@ -39,10 +39,10 @@ def error_of(text: str) -> str:
 def test_builtin_tasks_load_for_both_methods(name, method):
     task = Task.load(name).with_overrides(method=method)
     assert task.name == name
-    assert task.settings().method == method
-    task.settings().check(task.network())
+    assert task.spec.settings.method == method
+    task.spec.settings.check(task.spec.network)
     train, test = task.datasets()
-    assert train.codes.shape == (len(train), task.network().layers[0])
+    assert train.codes.shape == (len(train), task.spec.network.layers[0])
     assert len(test)
 
 
@@ -51,9 +51,9 @@ def test_builtin_tasks_load_for_both_methods(name, method):
 )
 def test_lanes_default_to_eight_or_what_the_widest_layer_can_use(layers, lanes):
     task = parse(XOR.replace("[2, 2, 1]", layers))
-    assert task.lanes == lanes
-    assert task.with_overrides(lanes=1).lanes == 1
-    assert parse(XOR.replace("[2, 2, 1]", layers) + "[core]\nlanes = 1\n").lanes == 1
+    assert task.spec.core.lanes == lanes
+    assert task.with_overrides(lanes=1).spec.core.lanes == 1
+    assert parse(XOR.replace("[2, 2, 1]", layers) + "[core]\nlanes = 1\n").spec.core.lanes == 1
 
 
 def test_builtin_names():
@@ -62,15 +62,15 @@ def test_builtin_names():
 
 def test_defaults():
     task = parse(XOR)
-    network, settings = task.network(), task.settings()
+    network, settings = task.spec.network, task.spec.settings
     assert (network.weight_bits, network.pre_frac, network.cost_frac) == (16, 12, 12)
     assert (network.sample_bits, network.sample_signed, settings.input_shift) == (2, True, 14)
     assert (network.target_low, network.target_high) == (-ONE, ONE)
     assert (settings.method, settings.difference) == ("np", "antithetic")
     assert settings.rounding == "stochastic"
     assert not network.accumulators
-    assert task.target is None
-    assert (task.lanes, task.seed, task.eval_every) == (2, 1, 1000)
+    assert task.spec.target is None
+    assert (task.spec.core.lanes, task.spec.seed, task.spec.eval_every) == (2, 1, 1000)
 
 
 @pytest.mark.parametrize(
@@ -85,37 +85,42 @@ def test_defaults():
 )
 def test_rounding_and_accumulators_follow(numbers, training, rounding):
     task = parse(f"{XOR}[numbers]\n{numbers}\n[training]\n{training}\n")
-    assert task.settings().rounding == rounding
-    assert task.network().accumulators == (rounding == "residual")
+    assert task.spec.settings.rounding == rounding
+    assert task.spec.network.accumulators == (rounding == "residual")
 
 
 def test_tau_theta_max_is_the_largest_asked_for():
     task = parse(f"{XOR}[training.wp]\ntau_theta = 100\n[training.np]\ntau_theta = 20\n")
-    assert task.network().tau_theta_max == 100
-    assert task.settings().tau_theta == 20
+    assert task.spec.network.tau_theta_max == 100
+    assert task.spec.settings.tau_theta == 20
 
 
 def test_a_method_has_values_of_its_own():
     text = f"{XOR}[training]\neta_exp = 4\nsteps = 10\n[training.wp]\neta_exp = 6\n"
     task = parse(text)
-    assert (task.settings().eta_exp, task.steps) == (4, 10)
+    assert (task.spec.settings.eta_exp, task.spec.steps) == (4, 10)
     weights = task.with_overrides(method="wp")
-    assert (weights.settings().eta_exp, weights.steps) == (6, 10)
-    assert task.method == "np", "an override must not change the task it came from"
+    assert (weights.spec.settings.eta_exp, weights.spec.steps) == (6, 10)
+    assert task.spec.method == "np", "an override must not change the task it came from"
 
 
 def test_one_core_serves_both_methods():
     task = Task.load("digits")
     other = task.with_overrides(method="wp", seed=9, lanes=2, steps=5, target=0.5)
-    assert other.network().digest() == task.network().digest()
-    assert (other.seed, other.lanes, other.steps, other.target) == (9, 2, 5, 0.5)
+    assert other.spec.network.digest() == task.spec.network.digest()
+    assert (other.spec.seed, other.spec.core.lanes, other.spec.steps, other.spec.target) == (
+        9,
+        2,
+        5,
+        0.5,
+    )
     for t in (task, other):
-        assert t.settings().shift(t.network()) < t.network().shift_max
+        assert t.spec.settings.shift(t.spec.network) < t.spec.network.shift_max
 
 
 def test_overrides_add_up_and_none_changes_nothing():
     task = parse(XOR).with_overrides(seed=0, target=None).with_overrides(steps=7)
-    assert (task.seed, task.steps) == (0, 7)
+    assert (task.spec.seed, task.spec.steps) == (0, 7)
 
 
 def test_override_errors_name_the_key():
@@ -228,4 +233,4 @@ def test_rate_of_a_table_follows_its_inputs(tmp_path, inputs, rate):
     text = XOR.replace('"xor"', '"a.csv"').replace("[2, 2, 1]", f"[{inputs}, 2, 1]")
     for method, more in (("np", 0), ("wp", 4)):
         task = Task.parse(text, "my.toml", tmp_path).with_overrides(method=method)
-        assert task.settings().eta_exp == rate + more
+        assert task.spec.settings.eta_exp == rate + more

@@ -10,7 +10,7 @@ from mgd.golden_model.rules import check
 from mgd.host.task import rules
 from mgd.host.task.asked import Asked
 from mgd.host.task.file import Overrides, TaskFile
-from mgd.host.task.pipelining import check_keeping
+from mgd.host.task.pipelining import check_checkpoints
 from mgd.host.task.resolve import resolve
 from mgd.host.task.task import Task
 from mgd.protocol.core_kinds import layout_for
@@ -53,11 +53,11 @@ def test_every_row_refuses_in_one_line_with_a_cure():
         asked(f"{SMALL}[core]\ntau_theta_max = 5\n", **LATE),
         asked(core="spatial", lanes=2),
         too_many_weights,
-        lambda: check_keeping(XOR.with_overrides(**LATE, tau_x=3, eval_every=20).spec, 30),
+        lambda: check_checkpoints(XOR.with_overrides(**LATE, tau_x=3, eval_every=20).spec, 30),
     ]
     check_rows(rules.GROUPS, cases)
 
 
 @pytest.mark.parametrize("every", [60, 120])
 def test_periods_that_can_be_kept(every):
-    check_keeping(XOR.with_overrides(**LATE, tau_x=3, eval_every=20).spec, every)
+    check_checkpoints(XOR.with_overrides(**LATE, tau_x=3, eval_every=20).spec, every)

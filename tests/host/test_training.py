@@ -36,15 +36,15 @@ class Listener(Reporter):
 
 def test_order_of_calls_and_what_is_loaded():
     task = xor()
-    session = FakeSession(task.network(), full_at=1000)
+    session = FakeSession(task.spec.network, full_at=1000)
     result = run_training(session, task)
     assert session.calls == [
         "load_samples", "write_weights", "start", "train 100", "train 200", "train 250",
     ]  # fmt: skip
     assert session.seed == 3
-    assert session.settings == task.settings()
+    assert session.settings == task.spec.settings
     np.testing.assert_array_equal(session.loaded[0].codes, task.datasets()[0].codes)
-    expected = initial_weights(task.network(), 3, task.init_gain)
+    expected = initial_weights(task.spec.network, 3, task.spec.init_gain)
     for found, wanted in zip(result.weights, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -52,7 +52,7 @@ def test_order_of_calls_and_what_is_loaded():
 def test_curve_and_costs():
     task = xor()
     listener = Listener()
-    result = run_training(FakeSession(task.network(), full_at=1000), task, listener)
+    result = run_training(FakeSession(task.spec.network, full_at=1000), task, listener)
     assert [p.step for p in result.curve] == [0, 100, 200, 250]
     assert result.curve[0].train_cost is None
     assert [p.train_cost for p in result.curve[1:]] == [3.5, 3.5, 3.5]
@@ -68,19 +68,19 @@ def test_curve_and_costs():
 
 def test_stops_at_the_first_evaluation_at_the_target():
     task = xor(target=0.15)
-    result = run_training(FakeSession(task.network(), full_at=1000), task)
+    result = run_training(FakeSession(task.spec.network, full_at=1000), task)
     assert (result.steps, result.target_reached_at_step) == (200, 200)
 
 
 def test_an_accuracy_equal_to_the_target_is_enough():
     task = xor(target=0.1)
-    result = run_training(FakeSession(task.network(), full_at=1000), task)
+    result = run_training(FakeSession(task.spec.network, full_at=1000), task)
     assert result.target_reached_at_step == 100
 
 
 def test_lucky_initial_weights_do_not_count():
     task = xor()
-    session = FakeSession(task.network(), full_at=1e-9)
+    session = FakeSession(task.spec.network, full_at=1e-9)
     session.step = 1
     assert run_training(session, task).target_reached_at_step == 100
 
@@ -93,13 +93,13 @@ def test_no_target_runs_all_steps():
         "x.toml",
         task.folder,
     )
-    result = run_training(FakeSession(bare.network(), full_at=5), bare)
+    result = run_training(FakeSession(bare.spec.network, full_at=5), bare)
     assert (result.steps, result.target_reached_at_step) == (30, None)
 
 
 def test_first_interrupt_finishes_the_interval_and_keeps_the_result():
     task = xor()
-    session = FakeSession(task.network(), full_at=1000)
+    session = FakeSession(task.spec.network, full_at=1000)
     session.on_train = lambda step: os.kill(os.getpid(), signal.SIGINT)
     listener = Listener()
     before = signal.getsignal(signal.SIGINT)
@@ -111,7 +111,7 @@ def test_first_interrupt_finishes_the_interval_and_keeps_the_result():
 
 def test_second_interrupt_aborts():
     task = xor()
-    session = FakeSession(task.network(), full_at=1000)
+    session = FakeSession(task.spec.network, full_at=1000)
 
     def twice(_step):
         os.kill(os.getpid(), signal.SIGINT)

@@ -9,7 +9,7 @@ from mgd.golden_model.errors import UserError
 from mgd.host.runs.checkpoint import Checkpoint, load, save
 from mgd.host.runs.predict import outputs_of, predictions
 from mgd.host.runs.progress import Best, CurvePoint
-from mgd.host.runs.training import Keeper, run_training
+from mgd.host.runs.training import Checkpointer, run_training
 from mgd.host.session.golden import GoldenSession
 from mgd.host.task.task import Task
 
@@ -116,7 +116,9 @@ def test_a_resumed_run_keeps_the_same_weights(folder, tmp_path):
     whole = run_training(GoldenSession(task.spec.network), task)
     assert whole.kept_step is not None
     kept = []
-    run_training(GoldenSession(task.spec.network), task, keeper=Keeper(700, kept.append))
+    run_training(
+        GoldenSession(task.spec.network), task, checkpointer=Checkpointer(700, kept.append)
+    )
     after = next(p for p in kept if p.state.step == 1400)
     assert after.best is not None
     assert after.best.step <= 1400

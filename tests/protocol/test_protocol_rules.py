@@ -33,11 +33,14 @@ def setup_at(step: int, settings: Settings, fixed: dict[str, str | int]) -> RunS
 
 def test_every_row_refuses_in_one_line_with_a_cure():
     options = [{"gate_zeros": True}, {"skip_zeros": True}, {"scope": "layer"}]
-    options += [{"sample_order": "epoch"}, {"difference": "highpass"}]
+    options += [{"sample_order": "epoch"}, {"difference": "highpass"}, {"accumulate": "nodes"}]
+    beside_nodes = [{"perturbation": "walsh"}, {"scope": "layer"}, {"skip_zeros": True}]
     residual = [{"perturbation": "sine"}, {"momentum_exp": 1}, {"decay_exp": 9}]
     cases = [
         lambda: BuildOptions(skip_zeros=True, perturbation="walsh"),
         lambda: BuildOptions(scope="layer", perturbation="walsh"),
+        *(lambda f=f: BuildOptions(accumulate="nodes", **f) for f in beside_nodes),
+        lambda: FoldedLayout(WIDE, 2, variant=BuildOptions(accumulate="nodes")),
         lambda: BuildOptions(trainable=(False,) + 8 * (True,)).layers(Network((1,) * 10)),
         lambda: fixed_settings(Settings(), ["seed"]),
         lambda: check_fixed((("tau_x", 1), ("tau_x", 2)), FIXABLE),

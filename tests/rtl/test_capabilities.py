@@ -12,8 +12,9 @@ from mgd.golden_model.costs import COSTS
 from mgd.golden_model.declaration import declarations
 from mgd.golden_model.errors import UserError
 from mgd.golden_model.network import ACTIVATIONS, Network
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import BUILD, PERTURBATIONS, REGISTER, Settings
+from mgd.golden_model.settings import BUILD, METHODS, REGISTER, Settings
 from mgd.host.task.task import Task
 from mgd.protocol.build_options import FIELDS, BuildOptions
 from mgd.protocol.capabilities import CHOICES, check_core, missing
@@ -34,13 +35,13 @@ eval_every = 20
 """
 KEYS = [
     ('optimizer = "adam"', "optimizer = 'adam'"),
-    ('accumulate = "nodes"', "accumulate = 'nodes'"),
 ]
 BUILT = [
     ("momentum_exp = 3\neta_exp = 7", "momentum_exp = 3"),
     ("decay_exp = 10", "decay_exp = 10"),
     ('difference = "highpass"', "difference = 'highpass'"),
     ("skip_zeros = true", "skip_zeros = true"),
+    ('accumulate = "nodes"', "accumulate = 'nodes'"),
 ]
 """What a folded core can be built for."""
 COMMANDS = [
@@ -115,6 +116,7 @@ def test_what_a_core_has():
 
 
 def test_every_choice_has_gates():
+    assert set(CHOICES["method"]) == set(METHODS)
     assert set(CHOICES["hidden"]) == set(CHOICES["output"]) == set(KINDS)
     assert set(CHOICES["cost"]) == set(UNITS)
     assert set(CHOICES["perturbation"]) == {"random", *FAMILIES}
@@ -180,7 +182,7 @@ def test_what_a_folded_core_has(here, key, shown):
     """A task file is enough; what cannot go together with it is refused."""
     (here / "my.toml").write_text(TOML + key + "\n")
     task = Task.load("my.toml")
-    assert missing(task.network(), task.settings()) == []
+    assert missing(task.spec.network, task.spec.settings) == []
     config = config_for(task.core_layout())
     for settings, _ in runs(task, 9):
         config.variant.check(settings)
@@ -237,9 +239,9 @@ def test_accumulators_are_made_wide_enough():
     for key in ['optimizer = "adam"', *(key for key, _ in BUILT)]:
         text = TOML + key + "\ntau_theta = 5\n"
         task = Task.parse(text, "my.toml", Path())
-        task.settings().check(task.network())
+        task.spec.settings.check(task.spec.network)
     sine = Task.parse(TOML + 'perturbation = "sine"\ntau_theta = 5\n', "my.toml", Path())
-    assert sine.network().tau_theta_max == 40
+    assert sine.spec.network.tau_theta_max == 40
 
 
 @pytest.mark.parametrize(
@@ -275,4 +277,4 @@ def test_mistakes(keys, parts):
 )
 def test_norm(keys, delta_exp):
     task = Task.parse(TOML + keys + "\nnorm = 0.2\n", "my.toml", Path())
-    assert task.settings().delta_exp == delta_exp
+    assert task.spec.settings.delta_exp == delta_exp

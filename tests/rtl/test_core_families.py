@@ -68,7 +68,7 @@ def test_values(name, method, trainable, lanes, begin):
     m.submodules.generator = generator = SignGenerator(config)
     m.submodules.unit = unit = FAMILIES[name](config)
     unit.listen(m, generator)
-    model = golden.FAMILIES[name](NETWORK, settings.numbering(NETWORK), [SEED])
+    model = golden.PERTURBATIONS[name](NETWORK, settings.numbering(NETWORK), [SEED])
     model.skip(begin)
     random = np.random.default_rng(lanes)
 
@@ -112,8 +112,8 @@ def test_values(name, method, trainable, lanes, begin):
                     ctx.set(unit.lead, lead)
                     if lead and before is not None:
                         at = values(config, before, nodes, token)
-                        due[clock + unit.LATENCY, "previous_"] = at
-                    due[clock + unit.SIGNS_LATENCY, ""] = values(config, now, nodes, token)
+                        due[clock + unit.latency, "previous_"] = at
+                    due[clock + unit.signs_latency, ""] = values(config, now, nodes, token)
                 for which in ("previous_", ""):
                     expected = due.pop((clock, which), None)
                     if expected is None:

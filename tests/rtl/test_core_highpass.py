@@ -47,7 +47,7 @@ def test_values(name, exp):
             for cost in costs:
                 ctx.set(unit.cost, int(cost))
                 ctx.set(unit.valid, 1)
-                for clock in range(HighPass.LATENCY):
+                for clock in range(HighPass.latency):
                     assert not ctx.get(unit.done) or clock == 0
                     await ctx.tick()
                     ctx.set(unit.valid, 0)

@@ -16,8 +16,9 @@ import pytest
 
 from mgd.golden_model.costs import COSTS
 from mgd.golden_model.network import ACTIVATIONS, ONE, Network
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.samples.order import ORDERS
-from mgd.golden_model.settings import PERTURBATIONS, Settings
+from mgd.golden_model.settings import Settings
 from mgd.protocol.build_options import BuildOptions
 from mgd.protocol.capabilities import missing
 from mgd.rtl.folded.config import CoreConfig
@@ -39,7 +40,7 @@ CORE: dict[str, tuple[Any, ...]] = {
     "cost": (*COSTS, "smoothed"),
     "sample_bits": (1, 3),
     "accumulators": (False, True),
-    "perturbation": PERTURBATIONS,
+    "perturbation": tuple(PERTURBATIONS),
     "scope": ("network", "layer"),
     "trainable": ("all", "first", "last"),
     "gate_zeros": (False, True),
@@ -60,7 +61,7 @@ RUN: dict[str, tuple[Any, ...]] = {
     "halve_every": (0, 4),
     "warmup_exp": (0, 2),
 }
-"""Registers of a folded core; method, difference and rounding are wiring in a spatial one."""
+"""Registers of a folded core; method, difference and rounding are constants in a spatial one."""
 CHOICES = {**CORE, **RUN}
 VARIANT = (
     "perturbation",

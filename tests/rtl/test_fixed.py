@@ -1,4 +1,4 @@
-"""Settings that are wiring in a core: what the core says of them, and who refuses others."""
+"""Settings that are constants in a core: its identity record, and the refusals of others."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_weights_alone_take_no_product_and_fewer_memories():
 
 def test_fewer_cells_are_estimated():
     board, task = find_board("icebreaker"), Task.load("digits")
-    plain, words = CoreConfig(task.network(), 8), sample_words(task)
-    fixed = replace(plain, fixed=fixed_settings(task.settings(), ("method", "difference")))
+    plain, words = CoreConfig(task.spec.network, 8), sample_words(task)
+    fixed = replace(plain, fixed=fixed_settings(task.spec.settings, ("method", "difference")))
     assert assess(board, fixed, words).cells.used < assess(board, plain, words).cells.used
 
 
@@ -118,14 +118,14 @@ def test_a_run_goes_on_where_a_fixed_period_begins():
     task = Task.load("xor").with_overrides(fixed=["tau_x"], tau_x=4)
     with open_session(task, "sim") as session:
         session.load_samples(*task.datasets())
-        session.start(task.settings(), 1)
+        session.start(task.spec.settings, 1)
         session.train(8)
         whole = session.read_state()
         session.train(10)
         within, weights = session.read_state(), session.read_weights()
         with pytest.raises(UserError, match="step 10 lies 2 steps into a period of tau_x = 4"):
-            session.restore(task.settings(), 1, within)
-        session.restore(task.settings(), 1, whole)
+            session.restore(task.spec.settings, 1, within)
+        session.restore(task.spec.settings, 1, whole)
         session.train(10)
         for got, wanted in zip(session.read_weights(), weights, strict=True):
             np.testing.assert_array_equal(got, wanted)
@@ -136,7 +136,7 @@ def test_the_host_refuses_what_the_board_was_not_built_for():
     with open_session(task, "sim") as session:
         session.load_samples(*task.datasets())
         with pytest.raises(UserError, match="method = 'wp': this core was built for 'np'"):
-            session.start(task.with_overrides(method="wp").settings(), 1)
-        session.start(task.settings(), 1)
+            session.start(task.with_overrides(method="wp").spec.settings, 1)
+        session.start(task.spec.settings, 1)
         session.train(3)
         assert session.counters().step == 3

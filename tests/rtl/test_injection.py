@@ -146,7 +146,7 @@ def test_another_seed_is_another_piece_of_hardware():
 
 @pytest.mark.parametrize("fixed", [("method",), ("method", "difference", "rounding", "tau_x")])
 @pytest.mark.parametrize("method", ["wp", "np"])
-def test_settings_that_are_wiring(method, fixed):
+def test_settings_that_are_constants(method, fixed):
     settings = Settings(method, rounding="residual", eta_exp=5, input_shift=12)
     config = CoreConfig(NETWORK, 3, fixed=fixed_settings(settings, fixed))
     bench = CoreBench(config, Imperfections(**KINDS["all"]), SEED)

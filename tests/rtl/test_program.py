@@ -1,4 +1,4 @@
-"""rtl.folded.program: the rows of a step in every mode, and what its checker refuses."""
+"""rtl.folded.program.rows: the rows of a step in every mode, and what its checker refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from mgd.golden_model.network import Network
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.program import Mode, Program, Source, Sweep
+from mgd.rtl.folded.program.rows import WEIGHT_MODES, Mode, Program, Source, Sweep
 
 LAYERS = [(64, 32, 10), (2, 2, 1), (1, 1, 1), (12, 5), (4, 3, 1, 5), (7, 13, 3)]
 THREE = CoreConfig(Network((7, 5, 3, 4)), 2)
@@ -45,7 +45,7 @@ def test_a_single_layer_is_swept_once_for_each_pass():
 
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("lanes", [1, 2, 5])
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", WEIGHT_MODES)
 def test_lead_rows_update_every_weight_once(layers, lanes, mode):
     config = CoreConfig(Network(layers), min(lanes, *layers[1:]))
     lead = [row for row in Program.of(config).sequence(mode) if row.lead]
@@ -157,4 +157,50 @@ def test_both_passes_of_the_outputs_at_once_are_refused():
     rows = list(program.rows)
     rows[4] = replace(rows[4], passes=3, after=rows[4].after | {Mode.TWO_PASSES: None})
     with pytest.raises(ValueError, match="one pass after the other"):
+        replace(program, rows=tuple(rows)).check()
+
+
+NODES = CoreConfig(Network((7, 5, 3, 4)), 2, variant=BuildOptions(accumulate="nodes"))
+
+
+def kinds(config: CoreConfig, mode: Mode) -> list[tuple[Sweep, int, int]]:
+    return [(row.sweep, row.layer, row.passes) for row in Program.of(config).sequence(mode)]
+
+
+def test_sums_per_node_recall_the_first_layer():
+    later = [(Sweep.FORWARD, layer, mask) for layer in (1, 2) for mask in (1, 2)]
+    assert kinds(NODES, Mode.TWO_PASSES) == [(Sweep.FORWARD, 0, 3), *later]
+    assert kinds(NODES, Mode.RECALLED_TWO) == [(Sweep.RECALL, 0, 3), *later]
+    assert kinds(NODES, Mode.RECALLED_SECOND) == [(Sweep.RECALL, 0, 3), *later[1::2]]
+    assert kinds(NODES, Mode.FLUSH) == [(Sweep.OUTER, layer, 1) for layer in range(3)]
+    assert Mode.SECOND_ONLY not in Program.of(NODES).entry
+
+
+def test_a_single_layer_is_recalled_once_for_each_pass():
+    config = replace(NODES, network=Network((4, 3)))
+    assert kinds(config, Mode.RECALLED_TWO) == [(Sweep.RECALL, 0, 1), (Sweep.RECALL, 0, 2)]
+    assert kinds(config, Mode.RECALLED_SECOND) == [(Sweep.RECALL, 0, 2)]
+
+
+def test_outer_sweeps_visit_every_weight_once():
+    rows = Program.of(NODES).sequence(Mode.FLUSH)
+    assert [v.word for row in rows for v in row.visits()] == list(range(NODES.lane_words))
+
+
+NODE_REFUSALS = {
+    "inputs recalled": (Sweep.RECALL, {"inputs": 3}, "only the first layer's sums"),
+    "an outer sweep waits": (Sweep.OUTER, {"follows": True}, "must wait"),
+    "a weight unchanged": (Sweep.OUTER, {"groups": 2}, "no update|neurons"),
+    "no recall": (Sweep.RECALL, {"sweep": Sweep.CORRELATE}, "read|CORRELATE"),
+}
+
+
+@pytest.mark.parametrize("name", NODE_REFUSALS)
+def test_a_wrong_row_of_sums_per_node_is_refused(name):
+    sweep, change, message = NODE_REFUSALS[name]
+    program = Program.of(NODES)
+    rows = list(program.rows)
+    number = next(k for k, row in enumerate(rows) if row.sweep is sweep)
+    rows[number] = replace(rows[number], **change)
+    with pytest.raises(ValueError, match=message):
         replace(program, rows=tuple(rows)).check()

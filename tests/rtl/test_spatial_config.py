@@ -1,4 +1,4 @@
-"""rtl.spatial.config: the weights' places, what is wiring, what is refused, and the widths."""
+"""rtl.spatial.config: the weights' places, constants, refusals and widths."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_what_is_fixed_is_told():
     settings = Settings(rounding="residual", eta_exp=9, tau_x=30, tau_theta=5)
     fixed = fixed_settings(settings, FIXABLE)
     config = SpatialConfig.of(RESIDUAL, settings, fixed)
-    # The method, the difference and the rounding are wiring in any case.
+    # The method, the difference and the rounding are constants in any case.
     assert config.fixed == tuple(pair for pair in fixed if pair[0] in spatial.FIXABLE)
     assert config.constants == {
         "delta_exp": settings.delta_exp,

@@ -122,7 +122,7 @@ CASES: dict[str, tuple[dict, dict]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     # In logic a weight's product takes a clock more.
     "three_layers": {"product_dsp": False, "table_dsp": False, "share_dsp": False},
-    # All that may be wiring.
+    # All that may be constants.
     "all_fixed": {"fixed": FIXED},
     "single_fixed": {"fixed": tuple((name, 1) for name in ("tau_x", "tau_p", "tau_theta"))},
     "pipelined_one_layer": {"fixed": (("tau_x", 1), ("tau_p", 1))},
@@ -345,7 +345,7 @@ class Spilled(Trainer):
 def test_verify(tmp_path, monkeypatch):
     """Every value of every step, as it passes, and an accumulator that no cost shows."""
     task = table_task(tmp_path)
-    parameters = task.network().parameters
+    parameters = task.spec.network.parameters
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(simulated, "build", fast_build)
     arguments = ["verify", "table.toml", "--core", "spatial", "--steps", "31", "--json", "v.json"]

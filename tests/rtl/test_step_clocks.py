@@ -1,4 +1,5 @@
-"""rtl.folded.step_clocks against the clocks that a core takes, in Amaranth's own simulator."""
+"""rtl.folded.program.step_clocks against the clocks that a core takes, in Amaranth's own
+simulator."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from mgd.protocol.record import Samples, sample_records
 from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.core import FoldedCore
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks, steps_overlap, sum_clocks
 from mgd.rtl.memory.samples import SampleMemory
 
 WATCHDOG_CLOCKS = 60_000
@@ -202,6 +203,26 @@ def test_one_pass(layers, lanes, options):
     starts = starts_of_steps(config, settings, 8)
     lengths = [b - a for a, b in itertools.pairwise(starts[4:])]
     assert lengths == [step_clocks(config), *[step_clocks(config, passes=1)] * 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("difference", ["antithetic", "forward"])
+@pytest.mark.parametrize(
+    ("layers", "lanes", "options", "build"),
+    [
+        ((20, 11, 5), 3, CE, {}),
+        ((9, 4), 3, {}, {}),
+        ((12, 9, 5, 3), 2, {}, {"shared_dsps": 0, "memory_register": False}),
+    ],
+)
+def test_sums_per_node(layers, lanes, options, build, difference):
+    settings = Settings("np", difference, accumulate="nodes", tau_x=8, tau_theta=4)
+    variant = BuildOptions.of(settings)
+    config = CoreConfig(Network(layers, **options), lanes, variant=variant, **build)
+    assert steps_overlap(config) == (len(layers) > 2)
+    starts = starts_of_steps(config, settings, 9)
+    found = {starts[k + 4] - starts[k] for k in (0, 4)}
+    assert found == {sum_clocks(config, settings)}
 
 
 SKIPPING = [

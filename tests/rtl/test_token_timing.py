@@ -1,4 +1,5 @@
-"""rtl.folded.token_timing: the clocks of docs/architecture.md's table, and what moves them."""
+"""rtl.folded.program.token_timing: the clocks of docs/architecture.md's table, and what moves
+them."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import pytest
 from mgd.golden_model.network import Network
 from mgd.protocol.build_options import BuildOptions
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.token_timing import TokenTiming
+from mgd.rtl.folded.program.token_timing import TokenTiming
 
 WIDE = {"accumulators": True, "tau_theta_max": 4}
 SINE = {**WIDE, "tau_theta_max": 8}

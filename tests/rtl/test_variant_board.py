@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,10 @@ CASES = {
     "sine": ('perturbation = "sine"\ngate_zeros = true\ntau_p = 2\n', ("--lanes", "3")),
     "skips": ("skip_zeros = true\ntau_p = 2\n", ("--lanes", "3")),
     "highpass": ('difference = "highpass"\ntau_x = 4\n', ("--lanes", "3")),
+    "nodes": (
+        'method = "np"\nrounding = "stochastic"\naccumulate = "nodes"\ntau_x = 10\ntau_theta = 5\n',
+        ("--lanes", "3"),
+    ),
     "momentum": ("momentum_exp = 2\ndecay_exp = 6\ntau_theta = 3\n", ("--lanes", "3")),
 }
 OTHER = {
@@ -38,6 +43,7 @@ OTHER = {
     "sequential": "perturbation = 'random'",
     "sine": "perturbation = 'random'",
     "momentum": "momentum_exp = 0",
+    "nodes": "accumulate = 'weights'",
     "highpass": "difference = 'forward'",
     "skips": "skip_zeros = false",
 }
@@ -65,16 +71,18 @@ def test_verify(case):
 
     # The same board refuses what it was not built for.
     task = Task.load("mine.toml").with_overrides(lanes=3)
-    plain = Task.load("table.toml").with_overrides(lanes=3)
+    plain = Task.load("table.toml").with_overrides(lanes=3).spec.settings
+    if task.spec.settings.by_node:  # Its weights have no accumulators.
+        plain = replace(task.spec.settings, accumulate="weights", tau_theta=1)
     config = config_for(task.core_layout())
     board = simulated.run(fast_build(config, 2 * 40 * config.record_stride))
     try:
-        with BoardSession(board.port, task.network(), backend="sim") as session:
+        with BoardSession(board.port, task.spec.network, backend="sim") as session:
             assert session.layout.variant == config.variant
             session.load_samples(*task.datasets())
             with pytest.raises(UserError, match=f"{OTHER[case]}: this core was built for"):
-                session.start(plain.settings(), 1)
-            if task.settings().continuous:
+                session.start(plain, 1)
+            if task.spec.settings.continuous or task.spec.settings.by_node:
                 _trains_in_pieces(session, task)
             else:
                 _goes_on(session, task)
@@ -84,32 +92,32 @@ def test_verify(case):
 
 def _goes_on(session: BoardSession, task: Task) -> None:
     """In the midst of a sample and a window, from what the board itself shows."""
-    weights = initial_weights(task.network(), task.seed, task.init_gain)
+    weights = initial_weights(task.spec.network, task.spec.seed, task.spec.init_gain)
     session.write_weights(weights)
-    session.start(task.settings(), task.seed)
+    session.start(task.spec.settings, task.spec.seed)
     session.train(17)
     state = session.read_state()
     session.train(40)
     wanted = session.read_weights()
-    session.start(task.settings(), task.seed + 1)
+    session.start(task.spec.settings, task.spec.seed + 1)
     session.train(5)
-    session.restore(task.settings(), task.seed, state)
+    session.restore(task.spec.settings, task.spec.seed, state)
     session.train(40)
     for got, right in zip(session.read_weights(), wanted, strict=True):
         np.testing.assert_array_equal(got, right)
 
 
 def _trains_in_pieces(session: BoardSession, task: Task) -> None:
-    """What comes between two commands does not reach the filter, and no run goes on from its
-    middle."""
+    """What comes between two commands does not reach the filter or the sums of nodes, and no run
+    goes on from its middle."""
     train, test = task.datasets()
-    weights = initial_weights(task.network(), task.seed, task.init_gain)
+    weights = initial_weights(task.spec.network, task.spec.seed, task.spec.init_gain)
     first = [w[None] for w in weights]
-    args = task.network(), task.settings(), train.codes, train.labels, first
-    for seed in (task.seed, task.seed + 1):
+    args = task.spec.network, task.spec.settings, train.codes, train.labels, first
+    for seed in (task.spec.seed, task.spec.seed + 1):
         trainer = Trainer(*args, [seed])
         session.write_weights(weights)
-        session.start(task.settings(), seed)
+        session.start(task.spec.settings, seed)
         for until in (0, 1, 6, 7, 19):
             session.train(until)
             trainer.train(until)
@@ -118,5 +126,6 @@ def _trains_in_pieces(session: BoardSession, task: Task) -> None:
             assert (measured.correct, measured.cost_sum) == (correct[0], cost[0])
             for got, right in zip(session.read_weights(), trainer.weights, strict=True):
                 np.testing.assert_array_equal(got, right[0])
-    with pytest.raises(UserError, match="difference = 'highpass': a run cannot go on from"):
+    kept = "difference = 'highpass'" if task.spec.settings.continuous else "accumulate = 'nodes'"
+    with pytest.raises(UserError, match=f"{kept}: a run cannot continue from"):
         session.read_state()

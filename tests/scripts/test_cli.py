@@ -34,7 +34,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text(CSV)
     (tmp_path / "my.toml").write_text(TOML)
     monkeypatch.setattr(
-        train_command, "open_session", lambda task, *_: FakeSession(task.network(), 20)
+        train_command, "open_session", lambda task, *_: FakeSession(task.spec.network, 20)
     )
     return tmp_path
 
@@ -157,7 +157,7 @@ def test_an_error_of_the_session_leaves_nothing_and_closes_it(here, monkeypatch)
     sessions = []
 
     def broken(task, *_):
-        session = FakeSession(task.network())
+        session = FakeSession(task.spec.network)
         sessions.append(session)
 
         def fail(_step):

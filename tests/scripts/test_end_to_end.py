@@ -128,7 +128,7 @@ def test_a_running_board_is_a_port_like_any(golden, tmp_path):
 def test_the_number_of_lanes_changes_the_speed_only(tmp_path, monkeypatch):
     monkeypatch.setattr(simulated, "build", built)
     task = table_task(tmp_path)
-    with GoldenSession(task.network(), task.lanes) as session:
+    with GoldenSession(task.spec.network, task.spec.core.lanes) as session:
         expected = run_training(session, task)
     assert expected.steps == 60
     clocks = []
@@ -179,7 +179,9 @@ def endless_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
         "[training]\nsteps = 4000000000\neval_every = 30\n"
         "[training.np]\neta_exp = 3\n[training.wp]\neta_exp = 5\n"
     )
-    assert Task.load(folder / "long.toml").network() == XOR.network()  # else it is compiled anew
+    assert (
+        Task.load(folder / "long.toml").spec.network == XOR.spec.network
+    )  # else it is compiled anew
     process = subprocess.Popen(
         mgd_command("train", "long.toml", "--out", "out"),
         cwd=folder,

@@ -46,7 +46,7 @@ from mgd.scripts.common.recorded import RECORDED, recorded_builds
 
 assert {"icebreaker", "ulx3s-25f"} <= set(boards())
 assert recorded_builds(RECORDED)
-print(Task.load("xor").network().layers)
+print(Task.load("xor").spec.network.layers)
 """
 MODULES = (
     *("mgd.boards.registry", "mgd.golden_model.trainer", "mgd.host.task.task"),

@@ -13,7 +13,7 @@ from tests.support.fake_session import FakeSession
 def run(reporter):
     task = Task.load("xor").with_overrides(steps=60, eval_every=20)
     with reporter:
-        run_training(FakeSession(task.network(), full_at=60), task, reporter)
+        run_training(FakeSession(task.spec.network, full_at=60), task, reporter)
     return reporter.console.file.getvalue()
 
 

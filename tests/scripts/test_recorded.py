@@ -40,7 +40,7 @@ def test_schedules_are_told_apart():
     # A record of before there were schedules.
     del waiting["schedule"]
     assert serves(waiting, task(**asked))
-    assert case_of(waiting).loaded().schedule == "sequential"
+    assert case_of(waiting).loaded().spec.schedule == "sequential"
     assert case_of(pipelined).loaded().core_layout().pipelined
     assert core_text(pipelined) == "spatial, wp antithetic, pipelined"
     assert core_text(waiting) == "spatial, wp antithetic, tau_theta 1"

@@ -21,11 +21,12 @@ from mgd.host.report.page import backend_text, report_html
 from mgd.host.report.png import png
 from mgd.host.report.svg_plot import Curve, plot, short, thinned, ticks
 from mgd.host.runs.stored import read_run
+from tests.support.paths import ROOT
 from tests.support.simulation import WAIT_SECONDS, mgd, refused
 
 pytestmark = pytest.mark.xdist_group("report")
 
-BROWSER = Path(__file__).parent / "browser.py"
+BROWSER = ROOT / "tests" / "support" / "browser.py"
 SCHEMES = ("dark", "light")
 """In the order of Blink's numbers for them."""
 LIBRARIES = (

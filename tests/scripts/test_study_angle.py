@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgd.golden_model.network import Network
-from mgd.golden_model.perturbations import FAMILIES
+from mgd.golden_model.perturbations import PERTURBATIONS
 from mgd.golden_model.settings import Settings
 from mgd.scripts.cli import main
 
@@ -38,18 +38,18 @@ def test_theory_of_a_linear_cost(name, tolerance, tau):
     network, seeds = Network((7, 5, 3)), range(1, 601)
     total = network.parameters
     numbering = Settings("wp").numbering(network)
-    family = FAMILIES[name](network, numbering, seeds)
+    kind = PERTURBATIONS[name](network, numbering, seeds)
     g = np.random.default_rng(tau).normal(0, 1, (len(seeds), total))
     estimate = np.zeros_like(g)
     for _ in range(tau):
-        values = [v.reshape(len(seeds), -1) for v in family.draw() if v is not None]
-        s = np.concatenate(values, axis=1) * 2.0**-family.frac
+        values = [v.reshape(len(seeds), -1) for v in kind.draw() if v is not None]
+        s = np.concatenate(values, axis=1) * 2.0**-kind.frac
         estimate += s * (s * g).sum(axis=1, keepdims=True)
-    estimate /= tau * family.mean_square(total)
+    estimate /= tau * kind.mean_square(total)
     excess = (estimate**2).sum() / (g**2).sum() - 1
     lengths = np.linalg.norm(estimate, axis=1) * np.linalg.norm(g, axis=1)
     cosine = ((estimate * g).sum(axis=1) / np.maximum(lengths, 1e-9)).mean()
-    want = family.excess(total, tau)
+    want = kind.excess(total, tau)
     print(f"{name} τ={tau}: excess {excess:.3f} of {want:.3f}, cos {cosine:.4f}")
     assert abs(excess - want) <= tolerance * want + (0.02 if name == "sine" else 1e-9)
     assert abs(cosine - (1 + want) ** -0.5) < 0.035
@@ -82,7 +82,7 @@ def test_random_signs_are_as_theory_says(tmp_path, method, scope):
 def test_a_whole_period_gives_the_gradient(tmp_path, name, least):
     """Square waves are correlated: their mean stays off the gradient."""
     rows = rows_of(tmp_path, "--family", name, "--steps", "512", "--seeds", "16", *FINE)
-    period = FAMILIES[name].period(220)
+    period = PERTURBATIONS[name].period(220)
     at = next(r for r in rows if r["tau"] == period)
     assert at["cos"] >= least
     assert (at["cos"] < 0.97) == (name == "square")
@@ -93,12 +93,16 @@ def test_output_and_files(tmp_path):
     plot, file = tmp_path / "a.png", tmp_path / "a.json"
     done = study("xor", "--steps", "64", "--seeds", "2", "--plot", str(plot), "--json", str(file))
     assert done.exit_code == 0, done.output
-    for part in ["xor (2-2-1), wp, antithetic, scope network, N = 9", "float backprop", *FAMILIES]:
+    for part in [
+        "xor (2-2-1), wp, antithetic, scope network, N = 9",
+        "float backprop",
+        *PERTURBATIONS,
+    ]:
         assert part in done.output
     assert plot.read_bytes()[:4] == b"\x89PNG"
     values = json.loads(file.read_text())
     assert values["bench"] == "study angle"
-    assert {r["perturbation"] for r in values["rows"]} == set(FAMILIES)
+    assert {r["perturbation"] for r in values["rows"]} == set(PERTURBATIONS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.png"]
 
 

@@ -34,7 +34,7 @@ def test_every_imperfection_has_its_sweep():
 @pytest.mark.parametrize("seed", [1, 5])
 def test_a_run_is_that_of_mgd_train(seed):
     task = Task.load("nist7x7_easy").with_overrides(steps=300)
-    with GoldenSession(task.network()) as session:
+    with GoldenSession(task.spec.network) as session:
         result = run_training(session, task.with_overrides(seed=seed))
     trainer = runs(task, [9, seed])
     trainer.train(result.steps)

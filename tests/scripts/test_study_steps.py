@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mgd.host.task.task import Task
 from mgd.rtl.core_kinds import config_for
-from mgd.rtl.folded.step_clocks import step_clocks
+from mgd.rtl.folded.program.step_clocks import step_clocks
 from mgd.scripts.cli import main
 from mgd.scripts.common.clocks import reckoned_clocks
 from mgd.scripts.study.angle import Problem, measured, true_gradient

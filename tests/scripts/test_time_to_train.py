@@ -23,10 +23,10 @@ PIPELINED = bench.WAYS[-1]
 
 def trainer_of(task: Task, seed: int) -> Trainer:
     train, _ = task.datasets()
-    weights = [w[None] for w in initial_weights(task.network(), seed, task.init_gain)]
+    weights = [w[None] for w in initial_weights(task.spec.network, seed, task.spec.init_gain)]
     order = permutation(len(train), seed)[None]
     return Trainer(
-        task.network(), task.settings(), train.codes, train.labels, weights, [seed], order
+        task.spec.network, task.spec.settings, train.codes, train.labels, weights, [seed], order
     )
 
 
@@ -70,7 +70,7 @@ def test_clocks_and_the_way_of_the_last_update():
     config = config_for(task.core_layout())
     assert late["clocks_per_step"] == 1
     assert late["clocks"] == [120 + Timing.of(config).weights, None]  # type: ignore[arg-type]
-    assert late["update_delay"] == task.settings().update_delay > 0
+    assert late["update_delay"] == task.spec.settings.update_delay > 0
     for name in ("folded", "spatial"):
         row = rows[name]
         assert row["clocks"] == [120 * row["clocks_per_step"], None]
@@ -83,7 +83,7 @@ def test_each_core_has_the_best_of_what_was_tried(monkeypatch, tmp_path):
     asked = []
 
     def steps(task, targets, every, limit, seeds):
-        settings = task.settings()
+        settings = task.spec.settings
         asked.append((settings.update_delay > 0, settings.tau_theta, settings.eta_exp))
         base = 1000 + 10 * settings.tau_theta + 100 * abs(settings.eta_exp - 7)
         return np.full((len(targets), seeds), float(base))
@@ -92,7 +92,7 @@ def test_each_core_has_the_best_of_what_was_tried(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "machine_rows", lambda case, method, row: [{**row, "by": "here"}])
     builds = [("a-board", 1e8)]
     monkeypatch.setattr(
-        bench, "recorded_clocks", lambda task: builds if task.schedule == "pipelined" else []
+        bench, "recorded_clocks", lambda task: builds if task.spec.schedule == "pipelined" else []
     )
     rows = bench.measure(CASE, "np", 2, (1, 50))
     assert [row["by"] for row in rows] == ["folded", "spatial", "spatial, pipelined", "here"]

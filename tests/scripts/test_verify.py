@@ -83,7 +83,7 @@ def test_accumulators_and_a_trace_read_in_pieces(here, monkeypatch):
     values = json.loads((here / "v.json").read_text())
     # C0 is measured where the sample (every 2 steps) or the weights (every 3) are new.
     baselines = sum(t % 2 == 0 or t % 3 == 0 for t in range(31))
-    parameters = task.network().parameters
+    parameters = task.spec.network.parameters
     assert values["values_compared"] == 31 * (2 + 2 * parameters) + baselines + parameters + END
     assert (values["method"], values["lanes"], values["seed"]) == ("wp", 3, 6)
 
@@ -140,7 +140,7 @@ def test_another_seed_differs_at_once(here, monkeypatch):
     monkeypatch.setattr(
         verify_module,
         "_lockstep",
-        lambda task: right(task.with_overrides(seed=task.seed + 1)),
+        lambda task: right(task.with_overrides(seed=task.spec.seed + 1)),
     )
     first, line = differs("xor", "--steps", 20)
     assert first["step"] == 0
@@ -329,6 +329,6 @@ def test_the_initial_weights_are_the_tasks():
     """What the board is given is what the golden model starts from."""
     lockstep = verify_module._lockstep(XOR)
     for got, wanted in zip(
-        lockstep.trainer.weights, initial_weights(XOR.network(), XOR.seed), strict=True
+        lockstep.trainer.weights, initial_weights(XOR.spec.network, XOR.spec.seed), strict=True
     ):
         np.testing.assert_array_equal(got[0], wanted)

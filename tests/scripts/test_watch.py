@@ -200,7 +200,7 @@ def test_a_run_of_another_version(tmp_path):
 
 def test_what_is_logged_is_what_happened(tmp_path):
     run = tmp_path / "a" / "b" / "run"
-    session = FakeSession(XOR.network(), full_at=60)
+    session = FakeSession(XOR.spec.network, full_at=60)
     with LiveLog(run, WHAT) as log, LiveReader(run) as reader:
         assert reader.events() == [WHAT]
         assert reader.writer_lives()
@@ -268,7 +268,7 @@ def test_a_killed_run_can_go_on_and_is_followed_again(tmp_path):
     process.wait()
     done = mgd("watch", "run", cwd=tmp_path)
     assert done.returncode == 1
-    assert "`mgd resume run` goes on from its last checkpoint" in done.stdout
+    assert "`mgd resume run` continues from its last checkpoint" in done.stdout
     process = subprocess.Popen(
         mgd_command("resume", "run"), cwd=tmp_path, env=mgd_environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from amaranth import Array, Const, Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.perturbations import Numbering
@@ -12,9 +11,10 @@ from mgd.golden_model.signs.sequence import STATE_BITS
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.folded.signs import SignGenerator
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 
 
-class Family(wiring.Component):
+class Family(Unit):
     """Common ports.  Tokens and times are those of rtl.folded.signs.SignGenerator.
 
     `load` takes `data`, the number of protocol.run_codes, and is followed by `ready` when the
@@ -25,8 +25,8 @@ class Family(wiring.Component):
 
     name: str
     """In task files."""
-    LATENCY = SignGenerator.LATENCY
-    SIGNS_LATENCY = SignGenerator.SIGNS_LATENCY
+    latency = SignGenerator.latency
+    signs_latency = SignGenerator.signs_latency
 
     def __init__(self, config: CoreConfig, **ports) -> None:
         self.config = config
@@ -66,9 +66,10 @@ class Family(wiring.Component):
         trained = self.config.variant.layers(self.config.network)
         flags = [Const(group["layer"] in trained, 1) for group in self.config.group_table]
         counted = Array(flags)[self.group]
+        # Only the token's group decides, so the flag waits for the signs.
         for port, latency in (
-            (self.active, self.SIGNS_LATENCY),
-            (self.previous_active, self.LATENCY),
+            (self.active, self.signs_latency),
+            (self.previous_active, self.latency),
         ):
             m.d.comb += port.eq(delayed(m, counted, latency).replicate(self.config.lanes))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 
+from mgd.golden_model.perturbations import sequential
 from mgd.protocol.run_codes import PAIR_BITS, total
 from mgd.rtl.folded.perturbations.base import Family
 from mgd.rtl.lib.delay import delayed
@@ -18,6 +19,7 @@ class Sequential(Family):
     """
 
     name = "sequential"
+    model = sequential.Sequential
 
     def elaborate(self, platform):
         m = Module()
@@ -54,12 +56,13 @@ class Sequential(Family):
             counted.eq(Array(flags)[self.group]),
             layer.eq(self._table([group["layer"] for group in cfg.group_table], len(layer))),
         ]
+        # Of lane 0; a lane's own is so many neurons further.
         token = first + Mux(self.nodes, 0, self.input)
         nodes = delayed(m, self.nodes, 1)
         fan_ins = Array([Const(n + 1) for n in cfg.network.layers[:-1]])
         for number, active, latency in (
-            (current, self.active, self.SIGNS_LATENCY),
-            (previous, self.previous_active, self.LATENCY),
+            (current, self.active, self.signs_latency),
+            (previous, self.previous_active, self.latency),
         ):
             distance = Signal(signed(bits + 2))
             m.d.sync += distance.eq(number - token)

@@ -6,6 +6,7 @@ from amaranth import Array, Cat, Const, Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import Out
 
+from mgd.golden_model.perturbations import sine
 from mgd.golden_model.perturbations.sine import SINE
 from mgd.golden_model.perturbations.waves import LEAST_BITS
 from mgd.rtl.folded.config import CoreConfig
@@ -20,6 +21,7 @@ class Sine(Waves):
     """A sign and a magnitude for each lane, which multiplies by shifting and subtracting."""
 
     name = "sine"
+    model = sine.Sine
 
     def __init__(self, config: CoreConfig) -> None:
         magnitudes = data.ArrayLayout(MAGNITUDE_BITS, config.lanes)

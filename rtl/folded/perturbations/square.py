@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Cat, Module, Signal
 
+from mgd.golden_model.perturbations import square
 from mgd.rtl.folded.perturbations.waves import Waves
 
 
@@ -11,6 +12,7 @@ class Square(Waves):
     """−1 in the second half of a turn."""
 
     name = "square"
+    model = square.Square
 
     def show(self, m: Module, phases: list[Signal], which: str) -> None:
         m.d.sync += getattr(self, f"{which}signs").eq(Cat(phase[-1] for phase in phases))

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal
 
+from mgd.golden_model.perturbations import walsh
 from mgd.golden_model.perturbations.walsh import code_bits
 from mgd.protocol.run_codes import PAIR_BITS, total
 from mgd.rtl.folded.perturbations.base import Family
@@ -22,6 +23,7 @@ class Walsh(Family):
     """
 
     name = "walsh"
+    model = walsh.Walsh
 
     def elaborate(self, platform):
         m = Module()
@@ -69,8 +71,8 @@ class Walsh(Family):
             for k, draw in enumerate((current, previous)):
                 signs[k].append((own & draw[:row_bits] & used_bits).xor() ^ inverts[k])
         for port, values, latency in (
-            (self.signs, signs[0], self.SIGNS_LATENCY),
-            (self.previous_signs, signs[1], self.LATENCY),
+            (self.signs, signs[0], self.signs_latency),
+            (self.previous_signs, signs[1], self.latency),
         ):
             parity = Signal(cfg.lanes)
             m.d.sync += parity.eq(Cat(*values))

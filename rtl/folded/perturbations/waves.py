@@ -139,9 +139,9 @@ class Waves(Family):
         )
         draw, advance = Signal(bits), Signal(bits)
         """draw: the draw's number; advance: k + 1 times that."""
-        # Bits leave the sign generator SIGNS_LATENCY clocks after they were asked for; then there
+        # Bits leave the sign generator signs_latency clocks after they were asked for; then there
         # are four clocks to the sum that is written: two of these registers, and two of each lane.
-        clock = Signal(range(bits + self.SIGNS_LATENCY + 5))
+        clock = Signal(range(bits + self.signs_latency + 5))
         count = Mux(self.nodes, counts[1], counts[0])
         collected, start = Signal(bits), Signal(bits)
 
@@ -153,12 +153,12 @@ class Waves(Family):
             self.reads.eq(loading & (clock < count)),
             self.read_first.eq((clock == 0) & (self.nodes | (position == 0))),
             self.read_group.eq(group),
-            writes.eq(loading & (clock == count + (self.SIGNS_LATENCY + 4))),
+            writes.eq(loading & (clock == count + (self.signs_latency + 4))),
         ]
         # Below a node's phase, which is shorter, are bits of an earlier collection: nothing is ever
         # added to these, so they carry nothing into the phase.
         m.d.sync += start.eq(collected + advance)
-        with m.If(delayed(m, self.reads, self.SIGNS_LATENCY)):
+        with m.If(delayed(m, self.reads, self.signs_latency)):
             m.d.sync += collected.eq(Cat(collected[1:], self.bits.bit_select(lane, 1)))
         with m.If(loading):
             m.d.sync += clock.eq(clock + 1)

@@ -19,4 +19,4 @@ def _kinds() -> dict[str, Kind]:
 
 
 KINDS = _kinds()
-"""By the name that a network gives (golden_model.network.ACTIVATIONS)."""
+"""By the name that a network gives (golden_model.activations.ACTIVATIONS)."""

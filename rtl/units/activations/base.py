@@ -37,7 +37,7 @@ class Tabulated:
         """Where a pre-activation is in the table: z + 2^range_log2, limited to the table's range.
 
         Flipping the sign bit adds that.  Near its end the table rounds to its last value, which
-        is the one from there on.
+        it also has beyond.
         """
         bits = self.position_bits(pre_frac)
         last_rise = self.table.values[-1] - self.table.values[-2]

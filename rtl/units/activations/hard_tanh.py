@@ -9,7 +9,8 @@ from mgd.rtl.units.activations.base import Direct
 
 
 def _hard_tanh(y):
-    # 1.0 is a power of two, so the bits above tell; −1.0 itself may count as beyond.
+    # 1.0 is a power of two, so the bits above it decide; −1.0 itself may count as beyond, since
+    # the limit is the same number.
     above = y[ACT_FRAC:]
     beyond = above.any() & ~above.all()
     end = Cat(Const(0, ACT_FRAC), Const(1, 1), y[-1].replicate(ACT_BITS - ACT_FRAC - 1))

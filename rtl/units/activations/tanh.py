@@ -1,4 +1,4 @@
-"""tanh: golden_model.tables.TANH as it is."""
+"""tanh: golden_model.tables.TANH without changes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ __all__ = [
     "Cost",
     "ParallelCost",
     "cost_kind",
-    "cost_latency",
     "cost_unit",
     "is_correct",
     "label_shape",
@@ -65,8 +64,3 @@ def parallel_kind(network: Network) -> type[ParallelCost]:
 def parallel_cost(network: Network, *, dsp: bool) -> ParallelCost:
     """The cost unit of a spatial core; `dsp`: its multipliers may be DSP blocks."""
     return parallel_kind(network)(network, dsp=dsp)
-
-
-def cost_latency(network: Network) -> int:
-    """Clocks from the outputs of a spatial core to their cost."""
-    return parallel_kind(network).latency_of(network)

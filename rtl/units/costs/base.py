@@ -7,13 +7,14 @@ A folded core sends the outputs of a pass one after the other (Cost), a spatial 
 from __future__ import annotations
 
 from amaranth import Const, Module, Mux, Shape, Signal, signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.costs.cross_entropy import exp_sum_bits
 from mgd.golden_model.formats import round_half_up
 from mgd.golden_model.network import ACT_BITS, Network, signed_bits
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 
 RESULT_IN = 3
 """Clocks from `result_in_3` to the result."""
@@ -31,8 +32,8 @@ def is_correct(network: Network, category, label):
 
 
 def result_layout(network: Network, cost: Shape | None = None) -> data.StructLayout:
-    """cost: 2^-cost_frac units, of the shape given or of an exact cost's; category: the class;
-    second: which pass it was."""
+    """cost: 2^-cost_frac units, of the given shape or of an exact cost's; category: the class;
+    second: it is the second pass's."""
     return data.StructLayout(
         {
             "cost": unsigned(network.cost_bits) if cost is None else cost,
@@ -42,8 +43,8 @@ def result_layout(network: Network, cost: Shape | None = None) -> data.StructLay
     )
 
 
-class Cost(wiring.Component):
-    """Common ports of the cost units.
+class Cost(Unit):
+    """Common ports of the cost units.  latency: clocks from a pass's last output to its result.
 
     i: the outputs of one pass in the order of their numbers, {value, node, second, last};
     o: {cost, category, second} once per pass.  `result_in_3` is high for one clock,
@@ -65,6 +66,7 @@ class Cost(wiring.Component):
     ) -> None:
         self.network, self.dsp, self.shared_tables = network, dsp, shared_tables
         self.registered = registered
+        self.latency = self.latency_of(network, dsp, registered)
         self.position_bits = exp_sum_bits(network) - 1
         tables = {
             "table_position": Out(self.position_bits),
@@ -95,11 +97,6 @@ class Cost(wiring.Component):
         )
 
     @staticmethod
-    def latency(network: Network, dsp: bool = True, registered: bool = False) -> int:
-        """Clocks from a pass's last output to its result; dsp, registered: as the unit's."""
-        raise NotImplementedError
-
-    @staticmethod
     def spacing(network: Network, dsp: bool = True, registered: bool = False) -> int:
         """Clocks from a pass's last output to that of the next, for the latency to hold again."""
         raise NotImplementedError
@@ -128,21 +125,15 @@ class Cost(wiring.Component):
 
 
 class StreamedCost(Cost):
-    """A cost that follows its outputs LATENCY clocks behind the last one.  Passes may follow each
+    """A cost that follows its outputs `latency` clocks behind the last one.  Passes may follow each
     other without a gap; a result that waits stops the whole pipeline."""
-
-    LATENCY: int
-
-    @classmethod
-    def latency(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
-        return cls.LATENCY
 
     @classmethod
     def spacing(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
         return network.outputs
 
     def cost_of(self, m: Module, enable, stages):
-        """The cost, in a register, in the clock in which stages[LATENCY] `ends` a pass.
+        """The cost, in a register, in the clock in which stages[latency] `ends` a pass.
 
         stages[k] marks the output of k clocks ago, not counting those with `enable` low:
         `valid`, `first` and `ends` of a pass.
@@ -172,17 +163,18 @@ class StreamedCost(Cost):
         m.d.comb += [
             current.valid.eq(transfer),
             current.first.eq(p.node == 0),
+            # Only with a transfer: an output that waits must not end its pass twice.
             current.ends.eq(transfer & p.last),
             current.category.eq(category),
             current.second.eq(p.second),
         ]
         stages = [current]
         with m.If(enable):
-            for number in range(1, self.LATENCY + 1):
+            for number in range(1, self.latency + 1):
                 stage = Signal(current.shape(), name=f"stage_{number}")
                 m.d.sync += stage.eq(stages[-1])
                 stages.append(stage)
-        announced = stages[self.LATENCY - RESULT_IN]
+        announced = stages[self.latency - RESULT_IN]
         m.d.comb += [
             self.result_in_3.eq(announced.ends & announced.second),
             self.o.valid.eq(stages[-1].ends),
@@ -193,12 +185,13 @@ class StreamedCost(Cost):
         return m
 
 
-class ParallelCost(wiring.Component):
+class ParallelCost(Unit):
     """Common ports: the outputs' `values` and the sample's `label` enter, `cost` (units of
-    2^-cost_frac) and `category`, the class, leave latency_of() clocks later."""
+    2^-cost_frac) and `category`, the class, leave `latency` clocks later."""
 
     def __init__(self, network: Network, *, dsp: bool) -> None:
         self.network, self.dsp = network, dsp
+        self.latency = self.latency_of(network)
         super().__init__(
             {
                 "values": In(data.ArrayLayout(signed(value_bits(network)), network.outputs)),
@@ -209,23 +202,17 @@ class ParallelCost(wiring.Component):
         )
 
     @staticmethod
-    def latency_of(network: Network) -> int:
-        """Clocks from the outputs to their cost."""
-        raise NotImplementedError
-
-    @staticmethod
     def products(network: Network) -> int:
         """Multipliers."""
         return 0
 
     def _category(self, m: Module, values) -> None:
         """`category`, from the values, in the clock of the cost."""
-        latency = self.latency_of(self.network)
         if len(values) == 1:
             category, clocks = single_category(self.network, values[0]), 0
         else:
             _, category, clocks = largest(m, values)
-        m.d.comb += self.category.eq(delayed(m, category, latency - clocks))
+        m.d.comb += self.category.eq(delayed(m, category, self.latency - clocks))
 
 
 def value_bits(network: Network) -> int:
@@ -251,6 +238,8 @@ def largest(m: Module, values):
             value = Signal(pair[0][0].shape(), name="highest")
             number = Signal(range(len(values)), name="category")
             (first, number_first), (second, number_second) = pair[0], pair[-1]
+            # An odd one out has a register too, so that all of a level are of the same clock.  A
+            # later one must be larger, not equal: the lowest number stays.
             later = first < second if len(pair) == 2 else Const(0)
             m.d.sync += [
                 value.eq(Mux(later, second, first)),

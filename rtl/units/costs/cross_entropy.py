@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth import Array, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.memory import Memory
 
-from mgd.golden_model.costs.cross_entropy import exp_sum_bits
+from mgd.golden_model.costs.cross_entropy import COST, exp_sum_bits
 from mgd.golden_model.network import Network
 from mgd.golden_model.tables import EXP2, LOG2, TABLE_FRAC
 from mgd.rtl.lib.adder_tree import add_tree, tree_latency
@@ -61,7 +61,7 @@ class LogarithmSum:
 
 
 class CrossEntropy(Cost):
-    """Equals golden_model.costs.cross_entropy; latency() clocks.
+    """Cross-entropy of one pass after the other.
 
     The outputs are collected in a memory as they arrive and the largest is found; then the terms
     2^(z − zmax) are summed, one a clock, and the logarithm is taken.  The next pass arrives
@@ -70,8 +70,10 @@ class CrossEntropy(Cost):
     Cost: one multiplier for both tables.
     """
 
-    @staticmethod
-    def latency(network: Network, dsp: bool = True, registered: bool = False) -> int:
+    model = COST.exact
+
+    @classmethod
+    def latency_of(cls, network: Network, dsp: bool = True, registered: bool = False) -> int:
         clocks = 8 + registered if dsp else 11
         return network.outputs + clocks + bool(network.smoothing_exp)
 
@@ -82,7 +84,7 @@ class CrossEntropy(Cost):
     @staticmethod
     def spacing(network: Network, dsp: bool = True, registered: bool = False) -> int:
         # A pass begins to be worked on in the clock behind the result of the one before.
-        return CrossEntropy.latency(network, dsp, registered) + 1
+        return CrossEntropy.latency_of(network, dsp, registered) + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -254,10 +256,12 @@ class Passes:
 
 
 class ParallelCrossEntropy(ParallelCost):
-    """Equals golden_model.costs.cross_entropy of all outputs at once; latency_of() clocks."""
+    """Cross-entropy of all outputs at once."""
 
-    @staticmethod
-    def latency_of(network: Network) -> int:
+    model = COST.exact
+
+    @classmethod
+    def latency_of(cls, network: Network) -> int:
         # The largest, distances, table, power, term, sum, logarithm, cost.
         outputs = network.outputs
         search = (outputs - 1).bit_length()
@@ -301,7 +305,7 @@ class ParallelCrossEntropy(ParallelCost):
             cost = self._smoothed(m, distances, margin, cost, search + 1)
         m.d.comb += [
             self.cost.eq(cost),
-            self.category.eq(delayed(m, category, self.latency_of(net) - search)),
+            self.category.eq(delayed(m, category, self.latency - search)),
         ]
         return m
 
@@ -320,7 +324,7 @@ class ParallelCrossEntropy(ParallelCost):
         net, tree = self.network, tree_latency(self.network.outputs)
         sums = add_tree(m, distances, distance_sum_bits(net) + 1)
         added = smoothing(m, net, sums, delayed(m, margin, tree - 1))
-        waits = self.latency_of(net) - 1 - (clocks + tree + smoothing_latency(net))
+        waits = self.latency - 1 - (clocks + tree + smoothing_latency(net))
         total = Signal.like(cost)
         m.d.sync += total.eq(cost + delayed(m, added, waits))
         return total

@@ -53,7 +53,7 @@ def target(network: Network, label, node):
 class ErrorSum(Term, StreamedCost):
     """Σ term(y − T), exact, rounded once: error (1), term (1), sum (1), rounding (1)."""
 
-    LATENCY = 4
+    latency = 4
 
     def cost_of(self, m: Module, enable, stages):
         net, p = self.network, self.i.payload
@@ -67,16 +67,18 @@ class ErrorSum(Term, StreamedCost):
                 error.eq(difference),
                 cost.eq(rescaled(total, self.TERM_FRAC, net.cost_frac)),
             ]
+            # A term is 2 clocks behind its output.  The first one begins a new sum, so that passes
+            # need no clock between them.
             with m.If(stages[2].valid):
                 m.d.sync += total.eq(Mux(stages[2].first, 0, total) + term)
         return cost
 
 
 class ParallelErrorSum(Term, ParallelCost):
-    """The same sum over all outputs at once; latency_of() clocks."""
+    """The same sum over all outputs at once."""
 
-    @staticmethod
-    def latency_of(network: Network) -> int:
+    @classmethod
+    def latency_of(cls, network: Network) -> int:
         # Errors, terms, their sum, rounding; the class is found meanwhile.
         return max(2 + tree_latency(network.outputs) + 1, (network.outputs - 1).bit_length())
 
@@ -93,8 +95,9 @@ class ParallelErrorSum(Term, ParallelCost):
             m.d.sync += error.eq(difference)
             terms.append(self.term(m, error, difference, dsp=self.dsp))
         total = add_tree(m, terms, self.total_bits(net) + 1)
-        cost, latency = Signal.like(self.cost), self.latency_of(net)
+        cost = Signal.like(self.cost)
         m.d.sync += cost.eq(rescaled(total, self.TERM_FRAC, net.cost_frac))
-        m.d.comb += self.cost.eq(delayed(m, cost, latency - 3 - tree_latency(net.outputs)))
+        # With many outputs the class is found later than the cost, which then waits for it.
+        m.d.comb += self.cost.eq(delayed(m, cost, self.latency - 3 - tree_latency(net.outputs)))
         self._category(m, values)
         return m

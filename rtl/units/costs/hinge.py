@@ -1,9 +1,10 @@
-"""Hinge: golden_model.costs.hinge, how far the label's output is from beating all others by 1."""
+"""Hinge: golden_model.costs.hinge, 1 plus the margin by which the largest other output leads."""
 
 from __future__ import annotations
 
 from amaranth import Array, Const, Module, Mux, Signal, signed
 
+from mgd.golden_model.costs.hinge import COST
 from mgd.golden_model.network import Network
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.units.costs.base import ParallelCost, StreamedCost, largest
@@ -20,10 +21,11 @@ def margin(network: Network, other, at_label):
 
 
 class Hinge(StreamedCost):
-    """Equals golden_model.costs.hinge: an output and whether it is the label's (1), the largest
+    """An output and whether it is the label's (1), the largest
     other and the label's (1), their difference (1), cut at 0 (1)."""
 
-    LATENCY = 4
+    latency = 4
+    model = COST.exact
 
     def cost_of(self, m: Module, enable, stages):
         net, p = self.network, self.i.payload
@@ -35,10 +37,12 @@ class Hinge(StreamedCost):
             m.d.sync += [
                 value.eq(p.value),
                 of_label.eq(self.label == (1 if net.outputs == 1 else p.node)),
+                # The others begin with output 0, or with 1 where 0 is the label's.
                 first_other.eq(p.node == (self.label == 0)),
                 excess.eq(margin(net, other, at_label)),
                 cost.eq(positive(net, excess)),
             ]
+            # `value`, of_label and first_other are of the output of a clock ago.
             with m.If(stages[1].valid):
                 if net.outputs == 1:
                     # The other class's output is 0.
@@ -55,11 +59,13 @@ class Hinge(StreamedCost):
 
 
 class ParallelHinge(ParallelCost):
-    """Equals golden_model.costs.hinge: the largest other, a clock per level, the difference (1),
+    """The largest other, a clock per level, the difference (1),
     cut at 0 (1)."""
 
-    @staticmethod
-    def latency_of(network: Network) -> int:
+    model = COST.exact
+
+    @classmethod
+    def latency_of(cls, network: Network) -> int:
         return (network.outputs - 1).bit_length() + 2
 
     def elaborate(self, platform):
@@ -73,6 +79,7 @@ class ParallelHinge(ParallelCost):
             m.d.comb += at_label.eq(Mux(self.label == 1, values[0], 0))
         else:
             least = Const(-(1 << (bits - 1)), signed(bits))
+            # The label's own output must not be the largest other: it counts as the least there is.
             others = [Mux(self.label == k, least, value) for k, value in enumerate(values)]
             other, _, clocks = largest(m, others)
             m.d.comb += at_label.eq(Array(values)[self.label])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
 
+from mgd.golden_model.costs.l1 import COST
 from mgd.golden_model.network import ACT_FRAC
 from mgd.rtl.units.costs.errors import ERROR_BITS, ErrorSum, ParallelErrorSum, Term
 
@@ -23,11 +24,11 @@ class Size(Term):
 
 
 class L1(Size, ErrorSum):
-    """Equals golden_model.costs.l1."""
+    model = COST.exact
 
 
 class ParallelL1(Size, ParallelErrorSum):
-    """Equals golden_model.costs.l1."""
+    model = COST.exact
 
 
 UNITS = ("l1", L1, ParallelL1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Module
 
+from mgd.golden_model.costs.mse import COST
 from mgd.golden_model.network import ACT_FRAC, Network
 from mgd.rtl.lib.product import product
 from mgd.rtl.units.costs.errors import ERROR_BITS, ErrorSum, ParallelErrorSum, Term
@@ -21,7 +22,7 @@ class Square(Term):
 
 
 class MeanSquaredError(Square, ErrorSum):
-    """Equals golden_model.costs.mse."""
+    model = COST.exact
 
     @staticmethod
     def product(network: Network) -> tuple[int, int] | None:
@@ -29,7 +30,7 @@ class MeanSquaredError(Square, ErrorSum):
 
 
 class ParallelSquaredError(Square, ParallelErrorSum):
-    """Equals golden_model.costs.mse."""
+    model = COST.exact
 
     @staticmethod
     def products(network: Network) -> int:

@@ -53,6 +53,7 @@ def smoothing(m: Module, network: Network, distances, margin):
         (distances << place) if digit > 0 else -(distances << place)
         for place, digit in signed_digits(_mean_factor(network))
     ]
+    # The constant is half of the last unit that is left: it rounds half up.
     terms += [-(margin << MEAN_FRAC), Const(1 << (cut - 1))]
     assert len(terms) == _terms(network)
     # The mean is at most the largest distance, but for the rounding of 1/n.

@@ -40,7 +40,7 @@ class Phases(wiring.Component):
         for tau, ends, most in (
             ("tau_x", self.last_of_sample, TAU_MAX),
             ("tau_p", self.last_of_draw, TAU_MAX),
-            ("tau_theta", self.changes_weights, cfg.network.tau_theta_max),
+            ("tau_theta", self.changes_weights, cfg.tau_theta_max),
         ):
             m.d.comb += ends.eq(self._ends(m, getattr(self, tau), cfg.longest(tau, most), tau))
         return m

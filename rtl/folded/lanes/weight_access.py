@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_FRAC
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
-from mgd.rtl.folded.sum_control import SumControl
+from mgd.rtl.folded.lanes.lane import Lane
+from mgd.rtl.folded.lanes.sum_control import SumControl
 from mgd.rtl.interface import weight_request_layout, weight_shape
 
 PHASE_BITS = 3
@@ -18,7 +18,7 @@ PHASE_BITS = 3
 
 class WeightAccess(wiring.Component):
     """Answers `request` on `reply` while the core is not `busy`; the addresses of
-    rtl.folded.update_control are then the request's word.
+    rtl.folded.lanes.update_control are then the request's word.
 
     A command waits for the end of an access (`access` is high), and goes before one that has not
     begun (`command_waits`).
@@ -63,11 +63,11 @@ class WeightAccess(wiring.Component):
         # Each phase is long enough from the address to the new weight, which the second one reads
         # again, and from the update term, which is in the lanes 1 + value_clocks after it.
         phase = 1 << PHASE_BITS
-        assert phase >= Lane.update_latency(cfg) + max(cfg.value_clocks, 1)
+        assert phase >= Lane.latency_of(cfg) + max(cfg.value_clocks, 1)
         # A read's sum is taken in the last clock of both, and its product added before that.
         last = 2 * phase - 1
         add_clock = last - SumControl.READ_LATENCY
-        assert add_clock > Lane.update_latency(cfg) + cfg.operand_clocks
+        assert add_clock > Lane.latency_of(cfg) + cfg.operand_clocks
         clocks, following_clock = Signal(PHASE_BITS + 1), Signal(PHASE_BITS + 1)
         of_accumulator = host.accumulator if cfg.network.accumulators else Const(0)
         full, writes, reads = Signal(), Signal(), Signal()

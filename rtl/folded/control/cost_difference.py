@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.trainer import Trainer
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.arithmetic import as_signed
+from mgd.rtl.lib.unit import Unit
 from mgd.rtl.units.highpass import HighPass
 
 
-class CostDifference(wiring.Component):
-    """Antithetic or forward: equals golden_model.trainer.Trainer.step's C⁺ − C⁻, and 2·(C − C0).
+class CostDifference(Unit):
+    """Antithetic or forward: C⁺ − C⁻, or 2·(C − C0); golden_model.trainer.Step.delta.
 
     A pass's `cost` enters with `valid`, the second one with `second`; `done` is high in the clock
     of the second one, and `delta_cost` is then right.  A step without a first pass (forward, C0
     known) is compared with the first pass that came last.  `restart` begins a run.
     """
 
-    LATENCY = 0
+    latency = 0
     """Clocks from the last pass's cost to `done`."""
+    model: ClassVar[Callable[..., Any]] = Trainer.step
     SECOND_PASS = True
     """Whether a step's last cost is a second pass's."""
 
@@ -76,7 +81,8 @@ class CostDifference(wiring.Component):
 class ContinuousDifference(CostDifference):
     """The continuous form: rtl.units.highpass.HighPass of the costs, one a step."""
 
-    LATENCY = HighPass.LATENCY
+    latency = HighPass.latency
+    model = HighPass.model
     SECOND_PASS = False
 
     @classmethod

@@ -15,18 +15,25 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from mgd.golden_model.network import ACT_BITS, SHIFT_MIN
+from mgd.golden_model.update.memory import WeightMemory
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.update_rule import applied_change, decay_clocks, decayed, remaining_gradient
+from mgd.rtl.folded.lanes.update_rule import (
+    applied_change,
+    decay_clocks,
+    decayed,
+    remaining_gradient,
+)
 from mgd.rtl.lib.arithmetic import add_or_subtract, add_with_carry, saturated, saturated_register
 from mgd.rtl.lib.delay import delayed
 from mgd.rtl.lib.mac16 import accumulated
+from mgd.rtl.lib.unit import Unit
 
 SUM_CONTROL = data.StructLayout({"accumulate": 1, "take": 1, "empty": 1, "shift": 1})
 """Of a sum and its output register."""
 
 
-class Lane(wiring.Component):
-    """Equals golden_model.update.memory.WeightMemory and golden_model.forward.weighted_sum.
+class Lane(Unit):
+    """golden_model.update.memory.WeightMemory of its weights, and their weighted_sum.
 
     A token's signals enter at fixed clocks after its `address`:
 
@@ -39,7 +46,8 @@ class Lane(wiring.Component):
     * clock UPDATE + 2 of a group's last token: products.take and products.empty, the same for
       sum.  No token may be a clock behind such a one.
 
-    UPDATE is 5 with accumulators, 6 where weights decay; else 4, or 3 without memory_register.
+    UPDATE is `latency`: 5 with accumulators, 6 where weights decay; else 4, or 3 without
+    memory_register.
     With CoreConfig.operand_clocks all that has to do with the sums, but x, sign and add_sign, comes
     a clock later.
     `update_term` is 0 where nothing is to change; with previous_sign 1, for −1.0, it is added to
@@ -58,7 +66,7 @@ class Lane(wiring.Component):
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         net = config.network
-        self.UPDATE = self.update_latency(config)
+        self.latency = self.latency_of(config)
         out = signed(config.out_bits)
         sign_out = 1 if config.nodes_only else signed(config.sign_sum_bits)
         fine = config.variant.value_frac
@@ -96,11 +104,12 @@ class Lane(wiring.Component):
             }
         )
 
+    model = WeightMemory
     TERM = 2
     """Clocks from a token's address to its update term."""
 
-    @staticmethod
-    def update_latency(config: CoreConfig) -> int:
+    @classmethod
+    def latency_of(cls, config: CoreConfig) -> int:
         """Clocks from a token's address to its new weight."""
         if config.network.accumulators:
             return 5 + decay_clocks(config)
@@ -110,13 +119,13 @@ class Lane(wiring.Component):
     def turnaround(config: CoreConfig) -> int:
         """Clocks from a token's address to the first one that may be the same: a weight is written
         when it is there, and no memory is read and written in one clock at one address."""
-        return Lane.update_latency(config) + 1
+        return Lane.latency_of(config) + 1
 
     @staticmethod
     def change_latency(config: CoreConfig) -> int:
         """Clocks from a token's address to the sum of its weight and the change."""
         apart = config.memory_register and not config.network.accumulators
-        return Lane.update_latency(config) - 1 - apart
+        return Lane.latency_of(config) - 1 - apart
 
     def elaborate(self, platform):
         m = Module()
@@ -134,7 +143,7 @@ class Lane(wiring.Component):
             change, weight = self._accumulate(m, weight)
             moved = self._moved(weight, change, Const(1))
         else:
-            moved = self._moved(weight, self.update_term, ~self.previous_sign)
+            moved = self._moved(weight, *self._change())
             if cfg.memory_register:
                 # The term comes to all lanes from far away: limiting the sum has its own clock.
                 moved = delayed(m, moved, 1)
@@ -178,7 +187,7 @@ class Lane(wiring.Component):
         else:
             # One register after the product, so that Yosys may take it into the DSP block (two
             # make iCE40 synthesis fail silently).
-            product = Signal(signed(net.weight_bits + ACT_BITS), reset_less=True)
+            product = Signal(signed(len(seen) + ACT_BITS), reset_less=True)
             total = Signal(signed(net.acc_bits), reset_less=True)
             operands = [seen, self.x]
             if later:
@@ -186,19 +195,33 @@ class Lane(wiring.Component):
                 operands = [Signal.like(value, reset_less=True) for value in operands]
                 m.d.sync += [operands[0].eq(seen), operands[1].eq(self.x)]
             m.d.sync += product.eq(operands[0] * operands[1])
+            self._multiplied(m, product)
             with m.If(self.products.empty):
                 m.d.sync += total.eq(cfg.sum_start)
             with m.Elif(self.products.accumulate):
                 m.d.sync += total.eq(total + product)
         for control, output, own, chained in (
             (self.signs, self.sign_sum, sign_sum, self.chain_sign_sum),
-            (self.products, self.sum, total[cfg.sum_cut :], self.chain_sum),
+            (self.products, self.sum, self._taken(total[cfg.sum_cut :]), self.chain_sum),
         ):
             with m.If(control.take):
                 m.d.sync += output.eq(own)
             with m.Elif(control.shift):
                 m.d.sync += output.eq(chained)
         return m
+
+    # -- what rtl.folded.lanes.outer_lane adds to -------------------------------------------------
+
+    def _change(self):
+        """Without accumulators: what the weight changes by, and whether it is subtracted."""
+        return self.update_term, ~self.previous_sign
+
+    def _multiplied(self, m: Module, product) -> None:
+        """What else is done with a product, two clocks or (operand_clocks) three behind UPDATE."""
+
+    def _taken(self, total):
+        """The sum that is taken to its output register."""
+        return total
 
     # -- what rtl.imperfect makes imperfect ---------------------------------------------------
 
@@ -235,7 +258,7 @@ class Lane(wiring.Component):
 
     def _accumulate(self, m: Module, weight):
         """G += s·v; when weights change, give off q = ⌊G·2^-S⌋ and keep G mod 2^S.  (With momentum
-        or decay: rtl.folded.update_rule.)
+        or decay: rtl.folded.lanes.update_rule.)
 
         Returns the change q and the weight it belongs to, two or more clocks later.
         """

@@ -7,13 +7,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.loop_engine import LoopEngine
-from mgd.rtl.folded.nonzero_inputs import visit_layout
+from mgd.rtl.folded.program.loop_engine import LoopEngine
+from mgd.rtl.folded.program.nonzero_inputs import visit_layout
 
 
 class VisitEngine(LoopEngine):
     """In rows that read the sample the inner loop is that of `visits`, from
-    rtl.folded.nonzero_inputs: which inputs a group visits, and its bias last.
+    rtl.folded.program.nonzero_inputs: which inputs a group visits, and its bias last.
     """
 
     def _ports(self) -> dict[str, wiring.Member]:

@@ -52,10 +52,13 @@ class SampleBuffers(wiring.Component):
             self.hidden_current.eq(hidden ^ self.evaluating),
             self.label.eq(Mux(self.evaluating, label_evaluate, label_train)),
         ]
+        # Copies of the numbers: the pending update reads its sample while the next `train` already
+        # gives the buffers other roles.
         with m.If(self.keep):
             m.d.sync += [self.sample_previous.eq(current), self.hidden_previous.eq(hidden)]
         with m.If(self.switch_hidden):
             m.d.sync += hidden.eq(~hidden)
+        # The sample of training stays in `current`, with its own label, for the steps that follow.
         with m.If(self.evaluate):
             m.d.sync += [
                 label_evaluate.eq(self.next_label),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import NONZERO_WORD, CoreConfig
+from mgd.rtl.lib.unit import Unit
 
 
 def visit_layout(config: CoreConfig) -> data.StructLayout:
@@ -18,7 +19,7 @@ def visit_layout(config: CoreConfig) -> data.StructLayout:
     )
 
 
-class NonzeroInputs(wiring.Component):
+class NonzeroInputs(Unit):
     """Keeps a bit for each input of three samples, and walks through those of a sweep.
 
     `write` notes whether input `index` of sample buffer `buffer` is not 0 (`nonzero`).
@@ -27,14 +28,14 @@ class NonzeroInputs(wiring.Component):
     sample_current, if `uses_current`, or in buffer sample_previous, if `uses_previous`, or all
     inputs if `all`, in order, and then the bias; again and again, until the next `start`.  Where
     there would be the bias alone the last input comes before it, since a group has two tokens or
-    more.  The first visit leaves LATENCY clocks behind `start`, the others one a clock; of
+    more.  The first visit leaves `latency` clocks behind `start`, the others one a clock; of
     NONZERO_WORD inputs that are looked at together and none of which is visited one clock is lost.
     The other ports are stable during a sweep, from the clock behind `start` on.
 
     Cost: a memory that is read twice, of a bit for each input of four samples.
     """
 
-    LATENCY = 4
+    latency = 4
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
@@ -91,6 +92,8 @@ class NonzeroInputs(wiring.Component):
         """An input of this group is visited."""
         without_lowest, moves, loads = Signal(NONZERO_WORD), Signal(), Signal()
         m.d.comb += [
+            # Subtracting 1 clears the lowest 1, which is this visit's, and sets only zeros below
+            # it.
             without_lowest.eq(rest & (rest - 1)),
             moves.eq(~self.o.valid | self.o.ready),
             # A word that has one left gives that up, or one that has none.
@@ -132,6 +135,7 @@ class NonzeroInputs(wiring.Component):
             m.d.sync += rest.eq(without_lowest)
 
         lowest = rest & ~without_lowest
+        # `lowest` has one 1, or none: each bit of its place is an OR, without priority.
         position = Signal(place)
         for k in range(place):
             chosen = Cat(lowest[n] for n in range(NONZERO_WORD) if n >> k & 1)

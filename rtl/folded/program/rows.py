@@ -2,10 +2,10 @@
 
 A *row* describes one sweep over the weights of one layer: its loops' bounds, its addresses, where
 its inputs come from, which passes its sums serve, and which row comes next.  The loop engine
-(rtl.folded.loop_engine) holds the rows as a ROM and runs them; it knows rows, not layers.  What a
-step is for, a Mode, picks the rows: `entry` says where each mode begins, Row.after where it goes
-from there.  Program.of writes the rows for a network and proves with Program.check that they do
-what a step needs.
+(rtl.folded.program.loop_engine) holds the rows as a ROM and runs them; it knows rows, not layers.
+What a step is for, a Mode, picks the rows: `entry` says where each mode begins, Row.after where it
+goes from there.  Program.of writes the rows for a network and proves with Program.check that they
+do what a step needs.
 
 To add a kind of row:
 
@@ -13,19 +13,19 @@ To add a kind of row:
 2. write its rows in `_rows` (or a function beside it, for another learning rule) and link them by
    `after`; a new occasion to run them is a Mode;
 3. say in Program.check what must be true of them;
-4. add the kind to BUILT, and its data path to the units: a token (loop_engine.token_layout) carries
-   what the lanes must do with it.  Fields that are equal in all rows cost no gate.
+4. add the kind to built(), and its data path to the units: a token (loop_engine.token_layout)
+   carries what the lanes must do with it.  Fields that are equal in all rows cost no gate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 
 FIRST_PASS, SECOND_PASS, BOTH_PASSES = 1, 2, 3
 """Masks of passes: bit 0 is the first one (C⁺ or C0), bit 1 the second (C⁻ or C)."""
@@ -37,17 +37,21 @@ class Sweep(Enum):
     FORWARD = "forward"
     """Update it, write it back, and add W_ij·x_j to the sum (and ±x_j to the sign sum)."""
     OUTER = "outer"
-    """Add a_i·x_j to it (or to its accumulator), a_i in the lane, x_j broadcast."""
+    """Take e_i·x_j from it, e_i in the lane, x_j broadcast: one sum per node for many steps."""
     RECALL = "recall"
-    """No weight is read: a layer's stored sums leave the lanes again, for another perturbation."""
+    """No weight is used: the first layer's stored sums leave the lanes again, for another
+    perturbation.  A group has two tokens, which the sign generator needs."""
     TRANSPOSED = "transposed"
     """Add W_ij·y_i over the lanes to the sum of input j."""
     CORRELATE = "correlate"
     """Add ±x_j to the weight's correlation."""
 
 
-BUILT = (Sweep.FORWARD,)
-"""Those that the loop engine and the lanes have."""
+def built(config: CoreConfig) -> tuple[Sweep, ...]:
+    """Those that a core's loop engine and lanes have."""
+    if config.variant.by_node:
+        return Sweep.FORWARD, Sweep.OUTER, Sweep.RECALL
+    return (Sweep.FORWARD,)
 
 
 class Source(Enum):
@@ -58,7 +62,8 @@ class Source(Enum):
 
 
 class Mode(Enum):
-    """What the rows are run for; its value is the mask of passes that it wants."""
+    """What the rows are run for; the low two bits of its value are the mask of passes that it
+    wants.  A core has those of its program's `entry`."""
 
     TWO_PASSES = BOTH_PASSES
     """A step that measures both costs."""
@@ -68,6 +73,10 @@ class Mode(Enum):
     """A step of the forward difference that knows its C0."""
     FLUSH = 0
     """Only the pending update: sums are not made, and no token waits for an activation."""
+    RECALLED_TWO = 4 | BOTH_PASSES
+    """Both costs, with the first layer's sums of a step before: sample and weights are the same."""
+    RECALLED_SECOND = 4 | SECOND_PASS
+    """The second cost alone, likewise."""
 
 
 class Visit(NamedTuple):
@@ -135,8 +144,9 @@ class Program:
 
     @classmethod
     def of(cls, config: CoreConfig) -> Program:
-        """The checked program of a core that makes each update in the step after it."""
-        rows, entry = _rows(config)
+        """The checked program of a core: each step's update is made in the step after it, or, with
+        sums per node, by a sweep of its own behind the last step of the sum."""
+        rows, entry = (_node_sum_rows if config.variant.by_node else _rows)(config)
         program = cls(config, rows, entry)
         program.check()
         return program
@@ -165,18 +175,19 @@ class Program:
 
         In each: layers in their order, read from where the layer before has put its outputs; every
         weight on exactly one lead row, before any other row reads it, and never before it is
-        written; every group's sums made exactly once for each wanted pass.
+        written; every group's sums made exactly once for each wanted pass.  Where sums are recalled
+        the first layer's weights are not read, and its inputs are not either.
         """
-        for mode in Mode:
+        for mode in self.entry:
             _check_order(self, mode)
             _check_weights(self, mode)
             _check_outputs(self, mode)
-        reached = {number for mode in Mode for number in self._numbers(mode)}
+        reached = {number for mode in self.entry for number in self._numbers(mode)}
         for number, row in enumerate(self.rows):
             if number not in reached:
                 raise ValueError(f"row {number} is reached in no mode")
-            if row.sweep not in BUILT:
-                raise ValueError(f"row {number}: no core has {row.sweep.name} sweeps")
+            if row.sweep not in built(self.config):
+                raise ValueError(f"row {number}: this core has no {row.sweep.name} sweeps")
             if 0 in row.after.values():
                 raise ValueError(f"row {number} leads to row 0, where steps begin")
 
@@ -189,11 +200,12 @@ def least_tokens(config: CoreConfig, layer: int) -> int:
 
 
 class _Key(NamedTuple):
-    """What tells a forward row from the others."""
+    """What tells a row from the others."""
 
     layer: int
     passes: int
     lead: bool
+    sweep: Sweep = Sweep.FORWARD
 
 
 def _rows(config: CoreConfig) -> tuple[tuple[Row, ...], Mapping[Mode, int]]:
@@ -225,7 +237,7 @@ def _rows(config: CoreConfig) -> tuple[tuple[Row, ...], Mapping[Mode, int]]:
 
     def after(number: int) -> dict[Mode, int | None]:
         key, found = keys[number], {}
-        for mode in Mode:
+        for mode in WEIGHT_MODES:
             repeats = mode is Mode.TWO_PASSES and key.passes != BOTH_PASSES
             here = lead_row(key.layer, mode)
             if number not in ((here, here + 1) if repeats else (here,)):
@@ -235,7 +247,60 @@ def _rows(config: CoreConfig) -> tuple[tuple[Row, ...], Mapping[Mode, int]]:
         return found
 
     rows = tuple(_forward(config, key, after(number)) for number, key in enumerate(keys))
-    return rows, {mode: lead_row(0, mode) for mode in Mode}
+    return rows, {mode: lead_row(0, mode) for mode in WEIGHT_MODES}
+
+
+WEIGHT_MODES = (Mode.TWO_PASSES, Mode.ONE_PASS, Mode.SECOND_ONLY, Mode.FLUSH)
+"""Of a core whose steps visit all weights."""
+
+
+def _node_sum_rows(config: CoreConfig) -> tuple[tuple[Row, ...], Mapping[Mode, int]]:
+    """accumulate = "nodes": forward sweeps, of which the first layer's gives way to one that
+    recalls its sums, and outer sweeps, which change the weights.
+
+    A forward difference whose C0 is known has its first layer's sums too, so no mode makes a second
+    pass alone with forward sweeps.
+    """
+    last = config.network.depth - 1
+    sequences: dict[Mode, list[_Key]] = {}
+    for mode in (Mode.TWO_PASSES, Mode.ONE_PASS, Mode.RECALLED_TWO, Mode.RECALLED_SECOND):
+        first = Sweep.RECALL if mode.value & 4 else Sweep.FORWARD
+        keys: list[_Key] = []
+        for layer in range(last + 1):
+            sweep = Sweep.FORWARD if layer else first
+            if layer == 0 < last:
+                keys.append(_Key(layer, BOTH_PASSES, True, sweep))
+                continue
+            passes = [mask for mask in (FIRST_PASS, SECOND_PASS) if mode.value & mask]
+            keys += [_Key(layer, mask, mask == passes[0], sweep) for mask in passes]
+        sequences[mode] = keys
+    sequences[Mode.FLUSH] = [_Key(k, FIRST_PASS, True, Sweep.OUTER) for k in range(last + 1)]
+
+    numbers: dict[_Key, int] = {}
+    after: list[dict[Mode, int | None]] = []
+    for keys in sequences.values():
+        for key in keys:
+            if key not in numbers:
+                numbers[key] = len(numbers)
+                after.append({})
+    for mode, keys in sequences.items():
+        following: list[int | None] = [numbers[key] for key in keys[1:]]
+        for key, number in zip(keys, [*following, None], strict=True):
+            after[numbers[key]][mode] = number
+    makers = {Sweep.FORWARD: _forward, Sweep.OUTER: _outer, Sweep.RECALL: _recall}
+    rows = tuple(makers[key.sweep](config, key, after[k]) for key, k in numbers.items())
+    return rows, {mode: numbers[keys[0]] for mode, keys in sequences.items()}
+
+
+def _outer(config: CoreConfig, key: _Key, after: Mapping[Mode, int | None]) -> Row:
+    """All inputs are there: a step has ended."""
+    return replace(_forward(config, key, after), sweep=Sweep.OUTER, follows=False)
+
+
+def _recall(config: CoreConfig, key: _Key, after: Mapping[Mode, int | None]) -> Row:
+    """Two tokens for each group; their weights, the first words, come to no sum."""
+    row = _forward(config, key, after)
+    return replace(row, sweep=Sweep.RECALL, inputs=1, first_word=0, group_stride=1)
 
 
 def _forward(config: CoreConfig, key: _Key, after: Mapping[Mode, int | None]) -> Row:
@@ -256,7 +321,12 @@ def _forward(config: CoreConfig, key: _Key, after: Mapping[Mode, int | None]) ->
         last_active=config.active(layer, groups - 1),
         lead=key.lead,
         follows=layer > 0,
-        wait=0 if key.lead else max(Lane.turnaround(config) - least_tokens(config, layer), 0),
+        # Where outer sweeps alone change weights, nothing is read that is being written.
+        wait=(
+            0
+            if key.lead or config.variant.by_node
+            else max(Lane.turnaround(config) - least_tokens(config, layer), 0)
+        ),
         after=after,
     )
 
@@ -267,12 +337,16 @@ def _check_order(program: Program, mode: Mode) -> None:
         if row.layer not in (before, before + 1):
             raise ValueError(f"{mode.name}: layer {row.layer} comes behind layer {before}")
         before = row.layer
+        if row.sweep is Sweep.RECALL:
+            if (row.layer, row.inputs, row.follows) != (0, 1, False):
+                raise ValueError(f"{mode.name}: only the first layer's sums are kept")
+            continue
         source, base = Source.SAMPLE, 0
         if row.layer:
             source, base = Source.HIDDEN, config.hidden_offset(row.layer - 1)
         if (row.source, row.base, row.inputs) != (source, base, config.network.layers[row.layer]):
             raise ValueError(f"{mode.name}: layer {row.layer} does not read its own inputs")
-        if row.follows != (source is Source.HIDDEN):
+        if row.follows != (source is Source.HIDDEN and row.sweep is Sweep.FORWARD):
             raise ValueError(
                 f"{mode.name}: layer {row.layer} must wait for what the layer before makes, "
                 "and for nothing else"
@@ -284,7 +358,12 @@ def _check_order(program: Program, mode: Mode) -> None:
 def _check_weights(program: Program, mode: Mode) -> None:
     config = program.config
     updated: set[int] = set()
+    wanted = set(range(config.lane_words))
     for row in program.sequence(mode):
+        if row.sweep is Sweep.RECALL:
+            first_layer = config.groups[0] * (config.network.layers[0] + 1)
+            wanted -= set(range(first_layer))
+            continue
         own = [visit.word for visit in row.visits()]
         if not 0 <= min(own) <= max(own) < config.lane_words:
             raise ValueError(
@@ -301,10 +380,12 @@ def _check_weights(program: Program, mode: Mode) -> None:
             updated |= set(own)
         elif not set(own) <= updated:
             raise ValueError(f"{mode.name}: layer {row.layer} is read before its update")
-        elif least_tokens(config, row.layer) + row.wait < Lane.turnaround(config):
+        elif not config.variant.by_node and least_tokens(
+            config, row.layer
+        ) + row.wait < Lane.turnaround(config):
             raise ValueError(f"{mode.name}: layer {row.layer} is read before it is written")
-    if updated != set(range(config.lane_words)):
-        raise ValueError(f"{mode.name}: {config.lane_words - len(updated)} words have no update")
+    if updated != wanted:
+        raise ValueError(f"{mode.name}: {len(wanted - updated)} words have no update")
 
 
 def _check_outputs(program: Program, mode: Mode) -> None:

@@ -34,9 +34,9 @@ class LanePerturbation:
 
     @staticmethod
     def _at_mac(m: Module, u: Units, values):
-        """The perturbation's values leave their source SIGNS_LATENCY clocks after the token; the
+        """The perturbation's values leave their source signs_latency clocks after the token; the
         lane takes them with its activation."""
-        return delayed(m, values, u.timing.mac - u.timing.signs - u.signs.SIGNS_LATENCY)
+        return delayed(m, values, u.timing.mac - u.timing.signs - u.signs.signs_latency)
 
     def _update_term(self, m: Module, u: Units, p: int):
         return u.broadcast.update_term
@@ -89,7 +89,7 @@ class ValuedPerturbation(FamilyPerturbation):
     def drive(self, m: Module, u: Units, p: int) -> None:
         super().drive(m, u, p)
         # With early_x: the product has a register, and is taken with x.
-        clocks = u.timing.early_x - u.timing.signs - u.signs.SIGNS_LATENCY
+        clocks = u.timing.early_x - u.timing.signs - u.signs.signs_latency
         magnitude = delayed(m, self._family.magnitudes[p], clocks)
         value_x = Signal.like(u.lanes[p].value_x)
         m.d.sync += value_x.eq(scaled(u.memory.early_x, magnitude))

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.program import Mode, Program, Row, Source
+from mgd.rtl.folded.program.rows import Mode, Program, Row, Source, Sweep
 
 
 def token_layout(config: CoreConfig) -> data.StructLayout:
@@ -20,9 +20,11 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
     come from the sample; hidden: where the inputs start among the hidden activations;
     second: the second pass; lead: the first sweep of this layer in this step, on which the
     previous step's update rides.  current, previous, with skip_zeros: whether the input is not 0
-    in this sample, and in the one before; 1 behind the first layer.
+    in this sample, and in the one before; 1 behind the first layer.  recall, with sums per node:
+    its group's sums are the stored ones.
     """
     nonzero = {"current": 1, "previous": 1} if config.variant.skip_zeros else {}
+    recall = {"recall": 1} if config.variant.by_node else {}
     return data.StructLayout(
         {
             "input": range(max(config.network.layers[:-1]) + 1),
@@ -35,17 +37,18 @@ def token_layout(config: CoreConfig) -> data.StructLayout:
             "second": 1,
             "lead": 1,
             **nonzero,
+            **recall,
         }
     )
 
 
 class LoopEngine(wiring.Component):
-    """Issues the tokens of one step: those of rtl.folded.program.Row.visits, row after row.
+    """Issues the tokens of one step: those of rtl.folded.program.rows.Row.visits, row after row.
 
     `start` begins; `busy` falls a clock after the last token's.  passes (bit 0 first, bit 1 second)
     and flush (one sweep per layer, no results) are stable while busy, and choose the program's
-    Mode.  A token is issued whenever `valid` is high; `pass_mask` has a bit per pass that
-    the token's group has results for.
+    Mode; so does recall, with sums per node.  A token is issued whenever `valid` is high;
+    `pass_mask` has a bit per pass that the token's group has results for.
 
     It waits where a token needs an activation of the previous layer that is not there yet:
     `activation_written` has a bit per pass, high for a clock when the next one in order is being
@@ -69,6 +72,7 @@ class LoopEngine(wiring.Component):
                 "valid": Out(1),
                 "token": Out(token_layout(config)),
                 "pass_mask": Out(2),
+                **({"recall": In(1)} if config.variant.by_node else {}),
                 **self._ports(),
             }
         )
@@ -131,6 +135,8 @@ class LoopEngine(wiring.Component):
             token.second.eq(second),
             token.lead.eq(self._field(row, lambda r: r.lead)),
         ]
+        if self.config.variant.by_node:
+            m.d.comb += token.recall.eq(self._field(row, lambda r: r.sweep is Sweep.RECALL))
 
         # The loops: inputs, groups, rows.
         word_stride = self._field(row, lambda r: r.word_stride)
@@ -152,7 +158,7 @@ class LoopEngine(wiring.Component):
             ]
         return m
 
-    # -- the inner loop, which rtl.folded.visit_engine replaces ---------------------------------
+    # -- the inner loop, which rtl.folded.program.visit_engine replaces ---------------------------
 
     def _ports(self) -> dict[str, wiring.Member]:
         """More ports."""
@@ -190,6 +196,13 @@ class LoopEngine(wiring.Component):
             Mode.SECOND_ONLY: ~self.passes[0] & ~self.flush,
             Mode.FLUSH: self.flush,
         }
+        if self.config.variant.by_node:
+            recalls = self.recall & ~self.flush
+            is_mode |= {
+                Mode.TWO_PASSES: self.passes.all() & ~self.flush & ~self.recall,
+                Mode.RECALLED_TWO: self.passes[0] & recalls,
+                Mode.RECALLED_SECOND: ~self.passes[0] & recalls,
+            }
 
         def by_mode(numbers: Mapping[Mode, int | None]):
             """The number for the mode that runs; modes that have the most common one are not asked

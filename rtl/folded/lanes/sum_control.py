@@ -7,9 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import SUM_CONTROL
-from mgd.rtl.folded.loop_engine import token_layout
-from mgd.rtl.folded.token_timing import TokenTiming
+from mgd.rtl.folded.lanes.lane import SUM_CONTROL
+from mgd.rtl.folded.program.loop_engine import token_layout
+from mgd.rtl.folded.program.token_timing import TokenTiming
 from mgd.rtl.lib.delay import delayed
 
 

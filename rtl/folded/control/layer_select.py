@@ -73,6 +73,7 @@ class OneLayerAtATime(LayerSelect):
         m.d.sync += self._perturbed.eq(self._next)
 
     def follow(self, m: Module, awaits_cost) -> None:
+        # While a cost is awaited `measured` is still its layer, although the next sweep has begun.
         with m.If(~awaits_cost):
             m.d.sync += self._measured.eq(self._perturbed)
 

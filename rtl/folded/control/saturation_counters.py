@@ -38,6 +38,7 @@ class SaturationCounters(wiring.Component):
         count = Signal(range(self.lanes + 1))
         clipped = [self.clipped[p] & (self.active > p) for p in range(self.lanes)]
         m.d.sync += count.eq(sum(clipped))
+        # In the clock of `count`.
         counted = delayed(m, self.written, 1)
         with m.If(self.restart):
             m.d.sync += [self.weights.eq(0), self.activations.eq(0)]

@@ -7,8 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.loop_engine import token_layout
-from mgd.rtl.folded.token_timing import TokenTiming
+from mgd.rtl.folded.program.loop_engine import token_layout
+from mgd.rtl.folded.program.token_timing import TokenTiming
 from mgd.rtl.lib.delay import delayed
 
 
@@ -30,7 +30,7 @@ class UpdateControl(wiring.Component):
     a clock later.  `drained`: no token is on its way to the memories.
 
     Updates are written to one word after the other, from the first one on, since lead sweeps visit
-    all words in order (rtl.folded.program): a counter, which `start` clears, is their address.
+    all words in order (rtl.folded.program.rows): a counter, which `start` clears, is their address.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -103,6 +103,37 @@ class ScatteredUpdateControl(UpdateControl):
             m.d.sync += written_word.eq(self.host_word)
 
 
+class OuterUpdateControl(UpdateControl):
+    """With sums per node: `update` is high throughout an outer sweep, all of whose tokens change
+    their weights, TokenTiming.outer_written clocks later; no other token does.
+
+    The lanes' address is TokenTiming.outer_address clocks behind such a token.  The broadcast has
+    no term of its own."""
+
+    def elaborate(self, platform):
+        m = Module()
+        at, token = TokenTiming.of(self.config), self.token
+        outer = Signal()
+        m.d.comb += outer.eq(self.valid & self.update)
+        word = delayed(m, token.word, at.address - 1)
+        outer_word = delayed(m, word, at.outer_address - at.address)
+        address = Signal.like(self.address, reset_less=True)
+        m.d.sync += address.eq(Mux(self.busy, Mux(self.update, outer_word, word), self.host_word))
+        in_flight = Signal(at.outer_written + 2)
+        m.d.sync += in_flight.eq(Cat(self.valid, in_flight))
+        written_word = Signal.like(self.written_word, reset_less=True)
+        m.d.comb += [
+            self.address.eq(address),
+            self.written.eq(delayed(m, outer, at.outer_written)),
+            self.written_word.eq(written_word),
+            self.drained.eq(in_flight == 0),
+        ]
+        self._written_word(m, at, written_word)
+        return m
+
+
 def update_control(config: CoreConfig) -> UpdateControl:
-    """That of the core: its sweeps visit every word, or leave some out."""
+    """That of the core: its sweeps visit every word, or leave some out, or change none."""
+    if config.variant.by_node:
+        return OuterUpdateControl(config)
     return (ScatteredUpdateControl if config.variant.skip_zeros else UpdateControl)(config)

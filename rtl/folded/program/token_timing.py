@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mgd.rtl.folded.broadcast import Broadcast
 from mgd.rtl.folded.collector import Collector
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.lane import Lane
+from mgd.rtl.folded.lanes.lane import Lane
 from mgd.rtl.folded.signs import SignGenerator
 from mgd.rtl.units.activation import Activation
 
@@ -50,27 +50,34 @@ class TokenTiming:
     may be issued that reads its activation.  That is written later, but before the read."""
     turnaround: int
     """From a token to the first one that may read the same weight."""
+    outer_address: int
+    """… in an outer sweep, the address of its weight, at the lanes: the change is their own product
+    of `mac`'s operands, rounded a register behind it."""
+    outer_written: int
+    """… in an outer sweep, its new weight, which is written."""
 
     @classmethod
     def of(cls, config: CoreConfig) -> TokenTiming:
         previous_x = MEMORY
-        update_term = previous_x + Broadcast.latency(config)
+        update_term = previous_x + Broadcast.latency_of(config)
         lane_term = update_term + config.value_clocks
         # A lane takes a term with the weight that its memory has read.
         address = lane_term - Lane.TERM
-        mac = address + Lane.update_latency(config)
+        mac = address + Lane.latency_of(config)
         early_x = mac - config.value_clocks
         # Behind the memory a register makes it 1.0 for a bias.
         read_x = early_x - MEMORY - 1
         sums = mac + config.operand_clocks + 1
-        to_activation = Collector.LATENCY + Activation.latency_of(config.position_register)
+        to_activation = Collector.latency + Activation.latency_of(config.position_register)
+        # Behind the operands a register for the product, and one for the rounded change.
+        outer_address = mac + config.operand_clocks + 2 - Lane.TERM
         # Without the lanes' own registers there is time for one here, which the loop engine is
         # glad of.
         least = 0 if config.memory_register else 1
         return cls(
             previous_x=previous_x,
             update_term=update_term,
-            signs=update_term - SignGenerator.LATENCY,
+            signs=update_term - SignGenerator.latency,
             lane_term=lane_term,
             address=address,
             change=address + Lane.change_latency(config),
@@ -81,4 +88,6 @@ class TokenTiming:
             ring=sums + 1,
             activation_written=max(to_activation - read_x, least),
             turnaround=Lane.turnaround(config),
+            outer_address=outer_address,
+            outer_written=outer_address + Lane.latency_of(config),
         )

@@ -14,10 +14,10 @@ from mgd.golden_model.network import ROUND_BITS
 from mgd.protocol.fixed_settings import constant_fields
 from mgd.protocol.registers import Command
 from mgd.rtl.folded.config import CoreConfig
-from mgd.rtl.folded.cost_difference import CostDifference, difference_kind
-from mgd.rtl.folded.layer_select import LayerSelect, layer_select
-from mgd.rtl.folded.phases import Phases
-from mgd.rtl.folded.sample_buffers import SampleBuffers
+from mgd.rtl.folded.control.cost_difference import CostDifference, difference_kind
+from mgd.rtl.folded.control.layer_select import LayerSelect, layer_select
+from mgd.rtl.folded.control.phases import Phases
+from mgd.rtl.folded.control.sample_buffers import SampleBuffers
 from mgd.rtl.interface import (
     CLOCK_BITS,
     COMMAND_SHAPE,
@@ -34,6 +34,8 @@ from mgd.rtl.units.costs import is_correct, label_shape, result_layout
 def with_wiring(m: Module, settings, config: CoreConfig):
     """`settings`, those that are fixed in this core as constants."""
     constants = {"antithetic": 0} if config.variant.continuous else {}
+    if config.variant.by_node:
+        constants = {"nodes": 1, "accumulates": 0}
     return with_constants(m, settings, constants | constant_fields(config.fixed))
 
 
@@ -63,7 +65,7 @@ class StepControl(wiring.Component):
     core has one.
 
     The sample buffers, the phases of the time constants and the difference of the costs are units
-    in it: rtl.folded.sample_buffers, .phases, .cost_difference.
+    in it: rtl.folded.control.sample_buffers, .phases, .cost_difference.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -130,6 +132,7 @@ class StepControl(wiring.Component):
                 "step": Out(STEP_BITS),
                 "cost_sum": Out(sum_shape),
                 "train_clocks": Out(CLOCK_BITS),
+                **self._ports(),
             }
         )
 
@@ -180,14 +183,14 @@ class StepControl(wiring.Component):
             ),
             self.command.ready.eq(~self.busy),
             # `in_step` is the state STEP by itself, in a register: the rest of this comes late.
-            r.starts.eq(r.in_step & ~layers.more & r.may_begin),
+            r.starts.eq(r.in_step & ~layers.more & self._may_begin(r)),
         ]
         # Registered: it starts units all over the core.
         m.d.sync += self.start_signs.eq(0)
         with m.FSM():
             self._idle(m, r, layers)
             self._initialise(m, r, phases)
-            self._train(m, r, layers, delayed(m, self.result_in_3, difference.LATENCY))
+            self._train(m, r, layers, delayed(m, self.result_in_3, difference.latency))
             self._flush(m, r)
             self._evaluate(m, r)
         passes = difference.passes(s.antithetic, self._renew(m, r))
@@ -202,6 +205,16 @@ class StepControl(wiring.Component):
 
     def _difference(self) -> CostDifference:
         return difference_kind(self.config)(self.config)
+
+    # -- what rtl.folded.control.node_steps replaces ----------------------------------------------
+
+    def _ports(self) -> dict[str, wiring.Member]:
+        """More ports."""
+        return {}
+
+    def _may_begin(self, r: _Registers):
+        """Whether a step may begin, as known a clock before."""
+        return r.may_begin
 
     # -- states -------------------------------------------------------------------------------
 
@@ -305,6 +318,10 @@ class StepControl(wiring.Component):
                 m.next = "DRAIN"
             with m.Else():
                 m.next = "FLUSHED"
+        self._flushed(m, r)
+
+    def _flushed(self, m: Module, r: _Registers) -> None:
+        """The pending update is on its way, or made."""
         with m.State("DRAIN"), m.If(~self.sweeping & self.drained):
             m.next = "FLUSHED"
         with m.State("FLUSHED"):

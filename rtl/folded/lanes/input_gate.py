@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from mgd.golden_model.measurement import Measurement
 from mgd.golden_model.network import ACT_BITS
 from mgd.rtl.folded.config import CoreConfig
 from mgd.rtl.lib.delay import delayed
+from mgd.rtl.lib.unit import Unit
 
 
-class InputGate(wiring.Component):
-    """Equals golden_model.trainer.Trainer._note_inputs.
+class InputGate(Unit):
+    """golden_model.measurement.Measurement.nonzero, a token at a time.
 
     D is made of two passes: C⁺ and C⁻, or the current C0 and C⁺.  `x` is the token's input in the
     first of them, a clock behind the token, as the update takes it.  Of the second one a bit is
     kept for each hidden node: `stores` writes it, and `sample`, `node` and `set_read` of the token
     are those of its input, which is `node` among all hidden nodes unless it comes from the sample.
-    `open` leaves LATENCY clocks behind the token.  Node perturbation has no gates, and does not
+    `open` leaves `latency` clocks behind the token.  Node perturbation has no gates, and does not
     notice this one: its update term is 0 wherever `x` is.
 
     A step writes the bits of one set while the update of the step before, which rides on its sweep,
@@ -27,7 +28,8 @@ class InputGate(wiring.Component):
     Cost: a memory of two bits per hidden node and about ten cells.
     """
 
-    LATENCY = 3
+    latency = 3
+    model = Measurement
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
@@ -57,6 +59,8 @@ class InputGate(wiring.Component):
             write.en.eq(self.stores),
         ]
         # Out of two memories: a LUT, a register and another LUT.
+        # Behind the token: x and the kept bit in clock 1, `parts` and `second` in clock 2, `open`
+        # in 3.
         parts = Signal((ACT_BITS + 3) // 4)
         second = Signal()
         m.d.sync += [

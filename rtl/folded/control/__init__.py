@@ -1,0 +1,1 @@
+"""When a step begins and ends: commands, time constants, samples and costs."""
