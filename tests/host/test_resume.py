@@ -150,7 +150,7 @@ def test_ctrl_c_saves(task, tmp_path):
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0
-    assert f"go on      mgd resume {run}" in out
+    assert f"continue   mgd resume {run}" in out
     at = json.loads((run / "run.json").read_text())["steps"]
     assert 0 <= at < 100_000
     kept = load(run / "checkpoint")

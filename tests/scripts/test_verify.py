@@ -213,14 +213,19 @@ def test_another_cost_function(here, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("cost_sum", "cost_sum"), ("weight_saturations", "weight_saturations")],
+    ("owner", "name", "value"),
+    [
+        (lambda trainer: trainer, "cost_sum", "cost_sum"),
+        (lambda trainer: trainer.memory, "saturations", "weight_saturations"),
+    ],
+    ids=["cost_sum", "weight_saturations"],
 )
-def test_a_counter_off_by_one(here, monkeypatch, name, value):
+def test_a_counter_off_by_one(here, monkeypatch, owner, name, value):
     class Miscounted(Trainer):
         def step(self):
             record = super().step()
-            setattr(self, name, getattr(self, name) + (record.number == 2))
+            held = owner(self)
+            setattr(held, name, getattr(held, name) + (record.number == 2))
             return record
 
     monkeypatch.setattr(verify_module, "Trainer", Miscounted)
