@@ -182,13 +182,12 @@ def _wrong_width(table: Table, cells: Cells, wanted: int, suspicious: Sequence[s
     what = f"{inputs} input columns"
     if named:
         what = f"{inputs} inputs from {len(cells.columns)} columns (text: {texts})"
-    line = (
-        f"{table.name}: has {what}, but [network] layers starts with {wanted}; start layers with "
-        f"{inputs} or correct the file"
-    )
-    if suspicious:
-        line += f".  Look first: {suspicious[0]}"
-    return line
+    line = f"{table.name}: has {what}, but [network] layers starts with {wanted}"
+    if suspicious and inputs > wanted:
+        # More inputs is the wrong cure where the column is one that gives the answer away.
+        more = f", and {len(suspicious) - 1} more such" if len(suspicious) > 1 else ""
+        return f"{line}; {suspicious[0]}{more}"
+    return f"{line}; start layers with {inputs} or correct the file"
 
 
 def _check_targets(table: Table, targets: TargetScaling) -> None:

@@ -172,6 +172,7 @@ def test_an_index_column_is_named(tmp_path):
     assert "3 input columns" in message
     assert "counts the samples (0, 1, 2, …)" in message
     assert "ignore = [0]" in message
+    assert "start layers with" not in message
     notes = task_of(tmp_path, "t.csv", 3).prepared.notes
     assert any("column 0 (unnamed) counts the samples" in note for note in notes)
     notes = task_of(tmp_path, "t.csv", 2, "ignore = [0]").prepared.notes
