@@ -223,9 +223,9 @@ def test_what_cannot_be_configured(session, settings, why):
 
 def test_data_is_given_and_taken():
     random = np.random.default_rng(5)
-    x = random.integers(-128, 128, (12, 3)) / 128
+    x = random.integers(-128, 128, (12, 3)) / 64
     labels = random.integers(0, 4, 12)
-    test_x, test_labels = random.integers(-128, 128, (5, 3)) / 128, [0, 1, 2, 3, 0]
+    test_x, test_labels = random.integers(-128, 128, (5, 3)) / 64, [0, 1, 2, 3, 0]
     network = TABLE_TOML.replace('source = "t.csv"', f'source = "{ROOT}/examples/moons.csv"')
     network = network.replace("[3, 5, 4]", "[2, 5, 4]")
     task = Task.parse(network, "table", Path())
