@@ -24,6 +24,15 @@ from tests.support import simulation  # noqa: F401  sets the cache of compiled b
         # Every weight is visited for its signs; the baseline is measured once in 16 steps.
         (Settings("wp", "forward", "residual", tau_x=16, tau_theta=16), (2368 + 2368 / 16) / 8),
         (Settings("np", "forward", "residual", tau_x=16, tau_theta=16), (2368 / 16 + 320) / 8),
+        # Sums per node: layer 1 and the outer products once in 16 steps, layer 2 once a pass.
+        (
+            Settings("np", accumulate="nodes", tau_x=16, tau_theta=16),
+            ((2048 + 2368) / 16 + 2 * 320) / 8,
+        ),
+        (
+            Settings("np", "forward", accumulate="nodes", tau_x=16, tau_theta=16),
+            ((2048 + 2368) / 16 + 320 + 320 / 16) / 8,
+        ),
     ],
 )
 def test_bound(settings, clocks):
@@ -32,7 +41,7 @@ def test_bound(settings, clocks):
 
 def test_core_measures_both_methods_and_roundings():
     names = [name for name, _ in variants()]
-    assert len(set(names)) == 6
+    assert len(set(names)) == 8
     assert {case.layers for case in CASES} >= {(64, 32, 10), (784, 32, 10), (49, 4, 4)}
     (row,) = measure(Case((6, 4, 3), 2), False, variants()[:1], steps=20)
     # No core is faster than its multipliers, and this one is not hopeless.
