@@ -21,6 +21,10 @@ REFUSED = [
     ({"output": "softmax"}, ["output = 'softmax'", "tanh, relu, identity"]),
     ({"cost": "mae"}, ["cost = 'mae'", "mse, cross_entropy"]),
     ({"cost": "cross_entropy", "layers": (2, 1)}, ["one output node", "always 1", "'mse'"]),
+    (
+        {"targets": "value", "cost": "hinge", "layers": (2, 2)},
+        ["a regression with cost = 'hinge'", "'mse' or 'l1'"],
+    ),
     ({"weight_bits": 7}, ["weight_bits = 7", "between 8 and 18"]),
     ({"weight_bits": 19}, ["weight_bits = 19", "between 8 and 18"]),
     ({"pre_frac": 7}, ["pre_frac = 7", "between 8 and 14"]),
