@@ -132,13 +132,16 @@ def runs(task: Task, steps: int) -> list[tuple[Settings, int]]:
     settings = task.whole().spec.settings
     others = settings
     if {"method", "difference"} <= set(settings_in_registers(task.spec.core.kind)):
-        others = replace(settings, method="wp" if settings.perturbs_nodes else "np")
+        if not settings.by_node:  # sums per node are built for node perturbation alone
+            others = replace(settings, method="wp" if settings.perturbs_nodes else "np")
         if not settings.continuous:
             difference = "forward" if settings.antithetic else "antithetic"
             others = replace(others, difference=difference)
+    # The shortest that a sample may stay, or twice that: sums per node need it for a whole sum.
+    stays = settings.tau_theta if settings.by_node else 1
     others = replace(
         others,
-        tau_x=2 if settings.tau_x == 1 else 1,
+        tau_x=2 * stays if settings.tau_x == stays else stays,
         tau_p=3 if settings.tau_p == 1 else 1,
     )
     constants: dict[str, Any] = dict(task.fixed)

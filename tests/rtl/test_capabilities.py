@@ -237,7 +237,7 @@ def test_a_default_that_is_written_out_changes_no_digest():
 
 def test_accumulators_are_made_wide_enough():
     for key in ['optimizer = "adam"', *(key for key, _ in BUILT)]:
-        text = TOML + key + "\ntau_theta = 5\n"
+        text = TOML + key + "\ntau_x = 5\ntau_theta = 5\n"
         task = Task.parse(text, "my.toml", Path())
         task.spec.settings.check(task.spec.network)
     sine = Task.parse(TOML + 'perturbation = "sine"\ntau_theta = 5\n', "my.toml", Path())
